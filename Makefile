@@ -1,0 +1,53 @@
+# Every target builds .venv from the lock when it is missing or stale, then runs. Needs Python >= 3.11 and make.
+.DEFAULT_GOAL := help
+.PHONY: help up demo test check bench lock clean
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+RUN_STAMP := .venv/.run-stamp
+DEV_STAMP := .venv/.dev-stamp
+
+help:  ## Say what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Tollway needs Python >= 3.11; set PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+
+$(RUN_STAMP): requirements.lock pyproject.toml | $(BIN)/python
+	@test -e $(DEV_STAMP) || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(DEV_STAMP): requirements-dev.lock pyproject.toml | $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@ $(RUN_STAMP)
+
+up: $(RUN_STAMP)  ## Start everything on 127.0.0.1: PostgreSQL, gateway, dashboard
+	@$(BIN)/tollway up
+
+demo: $(RUN_STAMP)  ## The same with simulated providers and traffic to look at
+	@$(BIN)/tollway up --demo
+
+test: $(DEV_STAMP)  ## Run the tests
+	@$(BIN)/python -m pytest -n auto --dist loadgroup
+
+check: $(DEV_STAMP)  ## Format, lint, types, import contracts, migrations in step with the tables
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m migrations.check
+
+bench: $(DEV_STAMP)  ## Print speed figures beside a bare relay's, and write bench.json
+	@$(BIN)/python -m tests.benchmarks.bench --out bench.json
+
+lock:  ## Resolve the dependencies anew (needs uv)
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet \
+	  --group build pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet \
+	  --group build --group dev pyproject.toml -c requirements.lock -o requirements-dev.lock
+
+clean:  ## Remove what was built; data in .tollway stays
+	rm -rf .venv dist build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,1 @@
+"""The gateway: one request in, the best endpoint out, every attempt accounted for."""

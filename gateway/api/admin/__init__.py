@@ -1,0 +1,1 @@
+"""The admin listener: keys and health, on loopback, behind the owner token."""

@@ -1,0 +1,56 @@
+"""A chat-completions request: the part that routing reads is typed, all the rest is carried as it came."""
+
+from typing import Literal
+
+import msgspec
+
+from gateway.chat.dialects import Dialect
+from gateway.chat.preferences import ProviderPreferences
+
+Need = Literal[
+    "tools",
+    "structured_outputs",
+    "json_mode",
+    "vision",
+    "audio_input",
+    "audio_output",
+    "image_output",
+    "pdf_input",
+    "video_input",
+    "logprobs",
+    "web_search",
+    "reasoning",
+]
+"""What the answer depends on: an endpoint that is known to lack one of these is excluded, never used
+with the field dropped."""
+
+
+class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, validated."""
+
+    dialect: Dialect
+    body: dict[str, msgspec.Raw]
+    """The whole JSON object as sent, member by member, numbers and all exactly as typed."""
+    models: tuple[str, ...]
+    """``model``, then ``models``, without repeats, as typed; empty when the request names none."""
+    stream: bool = False
+    include_usage: bool = False
+    """``stream_options.include_usage``."""
+    max_output_tokens: int | None = None
+    """``max_completion_tokens``, else ``max_tokens``; None leaves it to the endpoint."""
+    choice_count: int = 1
+    """``n``."""
+    provider: ProviderPreferences
+    needs: frozenset[Need] = frozenset()
+    parameters: frozenset[str] = frozenset()
+    """Names of the optional parameters that are present and not null, for ``require_parameters``."""
+    prompt_bytes: int
+    """UTF-8 bytes of all text in messages and tools (data URLs not counted)."""
+    image_count: int = 0
+    prompt_tokens_estimate: int
+    """From the bytes; no tokenizer runs on the event loop."""
+    service_tier: str | None = None
+    user: str | None = None
+    session_id: str | None = None
+    warnings: tuple[str, ...] = ()
+    """What was read leniently, for ``metadata.warnings``."""

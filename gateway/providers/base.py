@@ -1,0 +1,155 @@
+"""The contract between the attempt loop and a wire protocol: four functions and the values they speak in."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from gateway.chat.request import ChatRequest
+from gateway.domain.outcomes import Outcome
+from pricing.catalogue import Endpoint
+from pricing.usage import Usage
+
+
+class Quirks(msgspec.Struct, frozen=True, kw_only=True):
+    """How one provider's OpenAI-compatible wire differs from OpenAI's own: data, never a branch by name."""
+
+    max_tokens_field: str = "max_tokens"
+    """``max_completion_tokens`` where the service knows that one."""
+    sends_stream_options: bool = True
+    """False where ``stream_options`` is refused with a 400."""
+    accepts_developer_role: bool = False
+    usage_flavour: str = "openai"
+    """How its usage object counts; see ``usage.py``."""
+    refused_parameters: frozenset[str] = frozenset()
+    """Dropped with a warning before sending."""
+    extra_headers: tuple[tuple[str, str], ...] = ()
+    auth_header: str = "Authorization"
+    auth_prefix: str = "Bearer "
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """Where one attempt goes: an endpoint of a provider as it is reached from here."""
+
+    endpoint: Endpoint
+    base_url: str
+    """Without a trailing slash."""
+    quirks: Quirks
+
+
+class UpstreamRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes over the wire. ``headers`` carry the credential: never log this value."""
+
+    method: str
+    url: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    warnings: tuple[str, ...] = ()
+    """Parameters that were dropped or clamped for this endpoint."""
+
+    def __repr__(self) -> str:
+        return f"UpstreamRequest({self.method} {self.url}, {len(self.body)} bytes)"
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """A failure of one attempt, classified."""
+
+    outcome: Outcome
+    message: str
+    """Scrubbed and cut to 512 characters; fit for records and for clients."""
+    status_code: int = 0
+    code: str | None = None
+    retry_after_ms: float | None = None
+    """What the provider asked for; None when it said nothing."""
+    upstream_id: str | None = None
+
+
+class FaultError(Exception):
+    """Carries a fault from where it was seen to the attempt loop."""
+
+    def __init__(self, fault: Fault) -> None:
+        """Wrap a fault."""
+        super().__init__(fault.message)
+        self.fault = fault
+
+
+class Completion(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole answer in our chat shape."""
+
+    choices: bytes
+    """The JSON array of choices, with canonical finish reasons."""
+    extras: dict[str, msgspec.Raw] = {}
+    """Other top-level members worth passing on (``system_fingerprint`` …)."""
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    usage: Usage | None = None
+    """None when the provider sent none; a reported zero stays zero."""
+    reported_cost_usd: Decimal | None = None
+    service_tier: str | None = None
+    upstream_id: str | None = None
+    upstream_model: str | None = None
+    text_bytes: int = 0
+    """UTF-8 bytes that were generated, for an estimate where usage is missing."""
+
+
+class StreamEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One step of a streamed answer. Usage values are cumulative: a later one replaces an earlier one."""
+
+    choices: bytes = b"[]"
+    """The JSON array of chunk choices in our shape; ``[]`` when the event carries none."""
+    has_content: bool = False
+    """Text, reasoning, a refusal, audio, or a tool call: from here on no other endpoint may answer."""
+    finish_reason: str | None = None
+    native_finish_reason: str | None = None
+    extras: bytes = b""
+    """Further top-level members, encoded as ``,"name":value`` pairs ready to append."""
+    usage: Usage | None = None
+    reported_cost_usd: Decimal | None = None
+    service_tier: str | None = None
+    upstream_id: str | None = None
+    text_bytes: int = 0
+    is_terminal: bool = False
+    """The protocol's own end marker was seen (``[DONE]``)."""
+    fault: Fault | None = None
+    """An error inside the stream; nothing after it counts."""
+
+
+class StreamDecoder(Protocol):
+    """Turns the bytes of one streamed answer into events, however they are cut."""
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        """Events completed by these bytes. Never raises: damage comes back as a fault."""
+        ...
+
+    def end(self) -> list[StreamEvent]:
+        """What the end of the stream completes; a fault when the answer was cut off."""
+        ...
+
+
+class Adapter(Protocol):
+    """One wire protocol."""
+
+    def build_request(self, request: ChatRequest, target: Target, secret: str) -> UpstreamRequest:
+        """The request for one endpoint; ``secret`` is the credential, empty when none is needed."""
+        ...
+
+    def parse_response(
+        self, status: int, headers: Mapping[str, str], body: bytes, target: Target
+    ) -> Completion:
+        """A complete 2xx answer.
+
+        Raises:
+            FaultError: it is not an answer, or an error in disguise.
+        """
+        ...
+
+    def parse_error(
+        self, status: int, headers: Mapping[str, str], body: bytes, target: Target
+    ) -> Fault:
+        """Classify any other answer. Never raises, whatever the body is."""
+        ...
+
+    def open_stream(self, target: Target) -> StreamDecoder:
+        """A decoder for one streamed answer."""
+        ...

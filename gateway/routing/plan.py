@@ -1,0 +1,117 @@
+"""The plan: candidates in the order to try, and what was excluded for which reason."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+from gateway.chat.request import ChatRequest
+from gateway.domain.caller import Caller
+from pricing.catalogue import Catalogue, Endpoint
+from pricing.price import Price
+
+DecisionMode = Literal["pinned", "deterministic", "weighted"]
+
+
+class ExclusionReason(StrEnum):
+    """Why an endpoint may not serve this request."""
+
+    KEY_MODEL = "key_model"
+    KEY_PROVIDER = "key_provider"
+    ONLY = "only"
+    IGNORE = "ignore"
+    NOT_PINNED = "not_pinned"
+    NO_FALLBACKS = "no_fallbacks"
+    QUANTIZATION = "quantization"
+    DATA_COLLECTION = "data_collection"
+    ZDR = "zdr"
+    DISTILLABLE = "distillable"
+    MAX_PRICE = "max_price"
+    UNPRICED = "unpriced"
+    CONTEXT = "context"
+    MAX_OUTPUT = "max_output"
+    MODALITY = "modality"
+    CAPABILITY = "capability"
+    REQUIRE_PARAMETERS = "require_parameters"
+    MODE = "mode"
+    RETIRED = "retired"
+    CREDENTIAL = "credential"
+    """The provider refused the credential and it has not changed since."""
+    COOLING_DOWN = "cooling_down"
+
+
+class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
+    """What this process has seen of an endpoint lately. An endpoint without one counts as healthy."""
+
+    has_recent_outage: bool = False
+    """A failure within the last 30 s and no success since."""
+    cooling_until_ms: float | None = None
+    """On the monotonic clock of ``PlanInputs.now_ms``; None when it is not resting."""
+    is_credential_refused: bool = False
+    latency_p50_ms: float | None = None
+    throughput_p50_tokens_per_s: float | None = None
+
+
+class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a decision rests on besides the request, so that last week's can be replayed."""
+
+    catalogue: Catalogue
+    """Only enabled providers, the operator's endpoints included."""
+    caller: Caller
+    at: datetime
+    """Aware UTC; picks the prices."""
+    now_ms: float
+    """Monotonic, for cool-downs."""
+    health: Mapping[str, EndpointHealth]
+    """By endpoint id."""
+    aliases: Mapping[str, str]
+    """Operator's names for models; looked up first, exactly."""
+    slash_pins_provider: bool = True
+    """The installation's setting; the caller's own wins."""
+    expected_output_tokens: int = 500
+    """What an answer is expected to hold when the request sets no cap."""
+    seed: int
+    """Fixes every draw of this decision."""
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that may serve, with what the decision knew of it."""
+
+    endpoint: Endpoint
+    price: Price | None
+    expected_cost_usd: Decimal | None
+    """For this request's tokens; None when the endpoint has no price."""
+    weight: float | None = None
+    """In the weighted draw; None when it took no part."""
+    probability: float | None = None
+    """With which it was drawn first; 1.0 for the first of a deterministic order, else None."""
+    has_recent_outage: bool = False
+
+
+class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint that may not serve, and why."""
+
+    endpoint: str
+    reason: ExclusionReason
+    detail: str | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision for one request."""
+
+    requested_model: str
+    """As typed, after the pinned provider was taken off."""
+    requested_provider: str | None
+    models: tuple[str, ...]
+    """Canonical models in the order they may be used."""
+    candidates: tuple[Candidate, ...]
+    exclusions: tuple[Exclusion, ...]
+    mode: DecisionMode
+    strategy: str
+    """``price-weighted``, ``order``, ``sort:price`` …, for ``metadata``."""
+    seed: int
+    draw: float | None = None
+    """The number in [0, 1) behind the first draw; None when nothing was drawn."""

@@ -1,0 +1,1 @@
+"""What this process currently believes: keys, prices, providers; immutable, swapped whole."""
