@@ -1,0 +1,176 @@
+"""The offers this installation knows: price tables read into one immutable, indexed value."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from difflib import SequenceMatcher
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+
+from pricing.declaration import endpoint_from_config
+from pricing.endpoint import DataPolicy, Endpoint, Model, Provider
+from pricing.errors import CatalogueError
+from pricing.loading import read_tables
+
+__all__ = [
+    "TABLES",
+    "Catalogue",
+    "CatalogueError",
+    "DataPolicy",
+    "Endpoint",
+    "Model",
+    "Provider",
+    "endpoint_from_config",
+    "load_catalogue",
+    "make_catalogue",
+]
+
+TABLES = Path(__file__).parent / "tables"
+
+_NEAREST_CONSIDERED = 40
+_LEAST_LIKENESS = 0.5
+
+
+class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
+    """Every provider, model and endpoint, indexed. Never changed: layers make a new one.
+
+    `version` is a hash of the content. Endpoints of a model stand in the order of their ids.
+    """
+
+    version: str
+    providers: Mapping[str, Provider]
+    models: Mapping[str, Model]
+    endpoints_by_id: Mapping[str, Endpoint]
+    endpoints_by_model: Mapping[str, tuple[Endpoint, ...]]
+
+    def endpoints_of(self, model: str) -> tuple[Endpoint, ...]:
+        """All offers of a model, named by its id or an alias; empty when there is none."""
+        found = self.endpoints_by_model.get(model)
+        if found is None:
+            found = self.endpoints_by_model.get(self._model_by_alias.get(model, ""), ())
+        return found
+
+    def models_of_slug(self, slug: str) -> tuple[str, ...]:
+        """Models whose name without the author, or one of whose aliases, is `slug`; sorted."""
+        return self._models_by_slug.get(slug, ())
+
+    def nearest(self, name: str, limit: int = 3) -> tuple[str, ...]:
+        """Up to `limit` model names that look like `name`, best first, for messages only."""
+        wanted = _trigrams(name[:200].lower())
+        shared: dict[str, int] = {}
+        for trigram in wanted:
+            for model in self._models_by_trigram.get(trigram, ()):
+                shared[model] = shared.get(model, 0) + 1
+        # Long names share trigrams by sheer length: weigh what is shared against what is not.
+        likely = sorted(
+            shared, key=lambda model: (-shared[model] / (len(wanted) + len(model)), model)
+        )[:_NEAREST_CONSIDERED]
+        by_likeness = sorted((-_likeness(name.lower(), model), model) for model in likely)
+        return tuple(model for worse, model in by_likeness[:limit] if worse <= -_LEAST_LIKENESS)
+
+    def with_endpoints(
+        self,
+        providers: Iterable[Provider] = (),
+        endpoints: Iterable[Endpoint] = (),
+        models: Iterable[Model] = (),
+    ) -> "Catalogue":
+        """This catalogue with others layered on top; what has the same id is replaced."""
+        layer = (tuple(providers), tuple(models), tuple(endpoints))
+        content = msgspec.msgpack.encode([self.version, *layer])
+        return make_catalogue(
+            providers=[*self.providers.values(), *layer[0]],
+            models=[*self.models.values(), *layer[1]],
+            endpoints=[*self.endpoints_by_id.values(), *layer[2]],
+            version=hashlib.sha256(content).hexdigest()[:16],
+        )
+
+    def restricted_to(self, provider_ids: Iterable[str]) -> "Catalogue":
+        """Only these providers and what they serve; ids that are unknown are passed over."""
+        kept = frozenset(provider_ids)
+        endpoints = [e for e in self.endpoints_by_id.values() if e.provider in kept]
+        served = {endpoint.model for endpoint in endpoints}
+        content = f"{self.version} {sorted(kept)}".encode()
+        return make_catalogue(
+            providers=[p for p in self.providers.values() if p.id in kept],
+            models=[m for m in self.models.values() if m.id in served],
+            endpoints=endpoints,
+            version=hashlib.sha256(content).hexdigest()[:16],
+        )
+
+    @cached_property
+    def _model_by_alias(self) -> dict[str, str]:
+        return {alias: m.id for m in self.models.values() for alias in m.aliases}
+
+    @cached_property
+    def _models_by_slug(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, set[str]] = {}
+        for model in self.models.values():
+            if model.id not in self.endpoints_by_model:
+                continue
+            for name in (model.id, *model.aliases):
+                found.setdefault(name.partition("/")[2] or name, set()).add(model.id)
+        return {slug: tuple(sorted(models)) for slug, models in found.items()}
+
+    @cached_property
+    def _models_by_trigram(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for model in self.endpoints_by_model:
+            for trigram in _trigrams(model.lower()):
+                found.setdefault(trigram, []).append(model)
+        return {trigram: tuple(models) for trigram, models in found.items()}
+
+
+def _trigrams(name: str) -> frozenset[str]:
+    return frozenset(name[start : start + 3] for start in range(len(name) - 2))
+
+
+def _likeness(name: str, model: str) -> float:
+    """How much a name looks like a model's id, or like its slug when the name has no author."""
+    compared = model.lower() if "/" in name else model.partition("/")[2].lower()
+    return SequenceMatcher(None, name, compared, autojunk=False).ratio()
+
+
+def make_catalogue(
+    *,
+    providers: Iterable[Provider],
+    endpoints: Iterable[Endpoint],
+    models: Iterable[Model] = (),
+    version: str,
+) -> Catalogue:
+    """Indexes offers. Of two with the same id the later one stands.
+
+    Canonical models that nobody described are named after their slug.
+    """
+    endpoints_by_id = {endpoint.id: endpoint for endpoint in endpoints}
+    by_model: dict[str, list[Endpoint]] = {}
+    for endpoint_id in sorted(endpoints_by_id):
+        endpoint = endpoints_by_id[endpoint_id]
+        by_model.setdefault(endpoint.model, []).append(endpoint)
+    described = {model.id: model for model in models}
+    for model_id, offers in by_model.items():
+        if model_id not in described and offers[0].has_canonical_model:
+            author, _, slug = model_id.partition("/")
+            described[model_id] = Model(id=model_id, name=slug or author, author=author)
+    return Catalogue(
+        version=version,
+        providers={provider.id: provider for provider in providers},
+        models=described,
+        endpoints_by_id=endpoints_by_id,
+        endpoints_by_model={model: tuple(offers) for model, offers in by_model.items()},
+    )
+
+
+def load_catalogue(folder: Path | None = None, *, cache: Path | None = None) -> Catalogue:
+    """The catalogue of a folder of tables, by default the shipped ones.
+
+    `cache` is a file of ours beside the installation's data: tables that did not change since it
+    was written are not parsed again. Raises `CatalogueError` naming file, key, value and remedy.
+    """
+    tables = read_tables(folder or TABLES, cache=cache)
+    return make_catalogue(
+        providers=tables.providers,
+        endpoints=tables.endpoints,
+        models=tables.models,
+        version=tables.digest[:16],
+    )

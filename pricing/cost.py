@@ -1,0 +1,253 @@
+"""Usage times price, line by line: the only file that adds up money."""
+
+from collections.abc import Iterable
+from decimal import ROUND_HALF_EVEN, Context, Decimal
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from pricing.price import Price
+from pricing.usage import METERS, Usage
+
+CostStatus: TypeAlias = Literal["exact", "upper_bound", "estimated", "unpriced"]
+CostSource: TypeAlias = Literal["computed", "provider_reported"]
+
+TOKENS_PER_MTOK = Decimal(1_000_000)
+
+# Our own context, since the caller's may be narrower or trap; 60 digits hold any product exactly.
+_EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
+MAX_DECIMALS = 12
+_SMALLEST_USD = Decimal(1).scaleb(-MAX_DECIMALS)
+_ZERO = Decimal(0)
+_MTOK_EXPONENT = Decimal(-6)
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """Exact USD, line by line.
+
+    `lines` is keyed by the meter of `Usage`, used meters only, and adds up exactly to the computed
+    total (when a provider reported another total, `computed_usd` is what the lines add up to).
+    `total_usd` None with status `unpriced` means that a used meter has no known price: the cost is
+    unknown, not 0. `upper_bound`: the true cost may be lower. `estimated`: it may differ
+    either way.
+    """
+
+    total_usd: Decimal | None
+    lines: dict[str, Decimal] = {}
+    status: CostStatus = "exact"
+    source: CostSource = "computed"
+    computed_usd: Decimal | None = None
+    price_version: str | None = None
+
+
+UNPRICED = Cost(total_usd=None, status="unpriced")
+
+# What stands in for a rate that the table does not name, dearest guess first, and what that makes
+# of the cost. `exact`: providers bill it at that rate unless they publish another (reasoning is
+# output, an image is input tokens). `upper_bound`: the specific rate is a discount where it exists.
+# `estimated`: the specific rate is a surcharge where it exists, so the true cost may be higher.
+_PARENTS: dict[str, tuple[tuple[str, ...], CostStatus]] = {
+    "cache_read": (("input",), "upper_bound"),
+    "cache_write": (("input",), "estimated"),
+    "cache_write_1h": (("cache_write", "input"), "estimated"),
+    "reasoning": (("output",), "exact"),
+    "audio_input": (("input",), "estimated"),
+    # The dearer parent first: text cache reads cost less than cached audio.
+    "audio_cache_read": (("audio_input", "cache_read", "input"), "upper_bound"),
+    "audio_output": (("output",), "estimated"),
+    "image_input": (("input",), "exact"),
+    "image_output": (("output",), "estimated"),
+    "video_input": (("input",), "exact"),
+    "citation": (("input",), "upper_bound"),
+}
+_UNIT_RATES = {"web_searches": "web_search_usd", "images": "image_usd", "requests": "request_usd"}
+
+
+class _Meter(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    rate: str
+    parents: tuple[str, ...] = ()
+    status_by_parent: CostStatus = "exact"
+    is_tokens: bool = True
+
+
+def _meter(name: str) -> _Meter:
+    if name in _UNIT_RATES:
+        return _Meter(name=name, rate=_UNIT_RATES[name], is_tokens=False)
+    stem = name.removesuffix("_tokens")
+    parents, status = _PARENTS.get(stem, ((), "exact"))
+    return _Meter(
+        name=name,
+        rate=f"{stem}_usd_per_mtok",
+        parents=tuple(f"{parent}_usd_per_mtok" for parent in parents),
+        status_by_parent=status,
+    )
+
+
+_METERS = tuple(_meter(name) for name in METERS)
+_WORSE = {"exact": 0, "upper_bound": 1, "estimated": 2, "unpriced": 3}
+
+
+def compute_cost(
+    usage: Usage,
+    price: Price | None,
+    *,
+    is_estimated: bool = False,
+    reported_usd: Decimal | None = None,
+) -> Cost:
+    """What `usage` costs at `price`.
+
+    A missing rate is taken from its parent (`reasoning` from `output`, `cache_read` from `input`);
+    a used meter without any rate makes the cost unknown. A missing fee per request means there is
+    none; used searches and images without a price make the cost unknown.
+    `is_estimated` says the usage was not reported by the provider. `reported_usd`, the provider's
+    own figure for this attempt, beats ours; both are kept.
+    """
+    computed = _compute(usage, price, is_estimated=is_estimated) if price is not None else UNPRICED
+    if reported_usd is None:
+        return computed
+    return Cost(
+        total_usd=_EXACT.quantize(reported_usd, _SMALLEST_USD),
+        lines=computed.lines,
+        status="exact",
+        source="provider_reported",
+        computed_usd=computed.total_usd,
+        price_version=computed.price_version,
+    )
+
+
+def _compute(usage: Usage, price: Price, *, is_estimated: bool) -> Cost:
+    multiply, add, scaleb = _EXACT.multiply, _EXACT.add, _EXACT.scaleb
+    status: CostStatus = "exact"
+    if is_estimated or price.is_estimated:
+        status = "estimated"
+    elif price.is_upper_bound:
+        status = "upper_bound"
+    lines: dict[str, Decimal] = {}
+    total = _ZERO
+    for meter in _METERS:
+        quantity: int = getattr(usage, meter.name)
+        if not quantity:
+            continue
+        rate: Decimal | None = getattr(price, meter.rate)
+        if rate is None:
+            if meter.name == "requests":
+                continue
+            rate = _parent_rate(price, meter)
+            if rate is None:
+                return Cost(total_usd=None, status="unpriced", price_version=price.version)
+            if rate and _WORSE[meter.status_by_parent] > _WORSE[status]:
+                status = meter.status_by_parent
+        line = multiply(rate, quantity)
+        if meter.is_tokens:
+            line = scaleb(line, _MTOK_EXPONENT)
+        lines[meter.name] = line
+        total = add(total, line)
+    rounded = _EXACT.quantize(total, _SMALLEST_USD)
+    # A sum has as many decimals as the longest of its parts.
+    if _decimals(total) > MAX_DECIMALS:
+        lines = _rounded_lines(lines, rounded)
+    return Cost(total_usd=rounded, lines=lines, status=status, price_version=price.version)
+
+
+def _parent_rate(price: Price, meter: _Meter) -> Decimal | None:
+    for parent in meter.parents:
+        rate: Decimal | None = getattr(price, parent)
+        if rate is not None:
+            return rate
+    return None
+
+
+def _decimals(amount: Decimal) -> int:
+    exponent = amount.as_tuple().exponent
+    return -exponent if isinstance(exponent, int) else 0
+
+
+def _rounded_lines(lines: dict[str, Decimal], total: Decimal) -> dict[str, Decimal]:
+    """Lines of 12 decimals that add up to the total; the largest one takes the residue."""
+    rounded = {meter: _EXACT.quantize(line, _SMALLEST_USD) for meter, line in lines.items()}
+    largest = max(rounded, key=rounded.__getitem__)
+    residue = total
+    for line in rounded.values():
+        residue = _EXACT.subtract(residue, line)
+    rounded[largest] = _EXACT.add(rounded[largest], residue)
+    return rounded
+
+
+def add_costs(costs: Iterable[Cost]) -> Cost:
+    """The sum of the costs of several attempts.
+
+    The total is None when any is None, the status is the worst of all, the source is
+    `provider_reported` only when all were, and the price version stands only when all agree.
+    """
+    total: Decimal | None = _ZERO
+    computed: Decimal | None = _ZERO
+    lines: dict[str, Decimal] = {}
+    status: CostStatus = "exact"
+    sources: set[CostSource] = set()
+    versions: set[str | None] = set()
+    for cost in costs:
+        total = _sum_or_none(total, cost.total_usd)
+        ours = cost.total_usd if cost.source == "computed" else cost.computed_usd
+        computed = _sum_or_none(computed, ours)
+        for meter, line in cost.lines.items():
+            lines[meter] = _EXACT.add(lines.get(meter, _ZERO), line)
+        if _WORSE[cost.status] > _WORSE[status]:
+            status = cost.status
+        sources.add(cost.source)
+        versions.add(cost.price_version)
+    is_reported = "provider_reported" in sources
+    return Cost(
+        total_usd=total,
+        lines=lines,
+        status=status,
+        source="provider_reported" if sources == {"provider_reported"} else "computed",
+        computed_usd=computed if is_reported else None,
+        price_version=versions.pop() if len(versions) == 1 else None,
+    )
+
+
+def _sum_or_none(left: Decimal | None, right: Decimal | None) -> Decimal | None:
+    return None if left is None or right is None else _EXACT.add(left, right)
+
+
+def expected_cost_usd(
+    price: Price | None,
+    *,
+    prompt_tokens: int,
+    output_tokens: int,
+    cached_tokens: int = 0,
+    images: int = 0,
+    web_searches: int = 0,
+) -> Decimal | None:
+    """What a request will probably cost, for routing; None when a needed rate is unknown.
+
+    `prompt_tokens` is the inclusive prompt, of which `cached_tokens` are expected cache reads;
+    `output_tokens` includes reasoning. The fee per request is added where there is one. Exact and
+    not rounded.
+    """
+    if price is None:
+        return None
+    input_rate, output_rate = price.input_usd_per_mtok, price.output_usd_per_mtok
+    if (input_rate is None and prompt_tokens) or (output_rate is None and output_tokens):
+        return None
+    total = _ZERO
+    if input_rate is not None:
+        total = _EXACT.multiply(input_rate, prompt_tokens)
+        if cached_tokens and price.cache_read_usd_per_mtok is not None:
+            dearer = _EXACT.subtract(price.cache_read_usd_per_mtok, input_rate)
+            total = _EXACT.fma(dearer, min(cached_tokens, prompt_tokens), total)
+    if output_rate is not None:
+        total = _EXACT.fma(output_rate, output_tokens, total)
+    total = _EXACT.scaleb(total, _MTOK_EXPONENT)
+    if price.request_usd is not None:
+        total = _EXACT.add(total, price.request_usd)
+    if images:
+        if price.image_usd is None:
+            return None
+        total = _EXACT.fma(price.image_usd, images, total)
+    if web_searches:
+        if price.web_search_usd is None:
+            return None
+        total = _EXACT.fma(price.web_search_usd, web_searches, total)
+    return total

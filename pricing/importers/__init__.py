@@ -1,0 +1,1 @@
+"""Turn published price data into proposed tables; they read and write files, and nothing else."""
