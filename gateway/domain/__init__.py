@@ -1,1 +1,1 @@
-"""The words everybody shares: caller, outcome, records, errors, and the callables passed between rooms."""
+"""The words everybody shares: caller, outcome, records, errors, callables between rooms."""

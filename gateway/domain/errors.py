@@ -1,7 +1,7 @@
-"""The one error tree. Raise the most specific class, let it travel, render it once in ``api/errors``.
+"""The one error tree. Raise the most specific class, let it travel, render it once at the edge.
 
 * GatewayError                  anything that is answered to a client as an error
-  * InvalidRequestError         400 (422 in the FastAPI dialect): the body; ``param`` names the field
+  * InvalidRequestError         400 (FastAPI dialect: 422); ``param`` names the field
   * AuthenticationError         401
   * BudgetExceededError         402
   * PermissionDeniedError       403

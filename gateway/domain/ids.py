@@ -71,7 +71,9 @@ def parse_generation_id(text: str) -> UUID:
     """
     digits = text.strip().removeprefix(GENERATION_PREFIX).replace("-", "")
     if len(digits) != _HEX_DIGITS:
-        raise ValueError(f"{text!r} is not a generation id; expected gen- and 32 hexadecimal digits")
+        raise ValueError(
+            f"{text!r} is not a generation id; expected gen- and 32 hexadecimal digits"
+        )
     try:
         return UUID(hex=digits)
     except ValueError as exc:

@@ -1,7 +1,7 @@
 """What became of an attempt: one class per outcome, and what each class means for what follows.
 
-The classes and their consequences follow the reliability design: whether the next endpoint is tried,
-whether the endpoint's health suffers, and how long it rests.
+A consequence says whether the next endpoint is tried, whether the endpoint's health suffers, and
+whether it rests.
 """
 
 from enum import StrEnum
@@ -16,7 +16,7 @@ class Outcome(StrEnum):
     CONNECT_ERROR = "connect_error"
     TLS_ERROR = "tls_error"
     CONNECT_TIMEOUT = "connect_timeout"
-    FIRST_TOKEN_TIMEOUT = "first_token_timeout"
+    FIRST_TOKEN_TIMEOUT = "first_token_timeout"  # noqa: S105 - a token of text
     IDLE_TIMEOUT = "idle_timeout"
     TOTAL_TIMEOUT = "total_timeout"
     READ_ERROR = "read_error"
@@ -25,7 +25,7 @@ class Outcome(StrEnum):
     OVERLOADED = "overloaded"
     """503 or 529."""
     BAD_RESPONSE = "bad_response"
-    """200 with something that is not an answer: HTML, broken JSON, nothing, an unreadable stream."""
+    """200 with something that is not an answer: HTML, broken JSON, an unreadable stream."""
     TRUNCATED = "truncated"
     """The stream ended without a finish reason."""
     RATE_LIMITED = "rate_limited"

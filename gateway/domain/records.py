@@ -1,4 +1,4 @@
-"""What is remembered of a request and its attempts: the values that go through the spool to Postgres."""
+"""What is remembered of a request and its attempts: the values that the spool carries."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -100,7 +100,7 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptBegun(msgspec.Struct, frozen=True, kw_only=True):
-    """Written before bytes go upstream, so that a crash cannot hide an attempt that may be billed."""
+    """Written before bytes go upstream: a crash cannot hide an attempt that may be billed."""
 
     request_id: UUID
     received_at: datetime

@@ -1,0 +1,126 @@
+"""What this process has seen of each endpoint lately, as routing and operators want to know it."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from statistics import median
+
+from gateway.domain.attempts import AttemptEnd
+from gateway.domain.outcomes import CONSEQUENCES, Outcome
+from gateway.routing.plan import EndpointHealth
+
+RECENT_OUTAGE_S = 30.0
+_CREDENTIAL_REST_S = 600.0
+_COOL_DOWN_MIN_MS = 1_000.0
+_COOL_DOWN_MAX_MS = 120_000.0
+_COOL_DOWN_STEP_MS = 5_000.0
+_COOL_DOWN_UNTOLD_MAX_MS = 60_000.0
+_SAMPLES = 64
+_MS_PER_S = 1000.0
+
+
+class _Seen:
+    __slots__ = (
+        "cooling_until_ms",
+        "credential_refused_until_ms",
+        "failed_at_ms",
+        "latencies_ms",
+        "rate_limits_in_a_row",
+        "throughputs",
+    )
+
+    def __init__(self) -> None:
+        self.failed_at_ms: float | None = None
+        self.cooling_until_ms: float | None = None
+        self.credential_refused_until_ms: float | None = None
+        self.rate_limits_in_a_row = 0
+        self.latencies_ms: deque[float] = deque(maxlen=_SAMPLES)
+        self.throughputs: deque[float] = deque(maxlen=_SAMPLES)
+
+
+class HealthBoard:
+    """Health of the endpoints of this process; bounded by the number of endpoints in use.
+
+    Routing reads ``view``, a mapping that is rebuilt only after something changed or ran out.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, _Seen] = {}
+        self._view: dict[str, EndpointHealth] = {}
+        self._view_holds_until_ms = float("-inf")
+
+    def report(self, end: AttemptEnd) -> None:
+        """Take an attempt's end into account."""
+        now_ms = time.monotonic() * _MS_PER_S
+        seen = self._seen.setdefault(end.start.endpoint.id, _Seen())
+        consequence = CONSEQUENCES[end.outcome]
+        if end.outcome is Outcome.SUCCESS:
+            was_troubled = seen.failed_at_ms is not None or seen.cooling_until_ms is not None
+            seen.failed_at_ms = None
+            seen.credential_refused_until_ms = None
+            seen.rate_limits_in_a_row = 0
+            self._sample(seen, end)
+            if was_troubled or len(seen.latencies_ms) % 8 == 1:
+                self._view_holds_until_ms = now_ms
+            return
+        if consequence.is_failure:
+            seen.failed_at_ms = now_ms
+        if consequence.cools_down:
+            self._cool_down(seen, end, now_ms)
+        if consequence.blames_credential:
+            seen.credential_refused_until_ms = now_ms + _CREDENTIAL_REST_S * _MS_PER_S
+        self._view_holds_until_ms = now_ms
+
+    def view(self, now_ms: float) -> Mapping[str, EndpointHealth]:
+        """Health by endpoint id at a monotonic instant; endpoints never heard of are not in it."""
+        if now_ms < self._view_holds_until_ms:
+            return self._view
+        holds_until_ms = float("inf")
+        view: dict[str, EndpointHealth] = {}
+        for endpoint, seen in self._seen.items():
+            ends = [
+                until_ms
+                for until_ms in (
+                    _outage_until_ms(seen),
+                    seen.cooling_until_ms,
+                    seen.credential_refused_until_ms,
+                )
+                if until_ms is not None and until_ms > now_ms
+            ]
+            holds_until_ms = min([holds_until_ms, *ends])
+            outage_until_ms = _outage_until_ms(seen)
+            view[endpoint] = EndpointHealth(
+                has_recent_outage=outage_until_ms is not None and outage_until_ms > now_ms,
+                cooling_until_ms=seen.cooling_until_ms
+                if seen.cooling_until_ms is not None and seen.cooling_until_ms > now_ms
+                else None,
+                is_credential_refused=seen.credential_refused_until_ms is not None
+                and seen.credential_refused_until_ms > now_ms,
+                latency_p50_ms=median(seen.latencies_ms) if seen.latencies_ms else None,
+                throughput_p50_tokens_per_s=median(seen.throughputs) if seen.throughputs else None,
+            )
+        self._view, self._view_holds_until_ms = view, holds_until_ms
+        return view
+
+    def _sample(self, seen: _Seen, end: AttemptEnd) -> None:
+        first_ms = end.ttft_ms if end.ttft_ms is not None else end.duration_ms
+        seen.latencies_ms.append(first_ms)
+        speaking_s = (end.duration_ms - (end.ttft_ms or 0.0)) / _MS_PER_S
+        if end.usage is not None and end.usage.completion_tokens and speaking_s > 0:
+            seen.throughputs.append(end.usage.completion_tokens / speaking_s)
+
+    def _cool_down(self, seen: _Seen, end: AttemptEnd, now_ms: float) -> None:
+        if end.retry_after_ms is not None:
+            rest_ms = min(max(end.retry_after_ms, _COOL_DOWN_MIN_MS), _COOL_DOWN_MAX_MS)
+        elif end.outcome is Outcome.RATE_LIMITED:
+            doublings = min(seen.rate_limits_in_a_row, 8)
+            rest_ms = min(_COOL_DOWN_STEP_MS * 2**doublings, _COOL_DOWN_UNTOLD_MAX_MS)
+        else:
+            return
+        seen.rate_limits_in_a_row += 1
+        # A shorter rest never cuts a longer one short.
+        seen.cooling_until_ms = max(seen.cooling_until_ms or 0.0, now_ms + rest_ms)
+
+
+def _outage_until_ms(seen: _Seen) -> float | None:
+    return None if seen.failed_at_ms is None else seen.failed_at_ms + RECENT_OUTAGE_S * _MS_PER_S

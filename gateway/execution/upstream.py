@@ -1,0 +1,255 @@
+"""Sends one request to one endpoint and reads its answer, within its deadlines and size limits."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+
+import httpx
+import msgspec
+
+from gateway.chat.request import ChatRequest
+from gateway.domain.outcomes import Outcome
+from gateway.execution.attempt import Attempt
+from gateway.execution.deadlines import Deadlines
+from gateway.execution.transport import TlsError
+from gateway.providers.base import (
+    Adapter,
+    Completion,
+    Fault,
+    FaultError,
+    StreamDecoder,
+    Target,
+    UpstreamRequest,
+)
+
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+_MAX_ERROR_BYTES = 64 * 1024
+_OK = 200
+_MULTIPLE_CHOICES = 300
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True):
+    """How an endpoint is reached from here. ``secret`` is a credential: never log this value."""
+
+    target: Target
+    adapter: Adapter
+    transport: httpx.AsyncBaseTransport
+    secret: str
+    origin: tuple[str, str, int | None]
+    """Scheme, host and port that the credential belongs to; it is sent nowhere else."""
+    deadlines: Deadlines
+    drains_on_disconnect: bool = False
+    """Read on for the true usage when the caller hangs up, where the provider bills anyway."""
+
+    def __repr__(self) -> str:
+        return f"Access({self.target.endpoint.id})"
+
+
+def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Scheme, host and port of an address, for comparing."""
+    return (url.scheme, url.host, url.port)
+
+
+class StaleConnectionError(FaultError):
+    """A reused connection was reset before any byte of an answer; asking again at once is safe."""
+
+
+class OpenStream:
+    """A streamed answer whose headers have arrived."""
+
+    __slots__ = ("_iterator", "_response", "decoder")
+
+    def __init__(self, response: httpx.Response, decoder: StreamDecoder) -> None:
+        self._response = response
+        stream = response.stream
+        if not isinstance(stream, httpx.AsyncByteStream):
+            raise TypeError("the transport answered with a synchronous stream")
+        self._iterator: AsyncIterator[bytes] = aiter(stream)
+        self.decoder = decoder
+
+    async def read(self) -> bytes | None:
+        """The next bytes; None at the end.
+
+        Raises:
+            FaultError: the connection broke.
+        """
+        try:
+            return await anext(self._iterator, None)
+        except httpx.TransportError as exc:
+            raise FaultError(_read_fault(exc, self._response.status_code)) from exc
+
+    async def aclose(self) -> None:
+        """Close the connection at once if the answer is unfinished, so that the provider stops."""
+        await self._response.aclose()
+
+
+class Upstream:
+    """Calls endpoints. One instance serves all; it holds no state of its own."""
+
+    async def complete(
+        self, request: ChatRequest, access: Access, attempt: Attempt, *, until_s: float
+    ) -> Completion:
+        """The whole answer of one attempt.
+
+        Args:
+            request: what the client asked.
+            access: the endpoint.
+            attempt: is told what is observed.
+            until_s: the request's overall deadline on the monotonic clock.
+
+        Raises:
+            FaultError: anything but an answer.
+        """
+        allowed_s = access.deadlines.whole_answer_s
+        try:
+            async with asyncio.timeout(min(allowed_s, until_s - time.monotonic())):
+                response = await self._send(request, access, attempt)
+                try:
+                    body = await _read_all(response, MAX_ANSWER_BYTES)
+                finally:
+                    await response.aclose()
+        except TimeoutError as exc:
+            raise FaultError(_late(Outcome.FIRST_TOKEN_TIMEOUT, allowed_s, until_s)) from exc
+        completion = access.adapter.parse_response(
+            response.status_code, _header_map(response), body, access.target
+        )
+        attempt.observe_completion(completion)
+        return completion
+
+    async def open(self, request: ChatRequest, access: Access, attempt: Attempt) -> OpenStream:
+        """A stream whose status is 2xx. The caller sets the deadline.
+
+        Raises:
+            FaultError: the endpoint refused or could not be reached.
+        """
+        response = await self._send(request, access, attempt)
+        content_type = response.headers.get("content-type", "")
+        if "text/event-stream" not in content_type:
+            # A provider that ignores ``stream``, or a proxy's page: the adapter can tell.
+            try:
+                body = await _read_all(response, MAX_ANSWER_BYTES)
+            finally:
+                await response.aclose()
+            raise FaultError(_not_a_stream(access, response, body, content_type))
+        return OpenStream(response, access.adapter.open_stream(access.target))
+
+    async def _send(self, request: ChatRequest, access: Access, attempt: Attempt) -> httpx.Response:
+        """Send, and read an error's body; returns only 2xx answers."""
+        wire = access.adapter.build_request(request, access.target, access.secret)
+        attempt.warnings = wire.warnings
+        outgoing = _to_httpx(wire, access)
+        try:
+            response = await access.transport.handle_async_request(outgoing)
+        except httpx.TransportError as exc:
+            if getattr(exc, "is_reused_connection", False):
+                raise StaleConnectionError(_send_fault(exc)) from exc
+            raise FaultError(_send_fault(exc)) from exc
+        attempt.status_code = response.status_code
+        if _OK <= response.status_code < _MULTIPLE_CHOICES:
+            return response
+        try:
+            body = await _read_all(response, _MAX_ERROR_BYTES, cut=True)
+        finally:
+            await response.aclose()
+        raise FaultError(
+            access.adapter.parse_error(
+                response.status_code, _header_map(response), body, access.target
+            )
+        )
+
+
+def _to_httpx(wire: UpstreamRequest, access: Access) -> httpx.Request:
+    url = httpx.URL(wire.url)
+    if access.secret and origin_of(url) != access.origin:
+        raise FaultError(
+            Fault(
+                outcome=Outcome.GATEWAY_ERROR,
+                message=f"the credential of {access.target.endpoint.provider} is not for {url.host}",
+            )
+        )
+    return httpx.Request(
+        wire.method,
+        url,
+        headers=wire.headers,
+        content=wire.body,
+        extensions={"timeout": {"connect": access.deadlines.connect_s}},
+    )
+
+
+def _header_map(response: httpx.Response) -> Mapping[str, str]:
+    return response.headers
+
+
+async def _read_all(response: httpx.Response, limit: int, *, cut: bool = False) -> bytes:
+    """All bytes of a body up to a limit; past it an error, or just the part that was read."""
+    stream = response.stream
+    if not isinstance(stream, httpx.AsyncByteStream):
+        raise TypeError("the transport answered with a synchronous stream")
+    parts: list[bytes] = []
+    size = 0
+    try:
+        async for part in stream:
+            parts.append(part)
+            size += len(part)
+            if size > limit:
+                if cut:
+                    break
+                raise FaultError(
+                    Fault(
+                        outcome=Outcome.BAD_RESPONSE,
+                        message=f"the answer is larger than {limit} bytes",
+                        status_code=response.status_code,
+                    )
+                )
+    except httpx.TransportError as exc:
+        if cut:
+            return b"".join(parts)
+        raise FaultError(_read_fault(exc, response.status_code)) from exc
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _send_fault(exc: httpx.TransportError) -> Fault:
+    if isinstance(exc, TlsError):
+        return Fault(outcome=Outcome.TLS_ERROR, message=f"TLS failed: {exc}"[:512])
+    if isinstance(exc, httpx.ConnectTimeout):
+        return Fault(outcome=Outcome.CONNECT_TIMEOUT, message="no connection within the limit")
+    if isinstance(exc, httpx.ConnectError):
+        return Fault(outcome=Outcome.CONNECT_ERROR, message=f"no connection: {exc}"[:512])
+    return _read_fault(exc, 0)
+
+
+def _read_fault(exc: httpx.TransportError, status_code: int) -> Fault:
+    if isinstance(exc, httpx.RemoteProtocolError):
+        return Fault(
+            outcome=Outcome.READ_ERROR,
+            message=f"the answer was cut off or is not HTTP: {exc}"[:512],
+            status_code=status_code,
+        )
+    return Fault(
+        outcome=Outcome.READ_ERROR,
+        message=f"the connection broke: {exc}"[:512],
+        status_code=status_code,
+    )
+
+
+def _late(outcome: Outcome, allowed_s: float, until_s: float) -> Fault:
+    if until_s <= time.monotonic():
+        return Fault(outcome=Outcome.TOTAL_TIMEOUT, message="the request's whole time is used up")
+    return Fault(outcome=outcome, message=f"no answer within {allowed_s:g} s")
+
+
+def _not_a_stream(
+    access: Access, response: httpx.Response, body: bytes, content_type: str
+) -> Fault:
+    """What a 2xx answer without an event stream is: a disguised error, or unreadable."""
+    try:
+        access.adapter.parse_response(
+            response.status_code, _header_map(response), body, access.target
+        )
+    except FaultError as exc:
+        return exc.fault
+    return Fault(
+        outcome=Outcome.BAD_RESPONSE,
+        message=f"asked for a stream, answered with {content_type or 'no content type'}"[:512],
+        status_code=response.status_code,
+    )

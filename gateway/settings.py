@@ -1,0 +1,357 @@
+"""Environment, ``tollway.toml`` and flags become one frozen value, read once and passed down.
+
+Flags beat the environment, the environment beats the file, the file beats the defaults.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from decimal import Decimal
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+import msgspec
+
+CONFIG_NAME = "tollway.toml"
+DATA_DIR_NAME = ".tollway"
+_ENV_PREFIX = "TOLLWAY_"
+_ENV_NAMES = frozenset(
+    {
+        "TOLLWAY_CONFIG",
+        "TOLLWAY_DATA_DIR",
+        "TOLLWAY_DATABASE_URL",
+        "TOLLWAY_TEST_DATABASE_URL",
+        "TOLLWAY_HOST",
+        "TOLLWAY_PORT",
+        "TOLLWAY_ADMIN_PORT",
+        "TOLLWAY_DASHBOARD_PORT",
+        "TOLLWAY_WORKERS",
+        "TOLLWAY_SECRET",
+        "TOLLWAY_SIMULATED_URL",
+    }
+)
+_MAX_PORT = 65_535
+
+
+class SettingsError(Exception):
+    """The configuration is wrong; the message names the place, the key and the remedy."""
+
+
+class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[providers.NAME]``: a provider of the catalogue, or one of the operator's own."""
+
+    enabled: bool = True
+    protocol: Literal["openai", "anthropic", "gemini", "bedrock"] | None = None
+    base_url: str | None = None
+    api_key: str | None = None
+    """``env:NAME`` or ``file:PATH``; never the key itself."""
+    allow_private: bool = False
+    """The address may be private or loopback."""
+    usage_flavour: str | None = None
+    on_disconnect: Literal["cancel", "drain"] = "cancel"
+    connect_s: float | None = None
+    first_token_s: float | None = None
+    whole_answer_s: float | None = None
+    idle_s: float | None = None
+    endpoints: list[dict[str, Any]] = []
+    """Endpoints beside those of the shipped tables; validated by the catalogue."""
+
+
+class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[routing]``."""
+
+    slash_pins_provider: bool = True
+    """On ``/v1``, ``a/b`` pins provider ``a`` when it is enabled and serves ``b``."""
+    max_attempts: int = 3
+    expected_output_tokens: int = 500
+
+
+class DeadlineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[deadlines]``, in seconds."""
+
+    connect_s: float = 3.0
+    first_token_s: float = 60.0
+    first_token_reasoning_s: float = 300.0
+    whole_answer_s: float = 300.0
+    idle_s: float = 30.0
+    total_s: float = 600.0
+    stalled_client_s: float = 30.0
+    drain_listen_s: float = 5.0
+    """After SIGTERM: how long new requests are still taken while load balancers look away."""
+    drain_streams_s: float = 120.0
+    """After that: how long open requests may take before they end with an explicit error."""
+
+
+class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[limits]``."""
+
+    body_bytes: int = 20 * 1024 * 1024
+    text_bytes: int = 4 * 1024 * 1024
+    in_flight_per_worker: int = 2_000
+    spool_bytes: int | None = None
+    """None: 10 GiB or a quarter of the free disk, whichever is less."""
+
+
+class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole of ``tollway.toml``."""
+
+    host: str | None = None
+    port: int | None = None
+    admin_port: int | None = None
+    dashboard_port: int | None = None
+    workers: int | None = None
+    data_dir: str | None = None
+    database_url: str | None = None
+    """``env:NAME`` or ``file:PATH``, or an address without a password."""
+    providers: dict[str, ProviderSettings] = {}
+    aliases: dict[str, str] = {}
+    routing: RoutingSettings = RoutingSettings()
+    deadlines: DeadlineSettings = DeadlineSettings()
+    limits: LimitSettings = LimitSettings()
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that was configured. ``database_url`` and ``secret`` are secrets."""
+
+    config_path: Path | None
+    data_dir: Path
+    database_url: str | None
+    """None: the embedded PostgreSQL."""
+    host: str
+    port: int
+    admin_port: int
+    dashboard_port: int
+    workers: int
+    secret: str | None
+    """Peppers key hashes; None: the file in the data directory."""
+    providers: dict[str, ProviderSettings]
+    aliases: dict[str, str]
+    routing: RoutingSettings
+    deadlines: DeadlineSettings
+    limits: LimitSettings
+    environment: Mapping[str, str]
+    """Where credentials are found; passed on, never printed."""
+
+    def __repr__(self) -> str:
+        return f"Settings(config={self.config_path}, data_dir={self.data_dir}, port={self.port})"
+
+
+class Flags(msgspec.Struct, frozen=True, kw_only=True):
+    """What was given on the command line; None where nothing was."""
+
+    config: Path | None = None
+    data_dir: Path | None = None
+    host: str | None = None
+    port: int | None = None
+    admin_port: int | None = None
+    dashboard_port: int | None = None
+    workers: int | None = None
+
+
+def load_settings(
+    flags: Flags | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+) -> Settings:
+    """Read and join all sources.
+
+    Args:
+        flags: from the command line.
+        environment: None reads the process's own.
+        directory: where ``tollway.toml`` is looked for when none is named; None: here.
+
+    Raises:
+        SettingsError: something is wrong; the message says where and what to do.
+    """
+    flags = flags or Flags()
+    env = dict(os.environ if environment is None else environment)
+    _refuse_unknown_names(env)
+    config_path = _find_config(flags, env, directory or Path.cwd())
+    file = _read_file(config_path) if config_path else FileSettings()
+    base = config_path.parent if config_path else (directory or Path.cwd())
+    data_dir = flags.data_dir or _path(env.get("TOLLWAY_DATA_DIR")) or _path(file.data_dir)
+    database_url = env.get("TOLLWAY_DATABASE_URL") or file.database_url
+    return Settings(
+        config_path=config_path,
+        data_dir=(base / (data_dir or DATA_DIR_NAME)).resolve(),
+        database_url=_secret("database_url", database_url, env) if database_url else None,
+        host=flags.host or env.get("TOLLWAY_HOST") or file.host or "127.0.0.1",
+        port=_port("port", flags.port, env, file.port, 8080),
+        admin_port=_port("admin_port", flags.admin_port, env, file.admin_port, 8081),
+        dashboard_port=_port(
+            "dashboard_port", flags.dashboard_port, env, file.dashboard_port, 8501
+        ),
+        workers=_number("workers", flags.workers, env, file.workers, 1, lowest=1, highest=128),
+        secret=env.get("TOLLWAY_SECRET"),
+        providers=file.providers,
+        aliases=file.aliases,
+        routing=file.routing,
+        deadlines=file.deadlines,
+        limits=file.limits,
+        environment=env,
+    )
+
+
+def read_secret(name: str, reference: str, environment: Mapping[str, str]) -> str:
+    """The secret behind ``env:NAME`` or ``file:PATH``.
+
+    Raises:
+        SettingsError: it is neither, or what it points to is missing; the value is never shown.
+    """
+    kind, _, where = reference.partition(":")
+    if kind == "env" and where:
+        value = environment.get(where, "").strip()
+        if not value:
+            raise SettingsError(f"{name}: the environment variable {where} is not set")
+        return value
+    if kind == "file" and where:
+        try:
+            return Path(where).expanduser().read_text("utf-8").strip()
+        except OSError as exc:
+            raise SettingsError(f"{name}: cannot read {where}: {exc.strerror}") from exc
+    raise SettingsError(f"{name}: write env:NAME or file:PATH, never the secret itself")
+
+
+def _secret(name: str, reference: str, environment: Mapping[str, str]) -> str:
+    if reference.startswith(("env:", "file:")):
+        return read_secret(name, reference, environment)
+    return reference
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser() if text else None
+
+
+def _find_config(flags: Flags, env: Mapping[str, str], directory: Path) -> Path | None:
+    named = flags.config or _path(env.get("TOLLWAY_CONFIG"))
+    if named is not None:
+        if not named.is_file():
+            raise SettingsError(f"{named}: no such configuration file")
+        return named.resolve()
+    found = directory / CONFIG_NAME
+    return found.resolve() if found.is_file() else None
+
+
+def _refuse_unknown_names(env: Mapping[str, str]) -> None:
+    for name in env:
+        if name.startswith(_ENV_PREFIX) and name not in _ENV_NAMES:
+            raise SettingsError(
+                f"environment: {name} is not known{_nearest(name, sorted(_ENV_NAMES))}"
+            )
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known are {', '.join(known)}"
+
+
+def _number(
+    name: str,
+    flag: int | None,
+    env: Mapping[str, str],
+    file: int | None,
+    default: int,
+    *,
+    lowest: int,
+    highest: int,
+) -> int:
+    env_name = _ENV_PREFIX + name.upper()
+    text = env.get(env_name)
+    value, source = default, name
+    if flag is not None:
+        value, source = flag, f"--{name.replace('_', '-')}"
+    elif text:
+        source = f"environment: {env_name}"
+        try:
+            value = int(text)
+        except ValueError:
+            raise SettingsError(f"{source} is {text!r}; expected a whole number") from None
+    elif file is not None:
+        value = file
+    if not lowest <= value <= highest:
+        raise SettingsError(f"{source} is {value}; expected {lowest} to {highest}")
+    return value
+
+
+def _port(
+    name: str, flag: int | None, env: Mapping[str, str], file: int | None, default: int
+) -> int:
+    return _number(name, flag, env, file, default, lowest=0, highest=_MAX_PORT)
+
+
+def _read_file(path: Path) -> FileSettings:
+    try:
+        text = path.read_text("utf-8")
+    except OSError as exc:
+        raise SettingsError(f"{path}: cannot be read: {exc.strerror}") from exc
+    except UnicodeDecodeError as exc:
+        raise SettingsError(f"{path}: is not UTF-8 (byte {exc.start})") from exc
+    try:
+        table = tomllib.loads(text, parse_float=Decimal)
+    except tomllib.TOMLDecodeError as exc:
+        raise SettingsError(f"{path}: not valid TOML: {exc}") from exc
+    try:
+        # Lax, so that whole numbers and decimals may stand for seconds.
+        return msgspec.convert(_floats(table), FileSettings)
+    except msgspec.ValidationError as exc:
+        raise SettingsError(_explained(path, text, str(exc))) from exc
+
+
+def _floats(table: dict[str, Any]) -> dict[str, Any]:
+    """Decimals become floats outside endpoints, whose prices must stay exact."""
+
+    def walk(value: object, key: str) -> object:
+        if key == "endpoints":
+            return value
+        if isinstance(value, dict):
+            members = cast("dict[str, object]", value)
+            return {name: walk(member, name) for name, member in members.items()}
+        return float(value) if isinstance(value, Decimal) else value
+
+    return cast("dict[str, Any]", walk(table, ""))
+
+
+_AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]+)`")
+
+
+def _explained(path: Path, text: str, message: str) -> str:
+    """A validation message with line, key and, for an unknown key, the nearest known one."""
+    place = _AT.search(message)
+    where = place["path"] if place else ""
+    said = _AT.sub("", message)
+    unknown = _UNKNOWN.search(said)
+    key = unknown["name"] if unknown else where.rsplit(".", 1)[-1]
+    line = _line_of(text, key)
+    if unknown:
+        said = f"`{key}` is not known{_nearest(key, _known_keys(where))}"
+    spot = f"{path}:{line}" if line else str(path)
+    return f"{spot}: {where + ': ' if where else ''}{said}"
+
+
+def _line_of(text: str, key: str) -> int | None:
+    name = re.escape(key)
+    found = re.compile(rf"^\s*(\[+[^\]]*\b{name}\b|\"?{name}\"?\s*=)")
+    for number, line in enumerate(text.splitlines(), start=1):
+        if found.match(line):
+            return number
+    return None
+
+
+def _known_keys(where: str) -> list[str]:
+    struct: Any = FileSettings
+    for part in [part for part in where.split(".") if part]:
+        if part.startswith(("[", "providers")):
+            struct = ProviderSettings
+            continue
+        hints: dict[str, Any] = {field.name: field.type for field in msgspec.structs.fields(struct)}
+        kind = hints.get(part)
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            struct = kind
+        else:
+            nested = [arg for arg in get_args(kind) if isinstance(arg, type)]
+            struct = next((arg for arg in nested if issubclass(arg, msgspec.Struct)), struct)
+    return [field.name for field in msgspec.structs.fields(struct)]

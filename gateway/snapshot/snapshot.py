@@ -1,0 +1,30 @@
+"""The snapshot: one immutable value that a request reads from its beginning to its end."""
+
+import msgspec
+
+from gateway.domain.caller import Caller
+from pricing.catalogue import Catalogue
+
+
+class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys, endpoints and names as they stand at one moment."""
+
+    catalogue: Catalogue
+    """Only enabled providers, with the operator's endpoints on top."""
+    aliases: dict[str, str] = {}
+    """The operator's names for models."""
+    callers: dict[bytes, Caller] = {}
+    """By the digest of the whole key, never of a part of it."""
+    epoch: int = 0
+    """Of the configuration in Postgres that the callers came from; 0 before the first load."""
+    confirmed_at_s: float | None = None
+    """When Postgres last confirmed the callers, in Unix seconds; None when it never did."""
+
+
+class SnapshotHolder:
+    """Holds the current snapshot; whoever starts a request keeps the one it found."""
+
+    __slots__ = ("current",)
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.current = snapshot
