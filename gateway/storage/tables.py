@@ -1,0 +1,241 @@
+"""The one description of our tables: statements are built from it, `migrations` builds them.
+
+`request_record` and `attempt_record` are partitioned by the UTC day inside the request's UUIDv7, so
+that replaying a record always meets its own row and an id is looked up in one partition.
+Columns carry the names of the fields of `gateway.domain.records`, with one exception: `user` is
+`end_user` here, because an unquoted `user` in PostgreSQL silently means the database role.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from pricing.usage import METERS
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+MAX_FRAME_BYTES = 1 << 20
+"""The largest spool frame, which is the most that a dead letter keeps."""
+
+USD_PRECISION, USD_SCALE = 24, 12
+Usd = Numeric(USD_PRECISION, USD_SCALE)
+Instant = DateTime(timezone=True)
+
+
+def cost_column(meter: str) -> str:
+    """The column of `attempt_record` with the cost line of a meter of `pricing.usage.Usage`."""
+    return f"cost_{meter.removesuffix('_tokens')}_usd"
+
+
+COST_COLUMNS: tuple[str, ...] = tuple(cost_column(meter) for meter in METERS)
+
+
+def _is_money(*columns: str) -> str:
+    # NUMERIC accepts NaN and sorts it above every number, so one of them would spoil every sum.
+    return " AND ".join(f"{column} >= 0 AND {column} < 'NaN'::numeric" for column in columns)
+
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("kid", Text, nullable=False, unique=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("pepper_version", Integer, nullable=False),
+    Column("last4", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("labels", JSONB, nullable=False),
+    Column("allowed_models", ARRAY(Text), nullable=False),
+    Column("allowed_providers", ARRAY(Text), nullable=False),
+    Column("default_model", Text),
+    Column("slash_pins_provider", Boolean),
+    Column("has_hard_budget", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("expires_at", Instant),
+    Column("revoked_at", Instant),
+    CheckConstraint("octet_length(digest) = 32", name="digest_is_sha256"),
+)
+
+request_record = Table(
+    "request_record",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("received_at", Instant, nullable=False),
+    Column("key_id", Uuid, nullable=False),
+    Column("labels", JSONB, nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("stream", Boolean, nullable=False),
+    Column("requested_model", Text, nullable=False),
+    Column("requested_provider", Text),
+    Column("used_model", Text),
+    Column("used_provider", Text),
+    Column("used_endpoint", Text),
+    Column("underlying_used_model", Text),
+    Column("status_code", Integer, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("error_kind", Text),
+    Column("is_fallback", Boolean, nullable=False),
+    Column("ttft_ms", Double),
+    Column("duration_ms", Double, nullable=False),
+    Column("overhead_ms", Double),
+    Column("finish_reason", Text),
+    Column("end_user", Text),
+    Column("session_id", Text),
+    Column("warnings", ARRAY(Text), nullable=False),
+    Column("attempts_count", Integer, nullable=False),
+    # Totals over the attempts, inclusive as `Usage` says; NULL when nothing was metered.
+    Column("prompt_tokens", BigInteger),
+    Column("completion_tokens", BigInteger),
+    Column("cached_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("cost_usd", Usd),
+    Column("cost_status", Text, nullable=False),
+    Column("rule_version", Text),
+    Column("catalogue_version", Text, nullable=False),
+    Column("code_version", Text, nullable=False),
+    Column("plan", JSONB, nullable=False),
+    CheckConstraint(_is_money("cost_usd"), name="cost_is_money"),
+    # Rows arrive nearly in time order, so a block-range index finds a period and costs almost
+    # nothing per row. The latest rows come by the primary key: ids are ordered by time.
+    Index(None, "received_at", postgresql_using="brin"),
+    Index(None, "key_id", "received_at"),
+    Index(None, "session_id", "received_at", postgresql_where=text("session_id IS NOT NULL")),
+    postgresql_partition_by="RANGE (day)",
+)
+
+attempt_record = Table(
+    "attempt_record",
+    metadata,
+    Column("request_id", Uuid, primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("number", SmallInteger, primary_key=True, autoincrement=False),
+    Column("started_at", Instant, nullable=False),
+    Column("key_id", Uuid, nullable=False),
+    Column("labels", JSONB, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("provider_model", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("status_code", Integer, nullable=False),
+    Column("error_code", Text),
+    Column("error_message", Text),
+    Column("upstream_id", Text),
+    Column("ttft_ms", Double),
+    Column("duration_ms", Double, nullable=False),
+    Column("retry_after_ms", Double),
+    Column("finish_reason", Text),
+    Column("native_finish_reason", Text),
+    Column("service_tier", Text),
+    # NULL in every meter when nothing was metered; a meter that was not used is 0.
+    Column("usage_source", Text),
+    *(Column(meter, BigInteger) for meter in METERS),
+    Column("cost_usd", Usd),
+    Column("cost_status", Text, nullable=False),
+    Column("cost_source", Text, nullable=False),
+    Column("price_version", Text),
+    Column("computed_cost_usd", Usd),
+    # NULL where the meter has no cost line; the lines add up to the computed total.
+    *(Column(column, Usd) for column in COST_COLUMNS),
+    CheckConstraint(
+        _is_money("cost_usd", "computed_cost_usd", *COST_COLUMNS), name="costs_are_money"
+    ),
+    Index(None, "started_at", postgresql_using="brin"),
+    postgresql_partition_by="RANGE (day)",
+)
+
+PARTITIONED: tuple[Table, ...] = (request_record, attempt_record)
+
+config_epoch = Table(
+    "config_epoch",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+)
+
+ship_watermark = Table(
+    "ship_watermark",
+    metadata,
+    # One per spool writer: a late `updated_at` means stale, an old `last_record_at` merely idle.
+    Column("worker", Text, primary_key=True),
+    Column("updated_at", Instant, nullable=False),
+    Column("segment", Text),
+    Column("last_record_at", Instant),
+    Column("oldest_unshipped_at", Instant),
+    Column("backlog_bytes", BigInteger, nullable=False),
+)
+
+ingest_error = Table(
+    "ingest_error",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("seen_at", Instant, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("frame_offset", BigInteger, nullable=False),
+    Column("record_id", Uuid),
+    Column("sqlstate", Text),
+    Column("reason", Text, nullable=False),
+    Column("frame", LargeBinary),
+    # The same frame is set aside once, however often its segment is replayed.
+    UniqueConstraint("segment", "frame_offset"),
+    CheckConstraint(f"octet_length(frame) <= {MAX_FRAME_BYTES}", name="frame_is_bounded"),
+)
+
+audit_entry = Table(
+    "audit_entry",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("before", JSONB),
+    Column("after", JSONB),
+)
+
+views = MetaData()
+"""What the reader role sees. The views are made by the migrations, which must list every column."""
+
+
+def _view(name: str, table: Table, *, without: frozenset[str] = frozenset()) -> Table:
+    columns = (
+        Column(column.name, column.type) for column in table.columns if column.name not in without
+    )
+    return Table(name, views, *columns)
+
+
+v_request = _view("v_request", request_record)
+v_attempt = _view("v_attempt", attempt_record)
+v_api_key = _view("v_api_key", api_key, without=frozenset({"digest", "pepper_version"}))
+v_ship_watermark = _view("v_ship_watermark", ship_watermark)
