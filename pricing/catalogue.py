@@ -28,6 +28,7 @@ __all__ = [
 
 TABLES = Path(__file__).parent / "tables"
 
+_NAME_CHARACTERS = 200
 _NEAREST_CONSIDERED = 40
 _LEAST_LIKENESS = 0.5
 
@@ -46,10 +47,14 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def endpoints_of(self, model: str) -> tuple[Endpoint, ...]:
         """All offers of a model, named by its id or an alias; empty when there is none."""
-        found = self.endpoints_by_model.get(model)
-        if found is None:
-            found = self.endpoints_by_model.get(self._model_by_alias.get(model, ""), ())
-        return found
+        return self.endpoints_by_model.get(self.model_named(model) or "", ())
+
+    def model_named(self, name: str) -> str | None:
+        """The id of the model called `name`, an id or an alias; None when nobody serves one."""
+        if name in self.endpoints_by_model:
+            return name
+        model = self._model_by_alias.get(name)
+        return model if model in self.endpoints_by_model else None
 
     def models_of_slug(self, slug: str) -> tuple[str, ...]:
         """Models whose name without the author, or one of whose aliases, is `slug`; sorted."""
@@ -57,7 +62,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def nearest(self, name: str, limit: int = 3) -> tuple[str, ...]:
         """Up to `limit` model names that look like `name`, best first, for messages only."""
-        wanted = _trigrams(name[:200].lower())
+        name = name[:_NAME_CHARACTERS].lower()
+        wanted = _trigrams(name)
         shared: dict[str, int] = {}
         for trigram in wanted:
             for model in self._models_by_trigram.get(trigram, ()):
@@ -66,7 +72,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         likely = sorted(
             shared, key=lambda model: (-shared[model] / (len(wanted) + len(model)), model)
         )[:_NEAREST_CONSIDERED]
-        by_likeness = sorted((-_likeness(name.lower(), model), model) for model in likely)
+        by_likeness = sorted((-_likeness(name, model), model) for model in likely)
         return tuple(model for worse, model in by_likeness[:limit] if worse <= -_LEAST_LIKENESS)
 
     def with_endpoints(
