@@ -1,4 +1,4 @@
-"""The five published APIs as dialects: the path fixes the error shape and the meaning of a slash."""
+"""The published APIs as dialects: the path fixes the error shape and the meaning of a slash."""
 
 from enum import StrEnum
 

@@ -1,4 +1,4 @@
-"""A chat-completions request: the part that routing reads is typed, all the rest is carried as it came."""
+"""A chat-completions request: what routing reads is typed, all the rest is carried as it came."""
 
 from typing import Literal
 
@@ -21,8 +21,8 @@ Need = Literal[
     "web_search",
     "reasoning",
 ]
-"""What the answer depends on: an endpoint that is known to lack one of these is excluded, never used
-with the field dropped."""
+"""What the answer depends on: an endpoint that is known to lack one of these is excluded, never
+used with the field dropped."""
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +30,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     dialect: Dialect
     body: dict[str, msgspec.Raw]
-    """The whole JSON object as sent, member by member, numbers and all exactly as typed."""
+    """The JSON object as sent, member by member, numbers and all exactly as typed; members that are
+    null, and empty lists of tools or stops, are left out."""
     models: tuple[str, ...]
     """``model``, then ``models``, without repeats, as typed; empty when the request names none."""
     stream: bool = False
@@ -43,7 +44,7 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     provider: ProviderPreferences
     needs: frozenset[Need] = frozenset()
     parameters: frozenset[str] = frozenset()
-    """Names of the optional parameters that are present and not null, for ``require_parameters``."""
+    """Names of the optional parameters that are present, for ``require_parameters``."""
     prompt_bytes: int
     """UTF-8 bytes of all text in messages and tools (data URLs not counted)."""
     image_count: int = 0

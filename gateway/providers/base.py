@@ -1,4 +1,4 @@
-"""The contract between the attempt loop and a wire protocol: four functions and the values they speak in."""
+"""The contract between the attempt loop and a wire protocol: four functions and their values."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -13,7 +13,7 @@ from pricing.usage import Usage
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
-    """How one provider's OpenAI-compatible wire differs from OpenAI's own: data, never a branch by name."""
+    """How one provider's OpenAI-compatible wire differs: data, never a branch by name."""
 
     max_tokens_field: str = "max_tokens"
     """``max_completion_tokens`` where the service knows that one."""
@@ -24,6 +24,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     """How its usage object counts; see ``usage.py``."""
     refused_parameters: frozenset[str] = frozenset()
     """Dropped with a warning before sending."""
+    accepts_reasoning_object: bool = False
+    """OpenRouter's ``reasoning`` object is understood; elsewhere it becomes an effort."""
     extra_headers: tuple[tuple[str, str], ...] = ()
     auth_header: str = "Authorization"
     auth_prefix: str = "Bearer "
@@ -85,6 +87,10 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     native_finish_reason: str | None = None
     usage: Usage | None = None
     """None when the provider sent none; a reported zero stays zero."""
+    is_usage_doubtful: bool = False
+    """Counts were clamped or contradict each other: the cost is an estimate."""
+    usage_details: dict[str, int] = {}
+    """Further counts inside the completion, for clients only (``accepted_prediction_tokens`` …)."""
     reported_cost_usd: Decimal | None = None
     service_tier: str | None = None
     upstream_id: str | None = None
@@ -94,17 +100,19 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StreamEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One step of a streamed answer. Usage values are cumulative: a later one replaces an earlier one."""
+    """One step of a streamed answer. Usage is cumulative: a later one replaces an earlier one."""
 
     choices: bytes = b"[]"
     """The JSON array of chunk choices in our shape; ``[]`` when the event carries none."""
     has_content: bool = False
-    """Text, reasoning, a refusal, audio, or a tool call: from here on no other endpoint may answer."""
+    """Text, reasoning, a refusal, audio, or a tool call: no other endpoint may answer any more."""
     finish_reason: str | None = None
     native_finish_reason: str | None = None
     extras: bytes = b""
     """Further top-level members, encoded as ``,"name":value`` pairs ready to append."""
     usage: Usage | None = None
+    is_usage_doubtful: bool = False
+    usage_details: dict[str, int] = {}
     reported_cost_usd: Decimal | None = None
     service_tier: str | None = None
     upstream_id: str | None = None

@@ -1,0 +1,121 @@
+"""Answers on the wire: whole ones, and the chunks of a stream.
+
+The provider's choices are passed on as bytes; everything around them is ours. Members come in this
+order: id, object, created, model, provider, choices, the provider's further ones, usage, metadata.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+DONE = b"data: [DONE]\n\n"
+OWN_MEMBERS = frozenset(
+    {"id", "object", "created", "model", "provider", "choices", "usage", "metadata", "error"}
+)
+"""Top-level members that a provider's own ones never replace."""
+
+_ENCODER = msgspec.json.Encoder()
+_ERROR_CHOICES = b'[{"index":0,"delta":{"content":""},"finish_reason":"error"}]'
+
+
+def _head(id: str, object_name: str, created: int, model: str, provider: str) -> bytes:  # noqa: A002
+    encode = _ENCODER.encode
+    return b'{"id":%b,"object":"%b","created":%d,"model":%b,"provider":%b,"choices":' % (
+        encode(id),
+        object_name.encode(),
+        created,
+        encode(model),
+        encode(provider),
+    )
+
+
+def render_completion(
+    *,
+    id: str,  # noqa: A002
+    created: int,
+    model: str,
+    provider: str,
+    choices: bytes,
+    usage: bytes,
+    metadata: bytes,
+    extras: Mapping[str, Raw] | None = None,
+    service_tier: str | None = None,
+) -> bytes:
+    """A whole answer.
+
+    Args:
+        id: the generation id.
+        created: Unix seconds.
+        model: the canonical model that answered.
+        provider: who served it.
+        choices: the JSON array of choices.
+        usage: what `render_usage` made.
+        metadata: what `render_metadata` made.
+        extras: further members of the provider's answer; those of ours win.
+        service_tier: as served; None when the provider does not say.
+    """
+    parts = [_head(id, "chat.completion", created, model, provider), choices]
+    if extras:
+        parts.append(render_extras(extras))
+    if service_tier is not None and not (extras and "service_tier" in extras):
+        parts.append(b',"service_tier":' + _ENCODER.encode(service_tier))
+    parts += (b',"usage":', usage, b',"metadata":', metadata, b"}")
+    return b"".join(parts)
+
+
+def render_extras(extras: Mapping[str, Raw]) -> bytes:
+    """Members as ``,"name":value`` pairs ready to append, without those that are ours."""
+    return b"".join(
+        b",%b:%b" % (_ENCODER.encode(name), bytes(raw))
+        for name, raw in extras.items()
+        if name not in OWN_MEMBERS
+    )
+
+
+class ChunkFrame:
+    """What stands around the choices of every chunk of one stream, made once."""
+
+    __slots__ = ("_prefix",)
+
+    def __init__(self, id: str, created: int, model: str, provider: str) -> None:  # noqa: A002
+        """Make the frame; the arguments are those of `render_completion`."""
+        self._prefix = b"data: " + _head(id, "chat.completion.chunk", created, model, provider)
+
+    def chunk(self, choices: bytes, extras: bytes = b"") -> bytes:
+        """One event; ``extras`` are ``,"name":value`` pairs."""
+        return self._prefix + choices + extras + b"}\n\n"
+
+    def with_usage(self, choices: bytes, extras: bytes, usage: bytes, metadata: bytes) -> bytes:
+        """The event that closes the accounts; ``choices`` may be ``[]``."""
+        return b"".join(
+            (
+                self._prefix,
+                choices,
+                extras,
+                b',"usage":',
+                usage,
+                b',"metadata":',
+                metadata,
+                b"}\n\n",
+            )
+        )
+
+    def error(
+        self,
+        message: str,
+        kind: str,
+        code: str | None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """An event that the official clients raise on: an error beside a choice that ended so.
+
+        ``kind`` is the OpenAI dialect's ``error.type``.
+        """
+        error: dict[str, Any] = {"message": message, "type": kind, "param": None, "code": code}
+        if metadata:
+            error["metadata"] = metadata
+        return b"".join(
+            (self._prefix, _ERROR_CHOICES, b',"error":', _ENCODER.encode(error), b"}\n\n")
+        )

@@ -1,0 +1,282 @@
+"""Bytes of a request -> `ChatRequest`: what is read is checked, all the rest is carried along."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import msgspec
+from msgspec import Raw, structs
+
+from gateway.chat.complaints import malformed_json, wrong_value
+from gateway.chat.conversation import Weight, weigh_messages, weigh_tools
+from gateway.chat.dialects import Dialect
+from gateway.chat.preferences import ProviderPreferences
+from gateway.chat.request import ChatRequest, Need
+from gateway.chat.routing_preferences import FORBIDDEN_MEMBERS, decode_preferences
+from gateway.chat.structure import check_members_are_unique, check_size_of_structure
+from gateway.chat.unsupported import refuse_unsupported
+from gateway.chat.view import VIEW, View
+from gateway.domain.errors import InvalidRequestError
+
+_MEMBERS = msgspec.json.Decoder(dict[str, Raw])
+_NULL = Raw(b"null")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+NOT_PARAMETERS = frozenset(
+    {
+        "model",
+        "models",
+        "messages",
+        "stream",
+        "stream_options",
+        "provider",
+        "route",
+        "user",
+        "metadata",
+        "session_id",
+        "plugins",
+        "debug",
+        "store",
+        "service_tier",
+        "transforms",
+        "free_models_only",
+        "no_reasoning",
+        "web_search",
+    }
+)
+"""Members that say nothing about what an endpoint must support."""
+
+
+def decode_chat_request(
+    body: bytes, *, dialect: Dialect, headers: Mapping[str, str] = _NO_HEADERS
+) -> ChatRequest:
+    """Read one request.
+
+    Args:
+        body: the JSON text.
+        dialect: how it is read; the FastAPI dialect requires ``model``.
+        headers: names in lower case, or a mapping that does not care; ``x-no-fallback`` and
+            ``x-session-id`` are read.
+
+    Raises:
+        InvalidRequestError: names the field and what it should be.
+    """
+    _check_text(body)
+    try:
+        members = _MEMBERS.decode(body)
+    except msgspec.ValidationError as exc:
+        raise InvalidRequestError("The body must be a JSON object.", code="invalid_value") from exc
+    except msgspec.DecodeError as exc:
+        raise malformed_json(exc) from exc
+    except RecursionError as exc:
+        raise _too_deep() from exc
+    check_members_are_unique(body, members)
+    return _read(body, members, dialect, headers)
+
+
+def _check_text(body: bytes) -> None:
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError as exc:
+            raise InvalidRequestError(
+                f"The body is not valid UTF-8 at byte {exc.start}.",
+                code="json_invalid",
+                metadata={"byte": exc.start},
+            ) from exc
+    check_size_of_structure(body)
+
+
+def _too_deep() -> InvalidRequestError:
+    return InvalidRequestError("The body is nested too deeply; flatten it.", code="too_complex")
+
+
+def _read(
+    body: bytes, members: dict[str, Raw], dialect: Dialect, headers: Mapping[str, str]
+) -> ChatRequest:
+    _refuse_addresses(members)
+    if "messages" not in members or members["messages"] == _NULL:
+        raise InvalidRequestError(
+            "`messages` is missing; send a list of at least one message.",
+            param="messages",
+            code="missing",
+        )
+    try:
+        view = VIEW.decode(body)
+    except msgspec.ValidationError as exc:
+        raise wrong_value(exc) from exc
+    except msgspec.DecodeError as exc:
+        raise malformed_json(exc) from exc
+    except RecursionError as exc:
+        raise _too_deep() from exc
+    carried = {name: raw for name, raw in members.items() if raw != _NULL}
+    warnings: list[str] = []
+    refuse_unsupported(carried, warnings)
+    _check_consistency(view)
+    needs: set[Need] = set()
+    weight = Weight(needs=needs)
+    weigh_messages(view.messages, weight)
+    if view.tools is not None or view.functions is not None or view.tool_choice is not None:
+        weigh_tools(view, _length(carried, "tools") + _length(carried, "functions"), weight)
+    _add_needs(view, carried, needs)
+    _leave_out_empty(view, carried)
+    return ChatRequest(
+        dialect=dialect,
+        body=carried,
+        models=_models(view, dialect),
+        stream=view.stream is True,
+        include_usage=view.stream_options is not None and view.stream_options.include_usage is True,
+        max_output_tokens=_output_cap(view, warnings),
+        choice_count=view.n or 1,
+        provider=_preferences(members, headers, warnings),
+        needs=frozenset(needs),
+        parameters=frozenset(carried) - NOT_PARAMETERS,
+        prompt_bytes=weight.text_bytes,
+        image_count=weight.image_count,
+        prompt_tokens_estimate=weight.tokens(len(view.messages)),
+        service_tier=_clean(view.service_tier, "service_tier"),
+        user=_clean(view.user, "user"),
+        session_id=_session_id(view, headers),
+        warnings=tuple(warnings),
+    )
+
+
+def _refuse_addresses(members: Mapping[str, Raw]) -> None:
+    if FORBIDDEN_MEMBERS.isdisjoint(members):
+        return
+    name = next(name for name in members if name in FORBIDDEN_MEMBERS)
+    raise InvalidRequestError(
+        f"`{name}` is not accepted in a request: addresses and credentials of providers are "
+        "configured by the operator.",
+        param=name,
+        code="not_allowed",
+    )
+
+
+def _check_consistency(view: View) -> None:
+    reasoning = view.reasoning
+    if (
+        reasoning is not None
+        and reasoning.effort is not None
+        and view.reasoning_effort is not None
+        and reasoning.effort != view.reasoning_effort
+    ):
+        raise InvalidRequestError(
+            "`reasoning_effort` and `reasoning.effort` differ; send one of them.",
+            param="reasoning_effort",
+            code="contradiction",
+        )
+    if view.response_format is not None:
+        form = view.response_format
+        if form.type == "json_schema" and form.json_schema is None:
+            raise InvalidRequestError(
+                "`response_format.json_schema` is required for the type json_schema.",
+                param="response_format.json_schema",
+                code="missing",
+            )
+    if view.stop == "" or (isinstance(view.stop, list) and "" in view.stop):
+        raise InvalidRequestError(
+            "`stop` holds an empty string, which would end every answer at once; remove it.",
+            param="stop",
+            code="invalid_value",
+        )
+    for name, value in (view.metadata or {}).items():
+        if len(name) > 64 or (isinstance(value, str) and len(value) > 512):  # noqa: PLR2004
+            raise InvalidRequestError(
+                "`metadata` takes names of up to 64 and values of up to 512 characters.",
+                param="metadata",
+                code="invalid_value",
+            )
+
+
+def _leave_out_empty(view: View, carried: dict[str, Raw]) -> None:
+    """Empty lists mean nothing, and many providers refuse them."""
+    if view.stop == []:
+        del carried["stop"]
+    if not view.tools and not view.functions:
+        for name in ("tools", "functions", "tool_choice", "parallel_tool_calls"):
+            carried.pop(name, None)
+
+
+def _models(view: View, dialect: Dialect) -> tuple[str, ...]:
+    named = [] if view.model is None else [view.model]
+    named += view.models or ()
+    models: list[str] = []
+    for name in named:
+        cleaned = _clean(name.strip(), "model")
+        if cleaned and cleaned not in models:
+            models.append(cleaned)
+    if not models and dialect is Dialect.FASTAPI:
+        raise InvalidRequestError(
+            "`model` is missing; it is required.", param="model", code="missing"
+        )
+    return tuple(models)
+
+
+def _output_cap(view: View, warnings: list[str]) -> int | None:
+    newer, older = view.max_completion_tokens, view.max_tokens
+    if newer is None:
+        return older
+    if older is not None and older != newer:
+        warnings.append(
+            f"`max_tokens` ({older}) and `max_completion_tokens` ({newer}) differ; "
+            "the latter is used"
+        )
+    return newer
+
+
+def _add_needs(view: View, carried: Mapping[str, Raw], needs: set[Need]) -> None:
+    if view.response_format is not None:
+        if view.response_format.type == "json_schema":
+            needs.add("structured_outputs")
+        elif view.response_format.type == "json_object":
+            needs.add("json_mode")
+    if view.modalities is not None:
+        if "audio" in view.modalities:
+            needs.add("audio_output")
+        if "image" in view.modalities:
+            needs.add("image_output")
+    if view.logprobs or view.top_logprobs:
+        needs.add("logprobs")
+    if "web_search_options" in carried:
+        needs.add("web_search")
+    # An effort is advice that a plain model may ignore; `enabled` asks for reasoning itself.
+    if view.reasoning is not None and view.reasoning.enabled:
+        needs.add("reasoning")
+
+
+def _preferences(
+    members: Mapping[str, Raw], headers: Mapping[str, str], warnings: list[str]
+) -> ProviderPreferences:
+    preferences = decode_preferences(members.get("provider"), warnings)
+    if headers and headers.get("x-no-fallback", "").strip().lower() in {"true", "1"}:
+        return structs.replace(preferences, allow_fallbacks=False)
+    return preferences
+
+
+def _session_id(view: View, headers: Mapping[str, str]) -> str | None:
+    if view.session_id is not None:
+        return _clean(view.session_id, "session_id") or None
+    session_id = headers.get("x-session-id") if headers else None
+    if session_id is not None and len(session_id) > 256:  # noqa: PLR2004
+        raise InvalidRequestError(
+            "The header x-session-id is longer than 256 characters; shorten it.",
+            param="session_id",
+            code="invalid_value",
+        )
+    return _clean(session_id, "session_id") or None
+
+
+def _clean(text: str | None, param: str) -> str | None:
+    """The text itself; it goes into records, where control characters have no place."""
+    if text is not None and _CONTROL.search(text):
+        raise InvalidRequestError(
+            f"`{param}` holds a control character; remove it.", param=param, code="invalid_value"
+        )
+    return text
+
+
+def _length(members: Mapping[str, Raw], name: str) -> int:
+    raw = members.get(name)
+    return 0 if raw is None else len(memoryview(raw))

@@ -1,0 +1,90 @@
+"""The ``metadata`` of an answer: what was asked for, who answered, and every attempt on the way."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from gateway.domain.outcomes import LLMGATEWAY_ERROR_TYPES, Outcome
+from gateway.domain.records import AttemptRecord
+
+
+class RoutingStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt as clients see it."""
+
+    provider: str
+    model: str
+    """The provider's own name of the model."""
+    status_code: int
+    """0 when there was no answer."""
+    error_type: str
+    succeeded: bool
+    outcome: Outcome
+    duration_ms: float
+    ttft_ms: float | None
+
+
+class AnswerMetadata(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an answer comes from."""
+
+    requested_model: str
+    requested_provider: str | None
+    used_model: str | None
+    used_provider: str | None
+    underlying_used_model: str | None
+    routing: tuple[RoutingStep, ...]
+    attempts: int
+    strategy: str | None
+    warnings: tuple[str, ...]
+
+
+def to_routing_steps(attempts: Sequence[AttemptRecord]) -> tuple[RoutingStep, ...]:
+    """The attempts in the order in which they were made."""
+    return tuple(
+        RoutingStep(
+            provider=attempt.provider,
+            model=attempt.provider_model,
+            status_code=attempt.status_code,
+            error_type=LLMGATEWAY_ERROR_TYPES.get(attempt.outcome, "upstream_error"),
+            succeeded=attempt.outcome is Outcome.SUCCESS,
+            outcome=attempt.outcome,
+            duration_ms=round(attempt.duration_ms, 3),
+            ttft_ms=None if attempt.ttft_ms is None else round(attempt.ttft_ms, 3),
+        )
+        for attempt in attempts
+    )
+
+
+def make_metadata(
+    *,
+    requested_model: str,
+    requested_provider: str | None,
+    attempts: Sequence[AttemptRecord],
+    underlying_used_model: str | None = None,
+    strategy: str | None = None,
+    warnings: Sequence[str] = (),
+) -> AnswerMetadata:
+    """Metadata from the attempts; the last one that succeeded is the one that was used.
+
+    ``underlying_used_model`` is the name in the provider's own answer; None falls back to the name
+    that the provider was asked for.
+    """
+    used = next((a for a in reversed(attempts) if a.outcome is Outcome.SUCCESS), None)
+    return AnswerMetadata(
+        requested_model=requested_model,
+        requested_provider=requested_provider,
+        used_model=used.model if used else None,
+        used_provider=used.provider if used else None,
+        underlying_used_model=(underlying_used_model or used.provider_model) if used else None,
+        routing=to_routing_steps(attempts),
+        attempts=len(attempts),
+        strategy=strategy,
+        warnings=tuple(dict.fromkeys(warnings)),
+    )
+
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def render_metadata(metadata: AnswerMetadata) -> bytes:
+    """The metadata as JSON."""
+    return _ENCODER.encode(metadata)

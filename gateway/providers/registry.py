@@ -1,0 +1,97 @@
+"""How each provider's wire differs, and which adapter speaks which protocol.
+
+Rows state only what differs from the defaults of `Quirks`. A provider without a row (a local
+server, a new company) gets the defaults, which the plainest OpenAI-compatible servers accept.
+"""
+
+from gateway.providers.base import Adapter, Quirks
+from gateway.providers.openai import OpenAIAdapter
+
+_OPENAI_ONLY = frozenset({"store", "prediction", "safety_identifier", "prompt_cache_retention"})
+"""Parameters of OpenAI's own that copies of its API refuse or do not know."""
+
+DEFAULT_QUIRKS = Quirks()
+
+PROFILES: dict[str, Quirks] = {
+    "openai": Quirks(max_tokens_field="max_completion_tokens", accepts_developer_role=True),
+    "azure": Quirks(
+        max_tokens_field="max_completion_tokens",
+        accepts_developer_role=True,
+        auth_header="api-key",
+        auth_prefix="",
+    ),
+    # console.groq.com/docs/openai: logprobs, logit_bias and top_logprobs are a 400.
+    "groq": Quirks(
+        max_tokens_field="max_completion_tokens",
+        refused_parameters=_OPENAI_ONLY | {"logit_bias", "top_logprobs"},
+    ),
+    "together": Quirks(refused_parameters=_OPENAI_ONLY),
+    "fireworks": Quirks(refused_parameters=_OPENAI_ONLY - {"prediction"}),
+    "deepinfra": Quirks(refused_parameters=_OPENAI_ONLY),
+    "novita": Quirks(refused_parameters=_OPENAI_ONLY),
+    "nebius": Quirks(refused_parameters=_OPENAI_ONLY),
+    # docs.mistral.ai: the body forbids extra fields, stream_options among them; streams carry usage
+    # unasked, and the seed is called random_seed.
+    "mistral": Quirks(
+        sends_stream_options=False,
+        usage_flavour="mistral",
+        refused_parameters=_OPENAI_ONLY - {"prediction"}
+        | {"seed", "logit_bias", "logprobs", "top_logprobs", "user", "service_tier", "verbosity"},
+    ),
+    "deepseek": Quirks(usage_flavour="deepseek", refused_parameters=_OPENAI_ONLY | {"n", "seed"}),
+    "x-ai": Quirks(
+        max_tokens_field="max_completion_tokens",
+        usage_flavour="xai",
+        refused_parameters=_OPENAI_ONLY,
+    ),
+    "cerebras": Quirks(
+        max_tokens_field="max_completion_tokens", refused_parameters=_OPENAI_ONLY - {"prediction"}
+    ),
+    "moonshotai": Quirks(usage_flavour="moonshot", refused_parameters=_OPENAI_ONLY),
+    "zai": Quirks(refused_parameters=_OPENAI_ONLY),
+    "alibaba": Quirks(refused_parameters=_OPENAI_ONLY),
+    # docs.perplexity.ai: streams carry usage unasked; tools are unknown to Sonar.
+    "perplexity": Quirks(
+        sends_stream_options=False, usage_flavour="perplexity", refused_parameters=_OPENAI_ONLY
+    ),
+    "openrouter": Quirks(usage_flavour="openrouter", accepts_reasoning_object=True),
+    "nvidia": Quirks(refused_parameters=_OPENAI_ONLY),
+    # docs.cohere.com/docs/compatibility-api lists what is not supported.
+    "cohere": Quirks(
+        refused_parameters=_OPENAI_ONLY
+        | {"logit_bias", "top_logprobs", "n", "modalities", "service_tier", "parallel_tool_calls"}
+    ),
+    # ai.google.dev/gemini-api/docs/openai
+    "google": Quirks(
+        usage_flavour="gemini",
+        refused_parameters=_OPENAI_ONLY | {"logit_bias", "service_tier", "user"},
+    ),
+    "google-vertex": Quirks(
+        usage_flavour="gemini",
+        refused_parameters=_OPENAI_ONLY | {"logit_bias", "service_tier", "user"},
+    ),
+}
+
+_ADAPTERS: dict[str, Adapter] = {"openai": OpenAIAdapter()}
+
+SUPPORTED_PROTOCOLS = frozenset(_ADAPTERS)
+
+
+def quirks_of(provider: str) -> Quirks:
+    """The quirks of a provider id; the defaults for one that has no row."""
+    return PROFILES.get(provider, DEFAULT_QUIRKS)
+
+
+def adapter_for(protocol: str) -> Adapter:
+    """The adapter that speaks a protocol.
+
+    Raises:
+        ValueError: nobody here speaks it; see `SUPPORTED_PROTOCOLS`.
+    """
+    try:
+        return _ADAPTERS[protocol]
+    except KeyError:
+        known = ", ".join(sorted(SUPPORTED_PROTOCOLS))
+        raise ValueError(
+            f"the protocol {protocol!r} is not spoken here; supported: {known}"
+        ) from None

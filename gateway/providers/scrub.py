@@ -1,0 +1,34 @@
+"""Makes what a provider says fit for records and clients: no secrets, no addresses, one short line.
+
+Providers echo parts of keys in their messages (OpenAI: "Incorrect API key provided: sk-ab***yz").
+"""
+
+import re
+
+MAX_MESSAGE_CHARACTERS = 512
+# Longer input is cut before it is searched, so that a hostile body costs no time.
+_READ_AT_MOST = 4096
+_HIDDEN = "[redacted]"
+
+_SECRETS = re.compile(
+    r"""
+    \b(?:Bearer|Basic)\s+[A-Za-z0-9._~+/=*-]{6,}                    # a whole authorization value
+    | \b(?:sk|pk|rk|gsk|xai|fw|tgp|nvapi|hf|pplx|csk|r8|tw|AIza|AKIA|ASIA|ya29|ghp|eyJ)
+      [-_.A-Za-z0-9*]{6,}                                           # keys by their maker's prefix
+    | (?<=[?&]key=)[^&\s"']+                                        # keys in addresses
+    | [A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+           # mail addresses
+    | [A-Za-z0-9+/_=]{40,}                                          # long base64 runs
+    | \b[0-9a-fA-F]{24,}\b
+    """,
+    re.VERBOSE,
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
+
+
+def scrub(text: str) -> str:
+    """One line of at most 512 characters with everything that looks like a secret blotted out."""
+    text = _CONTROL.sub(" ", text[:_READ_AT_MOST]).strip()
+    text = _SECRETS.sub(_HIDDEN, text)
+    if len(text) > MAX_MESSAGE_CHARACTERS:
+        text = text[: MAX_MESSAGE_CHARACTERS - 1] + "…"
+    return text
