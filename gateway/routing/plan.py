@@ -8,12 +8,13 @@ from typing import Literal
 
 import msgspec
 
-from gateway.chat.request import ChatRequest
+from gateway.chat.preferences import SortKey
 from gateway.domain.caller import Caller
 from pricing.catalogue import Catalogue, Endpoint
 from pricing.price import Price
 
 DecisionMode = Literal["pinned", "deterministic", "weighted"]
+Strategy = Literal["pinned", "order", "sort", "price-weighted"]
 
 
 class ExclusionReason(StrEnum):
@@ -24,6 +25,8 @@ class ExclusionReason(StrEnum):
     ONLY = "only"
     IGNORE = "ignore"
     NOT_PINNED = "not_pinned"
+    NOT_FREE = "not_free"
+    """The model was asked for as ``:free``."""
     NO_FALLBACKS = "no_fallbacks"
     QUANTIZATION = "quantization"
     DATA_COLLECTION = "data_collection"
@@ -44,7 +47,7 @@ class ExclusionReason(StrEnum):
 
 
 class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
-    """What this process has seen of an endpoint lately. An endpoint without one counts as healthy."""
+    """What this process has seen of an endpoint lately; without any it counts as healthy."""
 
     has_recent_outage: bool = False
     """A failure within the last 30 s and no success since."""
@@ -73,11 +76,14 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     """The installation's setting; the caller's own wins."""
     expected_output_tokens: int = 500
     """What an answer is expected to hold when the request sets no cap."""
+    configured_models: frozenset[str] = frozenset()
+    """Models named by the operator's own endpoints; looked up after the aliases, before a slash is
+    read as a pin."""
     seed: int
     """Fixes every draw of this decision."""
 
 
-class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An endpoint that may serve, with what the decision knew of it."""
 
     endpoint: Endpoint
@@ -87,16 +93,43 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     weight: float | None = None
     """In the weighted draw; None when it took no part."""
     probability: float | None = None
-    """With which it was drawn first; 1.0 for the first of a deterministic order, else None."""
+    """With which it was to be drawn first of all, so that these add up to 1 over the plan and what
+    was dropped; 1.0 for the first of a deterministic order; None when it could not be first."""
     has_recent_outage: bool = False
+    latency_p50_ms: float | None = None
+    throughput_p50_tokens_per_s: float | None = None
+    partition: int = 0
+    """Which of the plan's partitions it is in."""
+    rank: int | None = None
+    """Place of the caller's ``order`` that names it, from 0; None when none does."""
+    unknown_needs: int = 0
+    """How many of the request's needs the endpoint is not known to meet."""
+    cooling_until_ms: float | None = None
+    """Set on a last resort only: every endpoint is resting, and this one rests the shortest."""
 
 
-class Exclusion(msgspec.Struct, frozen=True, kw_only=True):
+class Exclusion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An endpoint that may not serve, and why."""
 
     endpoint: str
     reason: ExclusionReason
     detail: str | None = None
+
+
+class Partition(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the request's models, and how its endpoints are ordered."""
+
+    model: str
+    """Canonical."""
+    strategy: Strategy
+    sort: SortKey | None = None
+    """What is sorted by; under ``order`` that goes for the endpoints it does not name."""
+    allow_fallbacks: bool = True
+
+    @property
+    def label(self) -> str:
+        """``price-weighted``, ``order``, ``sort:price`` … as ``metadata`` and records have it."""
+        return f"sort:{self.sort}" if self.strategy == "sort" else self.strategy
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,3 +148,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     draw: float | None = None
     """The number in [0, 1) behind the first draw; None when nothing was drawn."""
+    partitions: tuple[Partition, ...] = ()
+    """One per model of the request, in its order."""
+    dropped: tuple[Candidate, ...] = ()
+    """Took part in the order, but may not serve since fallbacks are off; excluded too."""
+    prompt_tokens: int = 0
+    """Estimated, the whole prompt: what the prices were resolved for."""
+    expected_output_tokens: int = 0
+    """What the expected costs were computed for, all choices together."""

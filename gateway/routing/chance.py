@@ -1,0 +1,33 @@
+"""Seeded chance: the same seed draws the same numbers on every machine and in every version."""
+
+from hashlib import blake2b
+from struct import Struct
+
+ALGORITHM = "blake2b-ctr"
+
+_EIGHT_WORDS = Struct("<8Q")
+_TO_UNIT = 2.0**-53
+
+
+class Chance:
+    """Numbers 8k to 8k + 7 are the eight little-endian words of BLAKE2b-512 of ``"seed k"``.
+
+    A hash in counter mode: every seed is a good one, however alike two of them are.
+    """
+
+    __slots__ = ("_block", "_left", "_seed")
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._block = 0
+        self._left: list[float] = []
+
+    def draws(self, count: int) -> list[float]:
+        """The next ``count`` numbers in [0, 1), each from the upper 53 bits of a word."""
+        left = self._left
+        while len(left) < count:
+            words = _EIGHT_WORDS.unpack(blake2b(b"%d %d" % (self._seed, self._block)).digest())
+            left += [(word >> 11) * _TO_UNIT for word in words]
+            self._block += 1
+        self._left = left[count:]
+        return left[:count]

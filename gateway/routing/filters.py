@@ -1,0 +1,293 @@
+"""Which endpoints may not serve a request, each exclusion with its typed reason.
+
+A filter reads the question once and answers with a check, or with None when the request asks
+nothing of the kind: what nobody asks costs nothing per endpoint.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import TypeAlias
+
+import msgspec
+
+from gateway.chat.preferences import ProviderPreferences
+from gateway.chat.request import ChatRequest, Need
+from gateway.domain.caller import Caller
+from gateway.routing.capabilities import has_capability, meets, needed_capabilities
+from gateway.routing.names import Variant
+from gateway.routing.patterns import is_named_by, matches
+from gateway.routing.plan import ExclusionReason
+from pricing.catalogue import Catalogue
+from pricing.endpoint import Endpoint
+from pricing.price import Price
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of every endpoint of one model."""
+
+    request: ChatRequest
+    caller: Caller
+    catalogue: Catalogue
+    at: datetime
+    is_pinned: bool
+    variant: Variant | None
+    offers: tuple[Endpoint, ...]
+    """All of the model, also those that will be excluded."""
+
+    @property
+    def preferences(self) -> ProviderPreferences:
+        return self.request.provider
+
+
+Verdict: TypeAlias = tuple[ExclusionReason, str | None] | None
+"""Why the endpoint may not serve, with what was found there; None lets it pass."""
+
+Check: TypeAlias = Callable[[Endpoint], Verdict]
+PriceCheck: TypeAlias = Callable[[Endpoint, Price | None, Decimal | None], Verdict]
+
+
+def is_offered(question: Question) -> Check:
+    """For chat, and not after the provider withdrew it; other modes are priced and listed only."""
+    at = question.at
+
+    def check(endpoint: Endpoint) -> Verdict:
+        if endpoint.mode != "chat":
+            return ExclusionReason.MODE, endpoint.mode
+        if endpoint.retired_at is not None and endpoint.retired_at <= at:
+            return ExclusionReason.RETIRED, f"since {endpoint.retired_at:%Y-%m-%d}"
+        return None
+
+    return check
+
+
+def key_allows_model(question: Question) -> Check | None:
+    """The key's own list of models."""
+    patterns = question.caller.allowed_models
+    if not patterns:
+        return None
+
+    def check(endpoint: Endpoint) -> Verdict:
+        if any(matches(pattern, endpoint.model) for pattern in patterns):
+            return None
+        return ExclusionReason.KEY_MODEL, endpoint.model
+
+    return check
+
+
+def key_allows_provider(question: Question) -> Check | None:
+    """The key's own list of providers."""
+    patterns = tuple(pattern.lower() for pattern in question.caller.allowed_providers)
+    if not patterns:
+        return None
+
+    def check(endpoint: Endpoint) -> Verdict:
+        if any(matches(pattern, endpoint.provider) for pattern in patterns):
+            return None
+        return ExclusionReason.KEY_PROVIDER, endpoint.provider
+
+    return check
+
+
+def is_among_only(question: Question) -> Check | None:
+    """``provider.only``."""
+    slugs = question.preferences.only
+    if not slugs:
+        return None
+
+    def check(endpoint: Endpoint) -> Verdict:
+        if any(is_named_by(endpoint, slug) for slug in slugs):
+            return None
+        return ExclusionReason.ONLY, None
+
+    return check
+
+
+def is_not_ignored(question: Question) -> Check | None:
+    """``provider.ignore``."""
+    slugs = question.preferences.ignore
+    if not slugs:
+        return None
+
+    def check(endpoint: Endpoint) -> Verdict:
+        for slug in slugs:
+            if is_named_by(endpoint, slug):
+                return ExclusionReason.IGNORE, f"by `{slug}`"
+        return None
+
+    return check
+
+
+def has_quantization(question: Question) -> Check | None:
+    """``provider.quantizations``; an unknown one is named ``unknown``."""
+    wanted = question.preferences.quantizations
+    if not wanted:
+        return None
+
+    def check(endpoint: Endpoint) -> Verdict:
+        quantization = endpoint.quantization or "unknown"
+        return None if quantization in wanted else (ExclusionReason.QUANTIZATION, quantization)
+
+    return check
+
+
+def keeps_data_private(question: Question) -> Check | None:
+    """``data_collection: deny``: known neither to train on prompts nor to keep them."""
+    if question.preferences.data_collection != "deny":
+        return None
+    providers = question.catalogue.providers
+
+    def check(endpoint: Endpoint) -> Verdict:
+        provider = providers.get(endpoint.provider)
+        policy = None if provider is None else provider.data_policy
+        if policy is None:
+            return ExclusionReason.DATA_COLLECTION, "data policy unknown"
+        keeps = False if policy.zero_data_retention else policy.retains_prompts
+        if policy.trains_on_prompts is False and keeps is False:
+            return None
+        if policy.trains_on_prompts:
+            return ExclusionReason.DATA_COLLECTION, "trains on prompts"
+        if keeps:
+            return ExclusionReason.DATA_COLLECTION, "keeps prompts"
+        return ExclusionReason.DATA_COLLECTION, "data policy unknown"
+
+    return check
+
+
+def retains_nothing(question: Question) -> Check | None:
+    """``zdr``: known to keep nothing at all."""
+    if not question.preferences.zdr:
+        return None
+    providers = question.catalogue.providers
+
+    def check(endpoint: Endpoint) -> Verdict:
+        provider = providers.get(endpoint.provider)
+        policy = None if provider is None else provider.data_policy
+        known = None if policy is None else policy.zero_data_retention
+        if known:
+            return None
+        return ExclusionReason.ZDR, "retention unknown" if known is None else "keeps data"
+
+    return check
+
+
+def allows_distillation(question: Question) -> Check | None:
+    """``enforce_distillable_text``: known to permit training on what it answers."""
+    if not question.preferences.enforce_distillable_text:
+        return None
+
+    def check(endpoint: Endpoint) -> Verdict:
+        known = has_capability(endpoint, "distillable")
+        if known:
+            return None
+        return ExclusionReason.DISTILLABLE, "unknown" if known is None else "forbidden"
+
+    return check
+
+
+def fits_context(question: Question) -> Check:
+    """The estimated prompt and the whole answer, where the window is known."""
+    prompt_tokens = question.request.prompt_tokens_estimate
+    needed_tokens = prompt_tokens + (question.request.max_output_tokens or 0)
+
+    def check(endpoint: Endpoint) -> Verdict:
+        window = endpoint.context_tokens
+        if window is not None and needed_tokens > window:
+            return ExclusionReason.CONTEXT, f"{window} tokens, about {needed_tokens} needed"
+        longest = endpoint.max_input_tokens
+        if longest is not None and prompt_tokens > longest:
+            return ExclusionReason.CONTEXT, f"{longest} tokens in, about {prompt_tokens} needed"
+        return None
+
+    return check
+
+
+def answers_at_length(question: Question) -> Check | None:
+    """The asked-for cap on the answer, where the endpoint's own is known."""
+    asked_tokens = question.request.max_output_tokens
+    if asked_tokens is None:
+        return None
+
+    def check(endpoint: Endpoint) -> Verdict:
+        longest = endpoint.max_output_tokens
+        if longest is not None and asked_tokens > longest:
+            return ExclusionReason.MAX_OUTPUT, f"{longest} tokens at most"
+        return None
+
+    return check
+
+
+_MODALITIES: frozenset[Need] = frozenset(
+    {"vision", "audio_input", "audio_output", "image_output", "pdf_input", "video_input"}
+)
+
+
+def meets_needs(question: Question) -> Check | None:
+    """What the answer depends on: what is known to be missing never serves.
+
+    What is unknown serves when the endpoint is pinned, or when no offer of the model is known to
+    have it; never under ``require_parameters``. Every live offer counts, whatever the request
+    thinks of it: otherwise ignoring one would let others in.
+    """
+    needs = sorted(question.request.needs)
+    if not needs:
+        return None
+    must_be_known = question.preferences.require_parameters
+    is_live = is_offered(question)
+    strict: dict[Need, bool] = {
+        need: not question.is_pinned
+        and any(meets(offer, need) and is_live(offer) is None for offer in question.offers)
+        for need in needs
+    }
+
+    def check(endpoint: Endpoint) -> Verdict:
+        for need, is_strict in strict.items():
+            known = meets(endpoint, need)
+            if known is None and must_be_known:
+                return ExclusionReason.REQUIRE_PARAMETERS, f"{need} unknown"
+            if known is False or (known is None and is_strict):
+                return _reason_of(need), need if known is False else f"{need} unknown"
+        return None
+
+    return check
+
+
+def _reason_of(need: Need) -> ExclusionReason:
+    return ExclusionReason.MODALITY if need in _MODALITIES else ExclusionReason.CAPABILITY
+
+
+def supports_parameters(question: Question) -> Check | None:
+    """``require_parameters``: every parameter of the request is known to be supported."""
+    if not question.preferences.require_parameters:
+        return None
+    needed = needed_capabilities(question.request.parameters)
+    if not needed:
+        return None
+
+    def check(endpoint: Endpoint) -> Verdict:
+        for capability in needed:
+            known = has_capability(endpoint, capability)
+            if not known:
+                word = f"{capability} unknown" if known is None else capability
+                return ExclusionReason.REQUIRE_PARAMETERS, word
+        return None
+
+    return check
+
+
+FILTERS: tuple[Callable[[Question], Check | None], ...] = (
+    is_offered,
+    key_allows_model,
+    key_allows_provider,
+    is_among_only,
+    is_not_ignored,
+    has_quantization,
+    keeps_data_private,
+    retains_nothing,
+    allows_distillation,
+    meets_needs,
+    supports_parameters,
+    fits_context,
+    answers_at_length,
+)
+"""In the order of the reasons a reader would give: the first that applies is recorded."""
