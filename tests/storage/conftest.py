@@ -1,0 +1,103 @@
+"""One PostgreSQL for the whole test run, and as many fresh databases on it as tests want."""
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it has none
+import pytest
+
+from gateway.storage.embedded import EmbeddedPostgres
+
+DRIVER: Any = asyncpg
+
+# Durability is what these settings give up, and tests can do without.
+FAST_SETTINGS = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "max_connections": "200",
+}
+
+
+class DatabaseServer:
+    """Makes databases on one server and drops them at the end."""
+
+    def __init__(self, url: str, stop: Callable[[], None]) -> None:
+        self._url = url
+        self._stop = stop
+        self._made: list[str] = []
+
+    def create_database(self, template: str | None = None) -> str:
+        """The URL of a new database: empty, or a copy of the one whose URL is given.
+
+        Nobody may be connected to the template meanwhile.
+        """
+        name = f"tollway_test_{secrets.token_hex(6)}"
+        copied = f" TEMPLATE {database_name(template)}" if template is not None else ""
+        self._execute(f"CREATE DATABASE {name}{copied}")
+        self._made.append(name)
+        return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
+
+    def close(self) -> None:
+        for name in self._made:
+            self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self._stop()
+
+    def _execute(self, statement: str) -> None:
+        async def connect_and_execute() -> None:
+            connection = await DRIVER.connect(self._url, timeout=30)
+            try:
+                await connection.execute(statement)
+            finally:
+                await connection.close()
+
+        # In a thread: an asynchronous test has a loop running in this one.
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(lambda: asyncio.run(connect_and_execute())).result()
+
+
+def database_name(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
+
+
+def make_test_server(shared_dir: Path) -> DatabaseServer:
+    """A server for tests: TOLLWAY_TEST_DATABASE_URL, else an embedded one in the given directory.
+
+    Processes that are given the same directory share the server; the last one to close stops it.
+    """
+    given = os.environ.get("TOLLWAY_TEST_DATABASE_URL")
+    if given:
+        return DatabaseServer(given, stop=lambda: None)
+    data_dir = shared_dir / "embedded"
+    embedded = EmbeddedPostgres(data_dir, allow_createdb=True, settings=FAST_SETTINGS)
+
+    def stop() -> None:
+        embedded.stop()
+        # Another worker of pytest-xdist may be about to start it anew.
+        if "PYTEST_XDIST_WORKER" not in os.environ:
+            shutil.rmtree(data_dir, ignore_errors=True)
+
+    return DatabaseServer(embedded.start(), stop=stop)
+
+
+@pytest.fixture(scope="session")
+def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
+    run_dir = tmp_path_factory.getbasetemp()
+    # The workers of pytest-xdist have a directory each below that of the run.
+    is_worker = "PYTEST_XDIST_WORKER" in os.environ
+    server = make_test_server(run_dir.parent if is_worker else run_dir)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_dsn(database_server: DatabaseServer) -> Callable[..., str]:
+    """Call it for the URL of a fresh database: empty, or a copy of ``template=url``."""
+    return database_server.create_database
