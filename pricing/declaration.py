@@ -1,144 +1,41 @@
 """From what a person declares in TOML to endpoints and prices, or a message they can act on.
 
-The same reader serves the shipped tables and the operator's own endpoints. The structs here are the
-file format: their field names are its keys, and an unknown key is refused.
+The same reader serves the shipped tables and the operator's own endpoints.
 """
 
 import hashlib
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 
-from pricing.endpoint import DataPolicy, Endpoint, Model, Protocol, Provider
+from pricing.declared import (
+    KEYS,
+    DeclaredChange,
+    DeclaredEndpoint,
+    DeclaredModel,
+    DeclaredPrice,
+    DeclaredProvider,
+    DeclaredRates,
+    DeclaredSizeTier,
+    DeclaredTerms,
+    DeclaredWindow,
+)
+from pricing.endpoint import DataPolicy, Endpoint, Model, Provider
 from pricing.errors import CatalogueError, error_from_validation
 from pricing.price import RATES, Change, Price, PriceVersion, ServiceTier, SizeTier, Window
 from pricing.validation import check_endpoint
 
-_Count = Annotated[int, msgspec.Meta(gt=0)]
-_Text = Annotated[str, msgspec.Meta(min_length=1)]
-_Weekday = Annotated[int, msgspec.Meta(ge=1, le=7)]
-_CLOCK = r"([01]\d|2[0-3]):[0-5]\d"
-_Span = Annotated[str, msgspec.Meta(pattern=rf"^{_CLOCK}-({_CLOCK}|24:00)$")]
-
-
-class _Rates(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    input_usd_per_mtok: Decimal | None = None
-    cache_read_usd_per_mtok: Decimal | None = None
-    cache_write_usd_per_mtok: Decimal | None = None
-    cache_write_1h_usd_per_mtok: Decimal | None = None
-    output_usd_per_mtok: Decimal | None = None
-    reasoning_usd_per_mtok: Decimal | None = None
-    audio_input_usd_per_mtok: Decimal | None = None
-    audio_cache_read_usd_per_mtok: Decimal | None = None
-    audio_output_usd_per_mtok: Decimal | None = None
-    image_input_usd_per_mtok: Decimal | None = None
-    image_output_usd_per_mtok: Decimal | None = None
-    video_input_usd_per_mtok: Decimal | None = None
-    citation_usd_per_mtok: Decimal | None = None
-    request_usd: Decimal | None = None
-    web_search_usd: Decimal | None = None
-    image_usd: Decimal | None = None
-
-
-class _Change(_Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    scale: Decimal | None = None
-    unscaled: tuple[_Text, ...] = ()
-
-
-class _SizeTier(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    min_prompt_tokens: _Count
-
-
-class _ServiceTier(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    size_tiers: tuple[_SizeTier, ...] = ()
-
-
-class _Window(_Change, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    utc: tuple[_Span, ...] = ("00:00-24:00",)
-    days: tuple[_Weekday, ...] = (1, 2, 3, 4, 5, 6, 7)
-
-
-class _Conditions(_Rates, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    size_tiers: tuple[_SizeTier, ...] = ()
-    windows: tuple[_Window, ...] = ()
-    service_tiers: dict[str, _ServiceTier] = {}
-    region_multiplier: dict[str, Decimal] = {}
-    source: _Text | None = None
-    checked: date | None = None
-    upper_bound: bool = False
-
-
-class _Price(
-    _Conditions,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    rename={"effective_from": "from", "effective_to": "to"},
-):
-    effective_from: datetime | None = None
-    effective_to: datetime | None = None
-
-
-class _Endpoint(_Conditions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    id: _Text
-    model: _Text | None = None
-    name: str | None = None
-    mode: str = "chat"
-    context_tokens: _Count | None = None
-    max_input_tokens: _Count | None = None
-    max_output_tokens: _Count | None = None
-    modalities_in: tuple[_Text, ...] = ("text",)
-    modalities_out: tuple[_Text, ...] = ("text",)
-    capabilities: dict[str, bool] = {}
-    quantization: str | None = None
-    open_weights: bool | None = None
-    release_date: date | None = None
-    deprecated_at: datetime | None = None
-    retired_at: datetime | None = None
-    status: str | None = None
-    free: bool = False
-    prices: tuple[_Price, ...] = ()
-
-
-class _DataPolicy(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    rename={"checked_on": "checked"},
-):
-    source: _Text
-    checked_on: date
-    trains_on_prompts: bool | None = None
-    retains_prompts: bool | None = None
-    retention_days: int | None = None
-    zero_data_retention: bool | None = None
-    headquarters: str | None = None
-
-
-class _Provider(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    id: _Text
-    name: _Text
-    protocol: Protocol = "openai"
-    base_url: str | None = None
-    base_url_env: str | None = None
-    credential_env: str | None = None
-    credential_env_alternatives: tuple[str, ...] = ()
-    pricing_url: str | None = None
-    usage_flavour: str = "openai"
-    data_policy: _DataPolicy | None = None
-
 
 def read_provider(table: dict[str, Any]) -> Provider:
     """The `[provider]` table. Raises `CatalogueError`."""
-    return _provider(_convert(table, _Provider))
+    return _provider(_convert(table, DeclaredProvider))
 
 
 def read_model(table: dict[str, Any]) -> Model:
     """One of the `[[models]]` of models.toml. Raises `CatalogueError`."""
-    declared = _convert(table, _Model)
+    declared = _convert(table, DeclaredModel)
     author, _, slug = declared.id.partition("/")
     if not author or not slug:
         raise CatalogueError(
@@ -160,31 +57,10 @@ def endpoint_from_config(provider_id: str, table: dict[str, Any]) -> Endpoint:
     `prices`. The table must have been read with `parse_float=Decimal`. Without `model` the endpoint
     is `provider/their-id`. Raises `CatalogueError` naming the key, the value and the remedy.
     """
-    return _endpoint(provider_id, _convert(table, _Endpoint))
-
-
-class _Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    id: _Text
-    name: str | None = None
-    aliases: tuple[_Text, ...] = ()
-    auto: bool = False
+    return _endpoint(provider_id, _convert(table, DeclaredEndpoint))
 
 
 _T = TypeVar("_T")
-
-_KEYS: dict[type, tuple[str, ...]] = {
-    _Endpoint: tuple(
-        dict.fromkeys(
-            _Endpoint.__struct_encode_fields__
-            + _Price.__struct_encode_fields__
-            + _SizeTier.__struct_encode_fields__
-            + _ServiceTier.__struct_encode_fields__
-            + _Window.__struct_encode_fields__
-        )
-    ),
-    _Model: _Model.__struct_encode_fields__,
-    _Provider: _Provider.__struct_encode_fields__ + _DataPolicy.__struct_encode_fields__,
-}
 
 
 def _convert(document: dict[str, Any], type_: type[_T]) -> _T:
@@ -192,7 +68,7 @@ def _convert(document: dict[str, Any], type_: type[_T]) -> _T:
     try:
         return msgspec.convert(document, type_)
     except msgspec.ValidationError as exc:
-        raise error_from_validation(exc, document, _KEYS[type_]) from None
+        raise error_from_validation(exc, document, KEYS[type_]) from None
 
 
 def _refuse_floats(value: object, path: str) -> None:
@@ -207,14 +83,14 @@ def _refuse_floats(value: object, path: str) -> None:
             _refuse_floats(item, path)
 
 
-def _provider(declared: _Provider) -> Provider:
+def _provider(declared: DeclaredProvider) -> Provider:
     policy = declared.data_policy
     fields = msgspec.structs.asdict(declared)
     fields["data_policy"] = DataPolicy(**msgspec.structs.asdict(policy)) if policy else None
     return Provider(**fields)
 
 
-def _endpoint(provider_id: str, declared: _Endpoint) -> Endpoint:
+def _endpoint(provider_id: str, declared: DeclaredEndpoint) -> Endpoint:
     endpoint_id = f"{provider_id}/{declared.id}"
     versions = tuple(
         _version(endpoint_id, price, is_free=declared.free) for price in _declared_prices(declared)
@@ -247,10 +123,12 @@ def _endpoint(provider_id: str, declared: _Endpoint) -> Endpoint:
     return endpoint
 
 
-def _declared_prices(declared: _Endpoint) -> tuple[_Price, ...]:
+def _declared_prices(declared: DeclaredEndpoint) -> tuple[DeclaredPrice, ...]:
     """Dated prices in order of time, or the one that stands on the endpoint itself."""
-    flat = _Price(**{name: getattr(declared, name) for name in _Conditions.__struct_fields__})
-    has_flat = flat != _Price()
+    flat = DeclaredPrice(
+        **{name: getattr(declared, name) for name in DeclaredTerms.__struct_fields__}
+    )
+    has_flat = flat != DeclaredPrice()
     if has_flat and declared.prices:
         raise CatalogueError(
             f"endpoint `{declared.id}` has a price of its own and dated prices",
@@ -261,7 +139,7 @@ def _declared_prices(declared: _Endpoint) -> tuple[_Price, ...]:
     if has_flat:
         return (flat,)
     if declared.free and not declared.prices:
-        return (_Price(input_usd_per_mtok=Decimal(0), output_usd_per_mtok=Decimal(0)),)
+        return (DeclaredPrice(input_usd_per_mtok=Decimal(0), output_usd_per_mtok=Decimal(0)),)
     for price in declared.prices:
         for key, instant in (("from", price.effective_from), ("to", price.effective_to)):
             if instant is not None and instant.tzinfo is None:
@@ -276,7 +154,7 @@ def _declared_prices(declared: _Endpoint) -> tuple[_Price, ...]:
     return tuple(sorted(declared.prices, key=lambda price: price.effective_from or first))
 
 
-def _version(endpoint_id: str, declared: _Price, *, is_free: bool) -> PriceVersion:
+def _version(endpoint_id: str, declared: DeclaredPrice, *, is_free: bool) -> PriceVersion:
     begins = declared.effective_from and declared.effective_from.astimezone(UTC)
     since = f"{begins:%Y-%m-%dT%H:%M:%SZ}" if begins else "ever"
     content = msgspec.json.encode(msgspec.structs.asdict(declared), order="deterministic")
@@ -301,22 +179,22 @@ def _version(endpoint_id: str, declared: _Price, *, is_free: bool) -> PriceVersi
     )
 
 
-def _rates(declared: _Rates) -> dict[str, Decimal]:
+def _rates(declared: DeclaredRates) -> dict[str, Decimal]:
     return {name: amount for name in RATES if (amount := getattr(declared, name)) is not None}
 
 
-def _change(declared: _Change) -> Change:
+def _change(declared: DeclaredChange) -> Change:
     return Change(rates=_rates(declared), scale=declared.scale, unscaled=declared.unscaled)
 
 
-def _size_tiers(declared: tuple[_SizeTier, ...]) -> tuple[SizeTier, ...]:
+def _size_tiers(declared: tuple[DeclaredSizeTier, ...]) -> tuple[SizeTier, ...]:
     return tuple(
         SizeTier(min_prompt_tokens=tier.min_prompt_tokens, change=_change(tier))
         for tier in declared
     )
 
 
-def _window(declared: _Window) -> Window:
+def _window(declared: DeclaredWindow) -> Window:
     spans = (span.split("-") for span in declared.utc)
     return Window(
         minutes=tuple((_minutes(begin), _minutes(end)) for begin, end in spans),

@@ -48,7 +48,7 @@ class CatalogueError(ValueError):
             key=self.key,
             value=self.value,
             file=file,
-            line=_line_of(text, self.endpoint, self.key),
+            line=_line_of(text, self.endpoint, self.key, self.value),
         )
 
 
@@ -101,20 +101,23 @@ def _value_at(document: object, steps: list[tuple[str, str]]) -> object:
     return document
 
 
-def _line_of(text: str, endpoint: str | None, key: str | None) -> int | None:
+def _line_of(text: str, endpoint: str | None, key: str | None, value: object) -> int | None:
     """The line of `key` inside the endpoint's table, else of the endpoint, else of the key."""
     lines = text.splitlines()
-    begin = 0
+    begin, end = 0, len(lines)
     if endpoint is not None:
         own_id = re.compile(rf"""\s*id\s*=\s*["']{re.escape(endpoint)}["']""")
         begin = next((n for n, line in enumerate(lines) if own_id.match(line)), -1)
         if begin < 0:
             return None
+        following = range(begin + 1, end)
+        end = next((n for n in following if lines[n].strip() == "[[endpoints]]"), end)
+    found: list[int] = []
     if key is not None:
         own_key = re.compile(rf"""(^|[\s{{,.\[])["']?{re.escape(key)}["']?\s*(=|\])""")
-        for number in range(begin, len(lines)):
-            if number > begin and lines[number].strip() == "[[endpoints]]":
-                break
-            if own_key.search(lines[number]):
-                return number + 1
+        found = [number for number in range(begin, end) if own_key.search(lines[number])]
+        # A key stands in every dated price: the one with the wrong value is meant.
+        found = [n for n in found if value is not None and str(value) in lines[n]] or found
+    if found:
+        return found[0] + 1
     return begin + 1 if endpoint is not None else None

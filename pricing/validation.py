@@ -198,7 +198,7 @@ def _check_size_tiers(
             )
         missing = [
             name
-            for name in ("input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok")
+            for name in TOKEN_RATES
             if change.scale is None
             and getattr(version.base, name) is not None
             and name not in change.rates

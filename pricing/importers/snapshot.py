@@ -11,37 +11,20 @@ import json
 import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime
+from collections.abc import Iterable
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 from pricing.declaration import endpoint_from_config
 from pricing.errors import CatalogueError
 from pricing.importers.names import model_of, with_author
+from pricing.importers.prices import Note, Row, dated_prices, instant
 from pricing.importers.writing import to_toml
-
-Row: TypeAlias = dict[str, Any]
-Note: TypeAlias = Callable[[str, str], None]
 
 _HERE = Path(__file__).parent
 
-RATES = {
-    "input": "input_usd_per_mtok",
-    "cache_read": "cache_read_usd_per_mtok",
-    "cache_write": "cache_write_usd_per_mtok",
-    "cache_write_1h": "cache_write_1h_usd_per_mtok",
-    "output": "output_usd_per_mtok",
-    "reasoning": "reasoning_usd_per_mtok",
-    "audio_in": "audio_input_usd_per_mtok",
-    "cache_read_audio": "audio_cache_read_usd_per_mtok",
-    "audio_out": "audio_output_usd_per_mtok",
-    "image_in": "image_input_usd_per_mtok",
-    "image_out": "image_output_usd_per_mtok",
-    "video_in": "video_input_usd_per_mtok",
-    "citation": "citation_usd_per_mtok",
-}
 CAPABILITIES = {
     "tools": "tools",
     "tool_choice": "tool_choice",
@@ -59,11 +42,6 @@ CAPABILITIES = {
     "computer_use": "computer_use",
     "assistant_prefill": "assistant_prefill",
     "system_messages": "system_messages",
-}
-SOURCES = {
-    "genai-prices": "https://github.com/pydantic/genai-prices",
-    "litellm": "https://github.com/BerriAI/litellm",
-    "models.dev": "https://models.dev",
 }
 
 
@@ -186,10 +164,10 @@ def _endpoint(
         "quantization": row.get("quantization"),
         "open_weights": row.get("open_weights"),
         "release_date": _day(row.get("release_date")),
-        "retired_at": _instant(retired) if retired else None,
+        "retired_at": instant(retired) if retired else None,
         "status": status,
         "free": True if is_free else None,
-        "prices": None if is_free else _prices(row, as_of, note) or None,
+        "prices": None if is_free else dated_prices(row, as_of, note) or None,
     }
 
 
@@ -200,124 +178,6 @@ def _smaller(limit: int | None, context: int | None) -> int | None:
 
 def _is_free(row: Row) -> bool:
     return bool(row.get("zero_price")) and row["provider_model"].endswith(":free")
-
-
-def _prices(row: Row, as_of: datetime, note: Note) -> list[dict[str, Any]]:
-    """Dated prices, oldest first.
-
-    Of a history, the entry in force when the snapshot was made says only when it began: what it
-    costs now was agreed between sources.
-    """
-    if row.get("zero_price"):
-        note(_subject(row), "price 0 without being free: no price")
-        return []
-    history: list[Row] = row.get("history") or [{"effective_from": None}]
-    begins = [_instant(entry["effective_from"]) for entry in history]
-    current = max(
-        (n for n, begin in enumerate(begins) if begin is None or begin <= as_of), default=0
-    )
-    prices: list[dict[str, Any]] = []
-    for number, entry in enumerate(history):
-        price = _price(row if number == current else {**entry, "mode": row["mode"]}, row, note)
-        if price is None:
-            continue
-        ends = begins[number + 1] if number + 1 < len(history) else None
-        prices.append({"from": begins[number], "to": ends, **price})
-    return prices
-
-
-def _price(terms: Row, row: Row, note: Note) -> dict[str, Any] | None:
-    rates = _rates(terms.get("prices", {}), row, note)
-    rates |= _fees(terms.get("units", {}), row)
-    if not rates:
-        return None
-    is_by_context = "per_web_search_by_context" in terms.get("units", {})
-    return {
-        **rates,
-        "upper_bound": True if is_by_context or terms.get("schedule") else None,
-        "region_multiplier": {
-            region: Decimal(factor) for region, factor in terms.get("region_multiplier", {}).items()
-        }
-        or None,
-        "source": row.get("source_url") or SOURCES.get(row["source"], row["source"]),
-        "checked": _checked_on(row["as_of"]),
-        "size_tiers": _size_tiers(terms, row, note) or None,
-        "windows": _windows(terms, rates, row, note) or None,
-        "service_tiers": _service_tiers(terms, row, note) or None,
-    }
-
-
-def _rates(prices: dict[str, str], row: Row, note: Note) -> dict[str, Decimal]:
-    rates: dict[str, Decimal] = {}
-    for key, name in RATES.items():
-        if key not in prices:
-            continue
-        amount = Decimal(prices[key])
-        is_base_of_chat = key in {"input", "output"} and row["mode"] in {"chat", "responses"}
-        if amount == 0 and not is_base_of_chat:
-            # Sources write 0 both for "no extra charge" and for "unknown".
-            continue
-        if key == "cache_read" and amount > Decimal(prices.get("input", amount)):
-            note(_subject(row), "cache reads dearer than input: no rate for them")
-            continue
-        rates[name] = amount
-    return rates
-
-
-def _fees(units: dict[str, Any], row: Row) -> dict[str, Decimal]:
-    fees = {"request_usd": units.get("per_request"), "web_search_usd": units.get("per_web_search")}
-    if "image" in row["modalities_out"]:
-        fees["image_usd"] = units.get("per_output_image")
-    return {
-        name: Decimal(amount)
-        for name, amount in fees.items()
-        if amount is not None and Decimal(amount) > 0
-    }
-
-
-def _size_tiers(terms: Row, row: Row, note: Note) -> list[dict[str, Any]]:
-    return [
-        {
-            "min_prompt_tokens": tier["min_prompt_tokens"],
-            **_rates(tier["prices"], row, note),
-        }
-        for tier in terms.get("tiers", [])
-    ]
-
-
-def _service_tiers(terms: Row, row: Row, note: Note) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, tier in terms.get("service_tiers", {}).items():
-        rates = _rates(tier["prices"], row, note)
-        if not rates or any(amount == 0 for amount in rates.values()):
-            continue
-        tiers = _size_tiers(tier, row, note)
-        found[name.removeprefix("speed:")] = {**rates, "size_tiers": tiers or None}
-    return found
-
-
-def _windows(terms: Row, base: dict[str, Decimal], row: Row, note: Note) -> list[dict[str, Any]]:
-    windows: list[dict[str, Any]] = []
-    for entry in terms.get("schedule", []):
-        rates = _rates(entry["prices"], row, note)
-        factors = {amount / base[name] for name, amount in rates.items() if name in base}
-        change = {"scale": factors.pop()} if len(factors) == 1 else rates
-        for window in entry["windows_utc"]:
-            hours = window["hours_utc"]
-            spans = [hours] if isinstance(hours, str) else cast(list[str], hours)
-            windows.append(
-                {
-                    "utc": [_span(span) for span in spans],
-                    "days": window["weekdays"],
-                    **change,
-                }
-            )
-    return windows
-
-
-def _span(span: str) -> str:
-    begin, _, end = span.partition("-")
-    return f"{begin}-{'24:00' if end == '00:00' else end}"
 
 
 def _checked(provider_id: str, table: dict[str, Any], note: Note) -> dict[str, Any] | None:
@@ -387,30 +247,12 @@ def _models(
     return [models[model] for model in sorted(models)]
 
 
-def _subject(row: Row) -> str:
-    return f"{row['provider']}/{row['provider_model']}"
-
-
 def _day(text: str | None) -> date | None:
     """A date that is known to the day; sources also write a month or a year alone."""
     try:
         return date.fromisoformat(text) if text else None
     except ValueError:
         return None
-
-
-def _instant(text: str | None) -> datetime | None:
-    """Midnight UTC for a date, since a date without an hour cannot say more."""
-    if text is None:
-        return None
-    instant = datetime.fromisoformat(text)
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
-
-
-def _checked_on(as_of: str) -> date:
-    """`2026-11 (0.2.3)` is some day of that month: the first, so that it never looks fresher."""
-    day = as_of.partition(" ")[0]
-    return date.fromisoformat(day if day.count("-") > 1 else f"{day}-01")
 
 
 def _write(files: dict[str, dict[str, Any]], out: Path) -> None:
