@@ -117,7 +117,7 @@ def _line_of(text: str, endpoint: str | None, key: str | None, value: object) ->
         own_key = re.compile(rf"""(^|[\s{{,.\[])["']?{re.escape(key)}["']?\s*(=|\])""")
         found = [number for number in range(begin, end) if own_key.search(lines[number])]
         # A key stands in every dated price: the one with the wrong value is meant.
-        found = [n for n in found if value is not None and str(value) in lines[n]] or found
+        found = [n for n in found if str(value) in re.split(r"[^\w.:+-]+", lines[n])] or found
     if found:
         return found[0] + 1
     return begin + 1 if endpoint is not None else None
