@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import ssl
-from collections.abc import Callable
+import weakref
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -38,9 +38,9 @@ class ProviderConnection(ResponseHandler):
     _has_served = False
     _head_bytes = 0
 
-    def __init__(self, count: Callable[[int], None]) -> None:
+    def __init__(self, registry: weakref.WeakSet["ProviderConnection"]) -> None:
         super().__init__(asyncio.get_running_loop())
-        self._count = count
+        registry.add(self)
 
     def begin_request(self) -> None:
         """From here on bytes are expected, first those of a head."""
@@ -70,15 +70,10 @@ class ProviderConnection(ResponseHandler):
             if self.writing_paused:
                 await self._drain_helper()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)
-        self._count(1)
-
     def connection_lost(self, exc: BaseException | None) -> None:
         if isinstance(exc, Exception):
             self.lost_with = exc
         super().connection_lost(exc)
-        self._count(-1)
 
     def data_received(self, data: bytes) -> None:
         if self._is_idle:
@@ -117,7 +112,6 @@ class ConnectionPool(aiohttp.TCPConnector):
         socket_factory: SocketFactory,
         ssl_context: ssl.SSLContext,
         keepalive_s: float,
-        count: Callable[[int], None],
     ) -> None:
         self._own_resolver = BoundedResolver()
         super().__init__(  # pyright: ignore[reportUnknownMemberType] (aiohttp: a bare tuple)
@@ -129,7 +123,15 @@ class ConnectionPool(aiohttp.TCPConnector):
             keepalive_timeout=keepalive_s,
             socket_factory=socket_factory,
         )
-        self._factory = functools.partial(ProviderConnection, count)
+        # Counted when asked for: uvloop does not report the loss of a connection whose making was
+        # cancelled at the last moment.
+        self._made: weakref.WeakSet[ProviderConnection] = weakref.WeakSet()
+        self._factory = functools.partial(ProviderConnection, self._made)
+
+    @property
+    def open_connections(self) -> int:
+        """Connections that stand, in use or waiting for the next request."""
+        return sum(connection.is_connected() for connection in self._made)
 
     async def close(self, *, abort_ssl: bool = False) -> None:
         """Close every connection, also those in use, and the resolver's threads."""

@@ -95,14 +95,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         self._connect_timeout_s = connect_timeout_s
         self._pools: dict[bool, ConnectionPool] = {}
         self._origins: dict[tuple[bytes, bytes, int | None], _Origin] = {}
-        self._open_connections = 0
         self._in_flight = 0
         self._is_closed = False
 
     @property
     def stats(self) -> TransportStats:
         """Counts, not estimates; connections that wait in a pool are open."""
-        return TransportStats(open_connections=self._open_connections, in_flight=self._in_flight)
+        return TransportStats(
+            open_connections=sum(pool.open_connections for pool in self._pools.values()),
+            in_flight=self._in_flight,
+        )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send, and return as soon as the response's head is there; the body streams."""
@@ -160,12 +162,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 socket_factory=open_socket,
                 ssl_context=self._ssl,
                 keepalive_s=self._keepalive_s,
-                count=self._count_connection,
             )
         return pool
-
-    def _count_connection(self, change: int) -> None:
-        self._open_connections += change
 
     def _count_exchange(self, change: int) -> None:
         self._in_flight += change
