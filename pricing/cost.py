@@ -18,6 +18,8 @@ TOKENS_PER_MTOK = Decimal(1_000_000)
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 MAX_DECIMALS = 12
 _SMALLEST_USD = Decimal(1).scaleb(-MAX_DECIMALS)
+# What NUMERIC(24, 12) holds.
+_MOST_USD = Decimal(10**12)
 _ZERO = Decimal(0)
 _MTOK_EXPONENT = Decimal(-6)
 
@@ -101,10 +103,11 @@ def compute_cost(
     a used meter without any rate makes the cost unknown. A missing fee per request means there is
     none; used searches and images without a price make the cost unknown.
     `is_estimated` says the usage was not reported by the provider. `reported_usd`, the provider's
-    own figure for this attempt, beats ours; both are kept.
+    own figure for this attempt, beats ours; both are kept. One that cannot be a cost (negative, not
+    a number, beyond what an account can owe) is passed over.
     """
     computed = _compute(usage, price, is_estimated=is_estimated) if price is not None else UNPRICED
-    if reported_usd is None:
+    if reported_usd is None or not _is_plausible(reported_usd):
         return computed
     return Cost(
         total_usd=_EXACT.quantize(reported_usd, _SMALLEST_USD),
@@ -114,6 +117,11 @@ def compute_cost(
         computed_usd=computed.total_usd,
         price_version=computed.price_version,
     )
+
+
+def _is_plausible(reported_usd: Decimal) -> bool:
+    # Compared only when finite: a comparison with a signalling NaN raises.
+    return reported_usd.is_finite() and 0 <= reported_usd < _MOST_USD
 
 
 def _compute(usage: Usage, price: Price, *, is_estimated: bool) -> Cost:

@@ -3,6 +3,7 @@
 Caps, sorting, estimates, reservations, final cost, previews and the dashboard all ask `resolve`.
 """
 
+import sys
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
@@ -146,9 +147,11 @@ class PriceVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         )
 
     @cached_property
-    def is_plain(self) -> bool:
-        """One price, whatever the size, the time, the service tier or the region."""
-        return not (self.size_tiers or self.windows or self.service_tiers or self.region_multiplier)
+    def base_below_tokens(self) -> int:
+        """Prompts shorter than this cost the base price, unless other conditions are met."""
+        if self.windows:
+            return 0
+        return self.size_tiers[0].min_prompt_tokens if self.size_tiers else sys.maxsize
 
     @cached_property
     def resolved(self) -> dict[Conditions, Price]:
@@ -183,8 +186,11 @@ def resolve(
     for version in reversed(endpoint.prices):
         begins, ends = version.effective_from, version.effective_to
         if (begins is None or begins <= at) and (ends is None or at < ends):
-            if version.is_plain and (
-                service_tier is None or service_tier in STANDARD_SERVICE_TIERS
+            # The usual request first: it meets no condition, and nothing needs to be looked up.
+            if (
+                prompt_tokens < version.base_below_tokens
+                and (service_tier is None or service_tier in STANDARD_SERVICE_TIERS)
+                and (region is None or region not in version.region_multiplier)
             ):
                 return version.base
             return _resolve_in(version, at, prompt_tokens, service_tier, region)

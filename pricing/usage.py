@@ -8,6 +8,7 @@ import msgspec
 class Usage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one attempt used. Every token is counted in exactly one meter.
 
+    Counts are never negative: whoever reads them from a provider sees to that.
     `input_tokens` is text that was neither read from nor written to a cache; `cache_write_tokens`
     are writes kept for five minutes, `cache_write_1h_tokens` those kept for an hour;
     `output_tokens` is visible text, without reasoning; `requests` is 1 for a normal call;

@@ -7,7 +7,14 @@ from itertools import pairwise
 
 from pricing.endpoint import Endpoint
 from pricing.errors import CatalogueError
-from pricing.price import RATES, TOKEN_RATES, Change, PriceVersion, SizeTier
+from pricing.price import (
+    RATES,
+    STANDARD_SERVICE_TIERS,
+    TOKEN_RATES,
+    Change,
+    PriceVersion,
+    SizeTier,
+)
 
 MAX_DECIMALS = 12
 MAX_INPUT_USD_PER_MTOK = Decimal(200)
@@ -23,7 +30,8 @@ def check_endpoint(endpoint: Endpoint) -> None:
         _check_amounts(endpoint, version)
         _check_base(endpoint, version)
         _check_size_tiers(endpoint, version.size_tiers, version)
-        for tier in version.service_tiers.values():
+        for name, tier in version.service_tiers.items():
+            _check_service_name(endpoint, name)
             _check_thresholds(endpoint, tier.size_tiers)
         _check_windows(endpoint, version)
     _check_dates(endpoint)
@@ -171,6 +179,16 @@ def _check_thresholds(endpoint: Endpoint, tiers: tuple[SizeTier, ...]) -> None:
             key="min_prompt_tokens",
             value=sizes,
             remedy="sort the size tiers by size and give each size once",
+        )
+
+
+def _check_service_name(endpoint: Endpoint, name: str) -> None:
+    if name in STANDARD_SERVICE_TIERS:
+        raise _error(
+            endpoint,
+            f"the service tier `{name}` is the standard one",
+            key="service_tiers",
+            remedy="write its rates on the price itself",
         )
 
 

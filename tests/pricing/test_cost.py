@@ -185,6 +185,13 @@ def test_a_reported_cost_needs_no_price() -> None:
     assert (cost.total_usd, cost.computed_usd, cost.status) == (Decimal("0.95"), None, "exact")
 
 
+@pytest.mark.parametrize("reported", ["-0.01", "NaN", "sNaN", "Infinity", "1e400", "1e12"])
+def test_a_reported_cost_that_cannot_be_one_is_passed_over(reported: str) -> None:
+    cost = compute_cost(Usage(input_tokens=10**6), BOTH, reported_usd=Decimal(reported))
+
+    assert (cost.total_usd, cost.source, cost.status) == (Decimal(4), "computed", "exact")
+
+
 def test_the_rounding_residue_goes_to_the_largest_line() -> None:
     third = Decimal("0.333333333333")
     price = Price(version="v", input_usd_per_mtok=third, output_usd_per_mtok=third)

@@ -160,6 +160,12 @@ def test_a_price_read_as_a_float_is_a_mistake_of_the_caller(make_endpoint: MakeE
             id="a fee never scales",
         ),
         pytest.param(
+            {"service_tiers": {"default": {"scale": Decimal(2)}}},
+            "service_tiers",
+            "is the standard one",
+            id="the standard service tier",
+        ),
+        pytest.param(
             {"region_multiplier": {"us": Decimal(0)}},
             "region_multiplier",
             "above 0",
