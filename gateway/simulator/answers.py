@@ -124,8 +124,9 @@ def pieces(text: str, chance: random.Random) -> list[str]:
     runs: list[str] = []
     words = text.split(" ")
     at = 0
-    while at < len(words):
-        size = chance.randint(1, 3)
+    for size in chance.choices((1, 2, 3), k=len(words)):
+        if at >= len(words):
+            break
         run = " ".join(words[at : at + size])
         runs.append(run if at == 0 else f" {run}")
         at += size

@@ -54,7 +54,7 @@ async def _serve(simulator: Simulator, *, until_stdin_closes: bool) -> None:
         loop.add_signal_handler(number, asked_to_stop.set)
     async with simulator:
         if until_stdin_closes:
-            loop.add_reader(0, _on_stdin, asked_to_stop)
+            _watch_stdin(loop, asked_to_stop)
         ready = {
             "port": simulator.port,
             "base_url": simulator.base_url,
@@ -65,6 +65,14 @@ async def _serve(simulator: Simulator, *, until_stdin_closes: bool) -> None:
         await asked_to_stop.wait()
         if until_stdin_closes:
             loop.remove_reader(0)
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, asked_to_stop: asyncio.Event) -> None:
+    try:
+        loop.add_reader(0, _on_stdin, asked_to_stop)
+    except PermissionError as exc:
+        message = "standard input is a file, which cannot be waited on; give a pipe"
+        raise OSError(message) from exc
 
 
 def _on_stdin(asked_to_stop: asyncio.Event) -> None:
