@@ -41,8 +41,8 @@ metadata = MetaData(
     }
 )
 
-MAX_FRAME_BYTES = 1 << 20
-"""The largest spool frame, which is the most that a dead letter keeps."""
+MAX_FRAME_BYTES = (1 << 20) + 1024
+"""The most that a dead letter keeps: a spool frame's largest payload and what it is wrapped in."""
 
 USD_PRECISION, USD_SCALE = 24, 12
 Usd = Numeric(USD_PRECISION, USD_SCALE)

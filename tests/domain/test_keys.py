@@ -61,7 +61,7 @@ def test_one_wrong_character_is_noticed_without_a_lookup(position: int) -> None:
         pytest.param(KNOWN + "\n", id="newline"),
         pytest.param(" " + KNOWN, id="space"),
         pytest.param(KNOWN[:-1], id="short"),
-        pytest.param(KNOWN.replace("0", "٠"), id="arabic-digit"),
+        pytest.param(KNOWN.replace("0", "\u0660"), id="arabic-digit"),
         pytest.param(KNOWN.replace("0", "\ud800"), id="surrogate"),
         pytest.param("sk-proj-abc", id="another-vendor"),
         pytest.param("' OR 1=1 --", id="sql"),
