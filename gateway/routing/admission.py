@@ -36,6 +36,7 @@ def admit(
     """
     question = Question(
         request=request,
+        preferences=request.provider,
         caller=inputs.caller,
         catalogue=inputs.catalogue,
         at=inputs.at,

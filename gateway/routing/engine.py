@@ -110,9 +110,11 @@ def _arrange_rested_first(
     """
     ready = [candidate for candidate in candidates if candidate.cooling_until_ms is None]
     arranged = arrange(partitions, ready, seed)
-    if arranged.candidates or len(ready) == len(candidates):
-        return arranged, [c for c in candidates if c.cooling_until_ms is not None]
+    if len(ready) == len(candidates):
+        return arranged, []
     resting = [candidate for candidate in candidates if candidate.cooling_until_ms is not None]
+    if arranged.candidates:
+        return arranged, resting
     allowed = arrange(partitions, resting, seed).candidates
     if not allowed:
         return arranged, resting

@@ -27,6 +27,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of every endpoint of one model."""
 
     request: ChatRequest
+    preferences: ProviderPreferences
+    """Of the request."""
     caller: Caller
     catalogue: Catalogue
     at: datetime
@@ -34,10 +36,6 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant | None
     offers: tuple[Endpoint, ...]
     """All of the model, also those that will be excluded."""
-
-    @property
-    def preferences(self) -> ProviderPreferences:
-        return self.request.provider
 
 
 Verdict: TypeAlias = tuple[ExclusionReason, str | None] | None

@@ -4,8 +4,8 @@ Works on the candidates' own numbers alone, so that a stored decision can be ord
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate, takewhile
 from math import log
 from operator import attrgetter
 
@@ -36,9 +36,7 @@ def arrange(
     The same partitions, candidates and seed give the same order, weights and probabilities.
     """
     chance = Chance(seed)
-    groups: list[list[Candidate]] = [[] for _ in partitions]
-    for candidate in candidates:
-        groups[candidate.partition].append(candidate)
+    groups = _grouped(partitions, candidates)
     kept: list[Candidate] = []
     dropped: list[Candidate] = []
     first_draw: float | None = None
@@ -59,6 +57,17 @@ def arrange(
         kept += ordered[:served]
         dropped += ordered[served:]
     return Arranged(candidates=tuple(kept), dropped=tuple(dropped), draw=first_draw)
+
+
+def _grouped(
+    partitions: Sequence[Partition], candidates: Iterable[Candidate]
+) -> list[list[Candidate]]:
+    if len(partitions) == 1:
+        return [list(candidates)]
+    groups: list[list[Candidate]] = [[] for _ in partitions]
+    for candidate in candidates:
+        groups[candidate.partition].append(candidate)
+    return groups
 
 
 def _without_fallbacks(partition: Partition, ordered: Sequence[Candidate]) -> int:
@@ -124,16 +133,10 @@ def _drawn(
     ones come before all others because 1/cost² grows without bound; among themselves they are
     equals. Only the first tier that holds anything can be drawn first of all.
     """
-    tiers: tuple[list[Candidate], ...] = ([], [], [], [])
     priced, unpriced = _by_price(group)
-    for candidate in priced:
-        is_paid = 1 if candidate.expected_cost_usd else 0
-        tiers[is_paid + 2 if candidate.has_recent_outage else is_paid].append(candidate)
     ordered: list[Candidate] = []
     first_draw: float | None = None
-    for tier in tiers:
-        if not tier:
-            continue
+    for tier in _tiers(priced):
         weights = _weights(tier)
         places, draw = _places(weights, chance)
         if is_first and not ordered:
@@ -147,6 +150,21 @@ def _drawn(
             ordered += [replace(tier[i], weight=weights[i], probability=later) for i in places]
     unpriced.sort(key=attrgetter("has_recent_outage"))
     return ordered + unpriced, first_draw
+
+
+def _tiers(priced: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+    """Cuts candidates that are sorted by cost; no tier is empty."""
+    for has_outage in (False, True):
+        alike = [c for c in priced if c.has_recent_outage is has_outage]
+        free = list(takewhile(_is_free, alike))
+        if free:
+            yield free
+        if len(free) < len(alike):
+            yield alike[len(free) :]
+
+
+def _is_free(candidate: Candidate) -> bool:
+    return not candidate.expected_cost_usd
 
 
 def _weights(tier: Sequence[Candidate]) -> list[float]:
