@@ -157,6 +157,14 @@ def test_a_cap_is_checked_against_the_tier_of_this_prompt() -> None:
     assert reasons(plan) == {"other/large": "max_price"}
 
 
+def test_a_price_that_is_only_estimated_fails_a_cap() -> None:
+    wishes: dict[str, Any] = {"max_price": {"prompt_usd_per_mtok": "2"}}
+
+    assert ids(plan_of(KEEPER, **wishes)) == ["keeper/large"]
+    with pytest.raises(NoEndpointError, match="only estimated"):
+        plan_of(KEEPER, service_tier="priority", **wishes)
+
+
 def test_free_means_free() -> None:
     gift, paid = make_endpoint("gift", price="0"), make_endpoint("paid")
     unpriced = make_endpoint("unpriced", price=None)
@@ -202,6 +210,12 @@ def test_an_ignored_ability_still_keeps_the_unknown_out() -> None:
 
     with pytest.raises(NoEndpointError):
         plan_of(able, unknown, needs=TOOLS, ignore=("able",))
+
+
+def test_a_retired_ability_keeps_nobody_out() -> None:
+    retired = make_endpoint("able", capabilities={"tools": True}, retired_at=AT)
+
+    assert ids(plan_of(retired, make_endpoint("unknown"), needs=TOOLS)) == ["unknown/large"]
 
 
 def test_a_pinned_endpoint_may_have_unknown_abilities() -> None:
