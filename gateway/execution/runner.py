@@ -9,11 +9,12 @@ import msgspec
 
 from gateway.chat.request import ChatRequest
 from gateway.domain.attempts import OnAttemptEnd, OnAttemptStart
+from gateway.domain.interruption import Interruption
 from gateway.domain.outcomes import CONSEQUENCES, Consequence, Outcome
 from gateway.execution.attempt import Attempt
 from gateway.execution.failures import FailedAttempt, error_of
 from gateway.execution.relay import Relay
-from gateway.execution.upstream import Access, StaleConnectionError, Upstream
+from gateway.execution.upstream import Access, StaleConnectionFaultError, Upstream
 from gateway.providers.base import Completion, Fault, FaultError
 from gateway.routing.plan import Candidate
 from pricing.catalogue import Endpoint
@@ -55,6 +56,7 @@ class Runner:
         *,
         on_start: OnAttemptStart,
         on_end: OnAttemptEnd,
+        interruption: Interruption,
     ) -> Served:
         """Try the candidates in order until one answers.
 
@@ -82,9 +84,12 @@ class Runner:
                 return await self._try(
                     request, access_of(candidate.endpoint), attempt, until_s=until_s
                 )
+            except asyncio.CancelledError:
+                attempt.end(interruption.outcome)
+                raise
             except FaultError as exc:
                 fault = exc.fault
-                is_stale = isinstance(exc, StaleConnectionError)
+                is_stale = isinstance(exc, StaleConnectionFaultError)
                 attempt.fail(fault)
             failed.append(
                 FailedAttempt(
@@ -117,10 +122,7 @@ class Runner:
                 relay = await self._begin_stream(request, access, attempt, until_s=until_s)
                 return Served(attempt=attempt, relay=relay)
             completion = await self._upstream.complete(request, access, attempt, until_s=until_s)
-        except asyncio.CancelledError:
-            attempt.end(Outcome.CLIENT_CANCELLED)
-            raise
-        except FaultError:
+        except (FaultError, asyncio.CancelledError):
             raise
         except BaseException:
             attempt.end(Outcome.GATEWAY_ERROR)

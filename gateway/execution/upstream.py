@@ -11,7 +11,7 @@ from gateway.chat.request import ChatRequest
 from gateway.domain.outcomes import Outcome
 from gateway.execution.attempt import Attempt
 from gateway.execution.deadlines import Deadlines
-from gateway.execution.transport import TlsError
+from gateway.execution.transport import StaleConnectionError, TlsError
 from gateway.providers.base import (
     Adapter,
     Completion,
@@ -50,7 +50,7 @@ def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
     return (url.scheme, url.host, url.port)
 
 
-class StaleConnectionError(FaultError):
+class StaleConnectionFaultError(FaultError):
     """A reused connection was reset before any byte of an answer; asking again at once is safe."""
 
 
@@ -141,8 +141,8 @@ class Upstream:
         try:
             response = await access.transport.handle_async_request(outgoing)
         except httpx.TransportError as exc:
-            if getattr(exc, "is_reused_connection", False):
-                raise StaleConnectionError(_send_fault(exc)) from exc
+            if isinstance(exc, StaleConnectionError):
+                raise StaleConnectionFaultError(_send_fault(exc)) from exc
             raise FaultError(_send_fault(exc)) from exc
         attempt.status_code = response.status_code
         if _OK <= response.status_code < _MULTIPLE_CHOICES:
@@ -161,10 +161,11 @@ class Upstream:
 def _to_httpx(wire: UpstreamRequest, access: Access) -> httpx.Request:
     url = httpx.URL(wire.url)
     if access.secret and origin_of(url) != access.origin:
+        provider = access.target.endpoint.provider
         raise FaultError(
             Fault(
                 outcome=Outcome.GATEWAY_ERROR,
-                message=f"the credential of {access.target.endpoint.provider} is not for {url.host}",
+                message=f"the credential of {provider} is not for {url.host}",
             )
         )
     return httpx.Request(

@@ -13,6 +13,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Only enabled providers, with the operator's endpoints on top."""
     aliases: dict[str, str] = {}
     """The operator's names for models."""
+    configured_models: frozenset[str] = frozenset()
+    """Models named by the operator's own endpoints."""
     callers: dict[bytes, Caller] = {}
     """By the digest of the whole key, never of a part of it."""
     epoch: int = 0

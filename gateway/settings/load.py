@@ -10,9 +10,11 @@ from collections.abc import Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Any, cast, get_args
 
 import msgspec
+
+from gateway.settings.values import FileSettings, Flags, ProviderSettings, Settings
 
 CONFIG_NAME = "tollway.toml"
 DATA_DIR_NAME = ".tollway"
@@ -37,117 +39,6 @@ _MAX_PORT = 65_535
 
 class SettingsError(Exception):
     """The configuration is wrong; the message names the place, the key and the remedy."""
-
-
-class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[providers.NAME]``: a provider of the catalogue, or one of the operator's own."""
-
-    enabled: bool = True
-    protocol: Literal["openai", "anthropic", "gemini", "bedrock"] | None = None
-    base_url: str | None = None
-    api_key: str | None = None
-    """``env:NAME`` or ``file:PATH``; never the key itself."""
-    allow_private: bool = False
-    """The address may be private or loopback."""
-    usage_flavour: str | None = None
-    on_disconnect: Literal["cancel", "drain"] = "cancel"
-    connect_s: float | None = None
-    first_token_s: float | None = None
-    whole_answer_s: float | None = None
-    idle_s: float | None = None
-    endpoints: list[dict[str, Any]] = []
-    """Endpoints beside those of the shipped tables; validated by the catalogue."""
-
-
-class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[routing]``."""
-
-    slash_pins_provider: bool = True
-    """On ``/v1``, ``a/b`` pins provider ``a`` when it is enabled and serves ``b``."""
-    max_attempts: int = 3
-    expected_output_tokens: int = 500
-
-
-class DeadlineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[deadlines]``, in seconds."""
-
-    connect_s: float = 3.0
-    first_token_s: float = 60.0
-    first_token_reasoning_s: float = 300.0
-    whole_answer_s: float = 300.0
-    idle_s: float = 30.0
-    total_s: float = 600.0
-    stalled_client_s: float = 30.0
-    drain_listen_s: float = 5.0
-    """After SIGTERM: how long new requests are still taken while load balancers look away."""
-    drain_streams_s: float = 120.0
-    """After that: how long open requests may take before they end with an explicit error."""
-
-
-class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[limits]``."""
-
-    body_bytes: int = 20 * 1024 * 1024
-    text_bytes: int = 4 * 1024 * 1024
-    in_flight_per_worker: int = 2_000
-    spool_bytes: int | None = None
-    """None: 10 GiB or a quarter of the free disk, whichever is less."""
-
-
-class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole of ``tollway.toml``."""
-
-    host: str | None = None
-    port: int | None = None
-    admin_port: int | None = None
-    dashboard_port: int | None = None
-    workers: int | None = None
-    data_dir: str | None = None
-    database_url: str | None = None
-    """``env:NAME`` or ``file:PATH``, or an address without a password."""
-    providers: dict[str, ProviderSettings] = {}
-    aliases: dict[str, str] = {}
-    routing: RoutingSettings = RoutingSettings()
-    deadlines: DeadlineSettings = DeadlineSettings()
-    limits: LimitSettings = LimitSettings()
-
-
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was configured. ``database_url`` and ``secret`` are secrets."""
-
-    config_path: Path | None
-    data_dir: Path
-    database_url: str | None
-    """None: the embedded PostgreSQL."""
-    host: str
-    port: int
-    admin_port: int
-    dashboard_port: int
-    workers: int
-    secret: str | None
-    """Peppers key hashes; None: the file in the data directory."""
-    providers: dict[str, ProviderSettings]
-    aliases: dict[str, str]
-    routing: RoutingSettings
-    deadlines: DeadlineSettings
-    limits: LimitSettings
-    environment: Mapping[str, str]
-    """Where credentials are found; passed on, never printed."""
-
-    def __repr__(self) -> str:
-        return f"Settings(config={self.config_path}, data_dir={self.data_dir}, port={self.port})"
-
-
-class Flags(msgspec.Struct, frozen=True, kw_only=True):
-    """What was given on the command line; None where nothing was."""
-
-    config: Path | None = None
-    data_dir: Path | None = None
-    host: str | None = None
-    port: int | None = None
-    admin_port: int | None = None
-    dashboard_port: int | None = None
-    workers: int | None = None
 
 
 def load_settings(

@@ -1,0 +1,58 @@
+"""``POST /v1/chat/completions``: bytes become a request and a caller, the pipeline answers."""
+
+from collections.abc import Callable
+from typing import Any
+
+from litestar import Request, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.types import ASGIApp, Receive
+
+from gateway.api.answering import Answering
+from gateway.api.body import read_json_body
+from gateway.api.traffic import OpenRequest, Traffic
+from gateway.chat.decode import decode_chat_request
+from gateway.chat.dialects import Dialect
+from gateway.domain.caller import Caller
+from gateway.pipeline import Pipeline, StreamedAnswer, WholeAnswer
+
+Authenticate = Callable[[dict[str, str]], Caller]
+
+CHAT_PATHS: dict[str, Dialect] = {"/v1/chat/completions": Dialect.OPENAI}
+
+
+def chat_routes(
+    pipeline: Pipeline, authenticate: Authenticate, traffic: Traffic, *, body_limit: int
+) -> list[HTTPRouteHandler]:
+    """One handler per path; the path fixes the dialect."""
+    return [
+        _route(path, _chat_app(pipeline, authenticate, traffic, dialect, body_limit))
+        for path, dialect in CHAT_PATHS.items()
+    ]
+
+
+def _chat_app(
+    pipeline: Pipeline,
+    authenticate: Authenticate,
+    traffic: Traffic,
+    dialect: Dialect,
+    body_limit: int,
+) -> Answering:
+    async def serve(
+        headers: dict[str, str], receive: Receive, request: OpenRequest
+    ) -> WholeAnswer | StreamedAnswer:
+        caller = authenticate(headers)
+        body = await read_json_body(receive, headers, limit=body_limit)
+        chat = decode_chat_request(body, dialect=dialect, headers=headers)
+        return await pipeline.answer(chat, caller, request.interruption)
+
+    return Answering(traffic, dialect, serve)
+
+
+def _route(path: str, app: Answering) -> HTTPRouteHandler:
+    @post(path, status_code=200, operation_id="createChatCompletion", tags=["chat"])
+    async def chat_completions(request: Request[Any, Any, Any]) -> ASGIApp:
+        """Answer a chat-completions request from the endpoint that fits it at the best price."""
+        del request
+        return app
+
+    return chat_completions

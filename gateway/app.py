@@ -1,0 +1,293 @@
+"""Builds a worker's application: the only file that knows every room."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import msgspec
+from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+
+from gateway.api.admin.keys import admin_key_routes
+from gateway.api.admin.owner import OwnerGuard
+from gateway.api.auth import authenticate
+from gateway.api.chat import chat_routes
+from gateway.api.health import Readiness, health_routes
+from gateway.api.models import error_response, model_routes
+from gateway.api.traffic import Traffic
+from gateway.chat.dialects import Dialect
+from gateway.domain.caller import Caller
+from gateway.domain.errors import GatewayError, InternalError
+from gateway.execution.access import AccessBook, ProviderAccess
+from gateway.execution.deadlines import Deadlines
+from gateway.execution.egress import make_policy
+from gateway.execution.health import HealthBoard
+from gateway.execution.runner import Limits, Runner
+from gateway.execution.transport import AiohttpTransport
+from gateway.execution.upstream import Upstream
+from gateway.ledger.shipper import Shipper
+from gateway.ledger.spool import Spool
+from gateway.pipeline import Pipeline, Policy
+from gateway.providers.base import Quirks
+from gateway.providers.registry import SUPPORTED_PROTOCOLS, adapter_for, quirks_of
+from gateway.settings.enabled import EnabledProvider, Skipped, find_enabled
+from gateway.settings.values import ProviderSettings, Settings
+from gateway.simulator.manifest import manifest_tables
+from gateway.snapshot.refresh import KeyRefresh
+from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
+from gateway.storage.engine import make_engine
+from gateway.version import CODE_VERSION
+from pricing.catalogue import Catalogue, load_catalogue
+from pricing.declaration import endpoint_from_config
+
+_log = logging.getLogger("tollway.app")
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Which worker this is and what it talks to. ``database_url`` may hold a password."""
+
+    worker: int
+    database_url: str
+    pepper: bytes
+    owner_token: str
+    has_admin: bool
+    simulated_url: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Place(worker {self.worker})"
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be routed to: the enabled providers and their endpoints."""
+
+    catalogue: Catalogue
+    providers: tuple[EnabledProvider, ...]
+    skipped: tuple[Skipped, ...]
+    configured_models: frozenset[str]
+
+
+class Worker:
+    """The applications of one worker and what runs beside them in its event loop."""
+
+    def __init__(self, settings: Settings, place: Place) -> None:
+        self.drain_streams_s = settings.deadlines.drain_streams_s
+        self.traffic = Traffic(
+            most=settings.limits.in_flight_per_worker,
+            stalled_client_s=settings.deadlines.stalled_client_s,
+        )
+        self._place = place
+        self._offer = make_offer(settings, place.simulated_url)
+        self._snapshots = SnapshotHolder(
+            Snapshot(
+                catalogue=self._offer.catalogue,
+                aliases=settings.aliases,
+                configured_models=self._offer.configured_models,
+            )
+        )
+        self._transport = AiohttpTransport(
+            policy=make_policy(
+                provider.base_url for provider in self._offer.providers if provider.allow_private
+            ),
+            connect_timeout_s=settings.deadlines.connect_s,
+        )
+        self._spool = Spool(
+            settings.data_dir / "spool",
+            worker=place.worker,
+            max_bytes=settings.limits.spool_bytes,
+        )
+        self._shipper = Shipper(self._spool, place.database_url)
+        self._keys = KeyRefresh(
+            self._snapshots, place.database_url, settings.data_dir / "snapshot" / "keys.msgpack"
+        )
+        self._engine = make_engine(
+            place.database_url, pool_size=2, application_name=f"tollway admin {place.worker}"
+        )
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.data = self._data_app(settings)
+        self.admin = self._admin_app() if place.has_admin else None
+
+    async def start(self) -> None:
+        """Begin what runs in the background; returns once requests can be answered."""
+        await self._keys.load()
+        for name, work in (
+            ("keys", self._keys.run()),
+            ("shipper", self._shipper.run()),
+            ("traffic", self.traffic.sweep()),
+        ):
+            task = asyncio.create_task(work, name=name)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(_tell_failure)
+            self._tasks.add(task)
+
+    async def stop(self, *, ship_within_s: float) -> None:
+        """Bring what is spooled to Postgres if it answers in time, and let everything go."""
+        self._spool.close()
+        await self._shipper.drain(ship_within_s)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.wait(self._tasks, timeout=1.0) if self._tasks else None
+        await self._transport.aclose()
+        await self._engine.dispose()
+
+    def _data_app(self, settings: Settings) -> Litestar:
+        pipeline = Pipeline(
+            snapshots=self._snapshots,
+            runner=Runner(
+                Upstream(),
+                Limits(
+                    max_attempts=settings.routing.max_attempts,
+                    total_s=settings.deadlines.total_s,
+                ),
+            ),
+            access_of=AccessBook(
+                {
+                    provider.id: _access(provider, settings, self._transport)
+                    for provider in self._offer.providers
+                }
+            ),
+            health=HealthBoard(),
+            ledger=self._spool,
+            policy=Policy(
+                slash_pins_provider=settings.routing.slash_pins_provider,
+                expected_output_tokens=settings.routing.expected_output_tokens,
+                code_version=CODE_VERSION,
+            ),
+        )
+        return Litestar(
+            [
+                *chat_routes(
+                    pipeline,
+                    self._authenticate,
+                    self.traffic,
+                    body_limit=settings.limits.body_bytes,
+                ),
+                *model_routes(self._authenticate, lambda: self._snapshots.current.catalogue),
+                *health_routes(self._readiness),
+            ],
+            openapi_config=None,
+            exception_handlers={Exception: _answer_exception},
+            request_max_body_size=settings.limits.body_bytes,
+            logging_config=None,
+        )
+
+    def _admin_app(self) -> Litestar:
+        return Litestar(
+            [
+                *admin_key_routes(self._engine, self._place.pepper),
+                *health_routes(self._readiness),
+            ],
+            guards=[OwnerGuard(self._place.owner_token)],
+            openapi_config=OpenAPIConfig(title="Tollway admin", version=CODE_VERSION),
+            exception_handlers={Exception: _answer_exception},
+            logging_config=None,
+        )
+
+    def _authenticate(self, headers: Mapping[str, str]) -> Caller:
+        return authenticate(headers, self._snapshots.current, self._place.pepper, now_s=time.time())
+
+    def _readiness(self) -> Readiness:
+        if self.traffic.is_draining:
+            return Readiness(ready=False, reason="shutting down")
+        if not self._spool.is_writable:
+            return Readiness(ready=False, reason="requests cannot be recorded: spool unwritable")
+        if self._snapshots.current.confirmed_at_s is None:
+            return Readiness(ready=False, reason="API keys were never loaded")
+        return Readiness(ready=True)
+
+
+def make_offer(settings: Settings, simulated_url: str | None) -> Offer:
+    """The providers that serve here and their endpoints.
+
+    Raises:
+        SettingsError: a provider's table is incomplete.
+        CatalogueError: an endpoint's table is wrong.
+    """
+    shipped = load_catalogue(cache=settings.data_dir / "catalogue.cache")
+    simulated: dict[str, ProviderSettings] = (
+        msgspec.convert(manifest_tables(simulated_url), dict[str, ProviderSettings])
+        if simulated_url
+        else {}
+    )
+    providers, skipped = find_enabled(
+        settings, shipped, frozenset(SUPPORTED_PROTOCOLS), extra=simulated
+    )
+    endpoints = [
+        endpoint_from_config(provider.id, table)
+        for provider in providers
+        for table in provider.settings.endpoints
+    ]
+    catalogue = shipped.restricted_to(provider.id for provider in providers).with_endpoints(
+        [provider.provider for provider in providers], endpoints
+    )
+    return Offer(
+        catalogue=catalogue,
+        providers=providers,
+        skipped=skipped,
+        configured_models=frozenset(endpoint.model for endpoint in endpoints),
+    )
+
+
+def create_app(settings: Settings, place: Place) -> Worker:
+    """A worker, built and not yet started.
+
+    Raises:
+        SettingsError: the configuration is incomplete.
+        CatalogueError: a table of prices is wrong.
+    """
+    return Worker(settings, place)
+
+
+def _access(
+    provider: EnabledProvider, settings: Settings, transport: httpx.AsyncBaseTransport
+) -> ProviderAccess:
+    common, own = settings.deadlines, provider.settings
+    return ProviderAccess(
+        id=provider.id,
+        base_url=provider.base_url,
+        adapter=adapter_for(provider.provider.protocol),
+        quirks=_quirks(provider),
+        transport=transport,
+        secret=provider.secret,
+        deadlines=Deadlines(
+            connect_s=own.connect_s or common.connect_s,
+            first_token_s=own.first_token_s or common.first_token_s,
+            first_token_reasoning_s=own.first_token_s or common.first_token_reasoning_s,
+            whole_answer_s=own.whole_answer_s or common.whole_answer_s,
+            idle_s=own.idle_s or common.idle_s,
+            total_s=common.total_s,
+        ),
+        drains_on_disconnect=own.on_disconnect == "drain",
+    )
+
+
+def _quirks(provider: EnabledProvider) -> Quirks:
+    """The provider's row, with the way of counting that the operator may have named."""
+    quirks = quirks_of(provider.id)
+    flavour = provider.settings.usage_flavour
+    return msgspec.structs.replace(quirks, usage_flavour=flavour) if flavour else quirks
+
+
+def _answer_exception(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
+    """What the web framework raised, in OpenAI's shape: unknown paths, wrong methods, bugs."""
+    if isinstance(exc, GatewayError):
+        return error_response(exc, Dialect.OPENAI)
+    if isinstance(exc, HTTPException):
+        kind = "invalid_request_error" if exc.status_code < 500 else "api_error"  # noqa: PLR2004
+        error = GatewayError(
+            f"{request.method} {request.scope['path']}: {exc.detail}",
+            status=exc.status_code,
+            kind=kind,
+            code="not_found" if exc.status_code == 404 else None,  # noqa: PLR2004
+        )
+        return error_response(error, Dialect.OPENAI)
+    _log.error("a request failed by a fault of the gateway", exc_info=exc)
+    return error_response(InternalError("the gateway failed; its log says how"), Dialect.OPENAI)
+
+
+def _tell_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        _log.error("background task %s ended", task.get_name(), exc_info=exc)

@@ -1,0 +1,141 @@
+"""``tollway doctor``: whether this installation can run, and what to do where it cannot."""
+
+import sys
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.util import find_spec
+
+import msgspec
+
+import migrations
+from gateway.app import make_offer
+from gateway.cli.database import Database
+from gateway.cli.options import AsJson, Config, DataDir
+from gateway.cli.printing import console, print_json
+from gateway.processes.data_directory import DataDirectory
+from gateway.processes.ports import PortError, probe_port
+from gateway.settings.load import load_settings
+from gateway.settings.values import Flags, Settings
+from gateway.storage.engine import shown_url
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at."""
+
+    subject: str
+    state: str
+    """``ok``, ``warning`` or ``error``."""
+    detail: str
+
+
+def doctor(*, config: Config = None, data_dir: DataDir = None, as_json: AsJson = False) -> int:
+    """Look at everything that Tollway needs; exits 1 when something is broken.
+
+    Args:
+        config: the tollway.toml to read.
+        data_dir: where data lies.
+        as_json: print JSON, for programs.
+    """
+    findings = [_look("packages", _packages)]
+    settings: Settings | None = None
+    try:
+        settings = load_settings(Flags(config=config, data_dir=data_dir))
+    except Exception as exc:  # noqa: BLE001 - whatever is wrong is the finding
+        findings.append(Finding(subject="configuration", state="error", detail=str(exc)))
+    if settings is not None:
+        where = str(settings.config_path or "defaults and environment")
+        findings.append(Finding(subject="configuration", state="ok", detail=where))
+        findings += _look_around(settings)
+    if as_json:
+        print_json(findings)
+    else:
+        _print(findings)
+    return 1 if any(finding.state == "error" for finding in findings) else 0
+
+
+def _look_around(settings: Settings) -> list[Finding]:
+    def data_directory() -> str:
+        DataDirectory(settings.data_dir).prepare()
+        return str(settings.data_dir)
+
+    def database() -> str:
+        with Database(settings, quiet=True) as opened:
+            revision = migrations.current(opened.url) or "no tables yet"
+            return f"{shown_url(opened.url)}, revision {revision}"
+
+    findings = [
+        _look("data directory", data_directory),
+        _look("database", database),
+        *_providers(settings),
+    ]
+    for name, host, port in (
+        ("gateway port", settings.host, settings.port),
+        ("admin port", "127.0.0.1", settings.admin_port),
+        ("dashboard port", "127.0.0.1", settings.dashboard_port),
+    ):
+        findings.append(_port(name, host, port))
+    return findings
+
+
+def _look(subject: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(subject=subject, state="ok", detail=look())
+    except Exception as exc:  # noqa: BLE001 - whatever is wrong is the finding
+        return Finding(subject=subject, state="error", detail=str(exc) or type(exc).__name__)
+
+
+def _packages() -> str:
+    missing: list[str] = []
+    for text in distribution("tollway").requires or []:
+        name = text.replace(">", " ").replace("=", " ").replace("[", " ").split()[0]
+        try:
+            version(name)
+        except PackageNotFoundError:
+            missing.append(f"{name} is missing")
+    if find_spec("dashboard") is None:
+        missing.append("the dashboard package is missing")
+    if missing:
+        raise RuntimeError(
+            "; ".join(missing) + "; install anew: pip install --require-hashes -r requirements.lock"
+        )
+    return f"Python {sys.version.split()[0]}, tollway {version('tollway')}"
+
+
+def _providers(settings: Settings) -> list[Finding]:
+    try:
+        offer = make_offer(settings, None)
+    except Exception as exc:  # noqa: BLE001 - whatever is wrong is the finding
+        return [Finding(subject="providers", state="error", detail=str(exc))]
+    count = len(offer.catalogue.endpoints_by_id)
+    names = ", ".join(provider.id for provider in offer.providers)
+    findings = [
+        Finding(subject="providers", state="ok", detail=f"{names}: {count} endpoints")
+        if names
+        else Finding(
+            subject="providers",
+            state="warning",
+            detail="none; set a credential such as OPENAI_API_KEY, or write tollway.toml",
+        )
+    ]
+    findings += [
+        Finding(subject=f"provider {skipped.provider}", state="warning", detail=skipped.reason)
+        for skipped in offer.skipped
+    ]
+    return findings
+
+
+def _port(name: str, host: str, port: int) -> Finding:
+    try:
+        probe_port(host, port, purpose=name, remedy="another port")
+    except PortError as exc:
+        return Finding(subject=name, state="warning", detail=str(exc))
+    return Finding(subject=name, state="ok", detail=f"{port} is free")
+
+
+def _print(findings: list[Finding]) -> None:
+    marks = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "error": "[red]error[/]  "}
+    for finding in findings:
+        console().print(marks[finding.state], end=" ", highlight=False)
+        console().print(
+            f"{finding.subject}: {finding.detail}", highlight=False, markup=False, soft_wrap=True
+        )

@@ -1,0 +1,141 @@
+"""``tollway keys``: make, list and revoke the keys that clients call with."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from gateway.cli.database import Database, ask
+from gateway.cli.options import AsJson, Config, DataDir, settings_of
+from gateway.cli.printing import CommandError, print_json, print_table, say
+from gateway.cli.schema import bring_up_to_date
+from gateway.processes.data_directory import DataDirectory
+from gateway.storage.key_issue import KeyWish, issue_key
+from gateway.storage.keys import StoredKey, list_keys, revoke_key
+
+keys = App(name="keys", help="Make, list and revoke API keys.")
+_ACTOR = "command line"
+_LABEL = "labels are written name=value"
+
+
+@keys.command
+def create(
+    name: str,
+    *,
+    label: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    allow_model: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    allow_provider: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    default_model: str | None = None,
+    expires_at: datetime | None = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key; its text is shown once and kept nowhere.
+
+    Args:
+        name: what it is for.
+        label: name=value, as team=search; may be repeated.
+        allow_model: a model or a pattern with *; may be repeated; default: every model.
+        allow_provider: may be repeated; default: every enabled provider.
+        default_model: serves requests that name none.
+        expires_at: as 2027-01-31T00:00:00Z; default: never.
+        config: the tollway.toml to read.
+        data_dir: where data lies.
+        as_json: print JSON, for programs.
+    """
+    settings = settings_of(config, data_dir)
+    if expires_at is not None and expires_at.tzinfo is None:
+        expires_at = expires_at.replace(tzinfo=UTC)
+    wish = KeyWish(
+        name=name,
+        labels=_labels(label),
+        allowed_models=allow_model,
+        allowed_providers=allow_provider,
+        default_model=default_model,
+        expires_at=expires_at,
+    )
+    directory = DataDirectory(settings.data_dir)
+    directory.prepare()
+    pepper = directory.pepper(settings.secret)
+    with Database(settings, quiet=as_json) as database:
+        bring_up_to_date(database.url)
+        try:
+            stored, text = ask(
+                database.url, lambda c: issue_key(c, wish, pepper=pepper, actor=_ACTOR)
+            )
+        except ValueError as exc:
+            raise CommandError(str(exc)) from exc
+    if as_json:
+        print_json({"key": stored, "text": text})
+    else:
+        say(f"{text}")
+        say(f"Shown once; keep it. It is listed as {stored.kid}, and works within a second.")
+
+
+@keys.command(name="list")
+def show(*, config: Config = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """List all keys, revoked and expired ones included."""
+    with Database(settings_of(config, data_dir), quiet=as_json) as database:
+        bring_up_to_date(database.url)
+        found = ask(database.url, list_keys)
+    if as_json:
+        print_json(found)
+        return
+    now = datetime.now(UTC)
+    print_table(
+        ["id", "name", "ends in", "state", "labels", "made"],
+        [
+            (
+                key.kid,
+                key.name,
+                f"…{key.last4}",
+                _state(key, now),
+                " ".join(f"{name}={value}" for name, value in sorted(key.labels.items())) or None,
+                f"{key.created_at:%Y-%m-%d %H:%M} UTC",
+            )
+            for key in found
+        ],
+    )
+
+
+@keys.command
+def revoke(
+    kid: str, *, config: Config = None, data_dir: DataDir = None, as_json: AsJson = False
+) -> None:
+    """Revoke a key for good; running gateways refuse it within a second.
+
+    Args:
+        kid: its id, as 'tollway keys list' shows it.
+        config: the tollway.toml to read.
+        data_dir: where data lies.
+        as_json: print JSON, for programs.
+    """
+    with Database(settings_of(config, data_dir), quiet=as_json) as database:
+        bring_up_to_date(database.url)
+        at = datetime.now(UTC)
+        revoked = ask(database.url, lambda c: revoke_key(c, kid, at=at, actor=_ACTOR))
+    if revoked is None:
+        raise CommandError(f"there is no key {kid!r}; 'tollway keys list' shows them")
+    if as_json:
+        print_json(revoked)
+    else:
+        say(f"Revoked {kid} ({revoked.name}).")
+
+
+def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise CommandError(f"--label {pair}: {_LABEL}")
+        labels[name] = value
+    return labels
+
+
+def _state(key: StoredKey, now: datetime) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.expires_at is not None and key.expires_at <= now:
+        return "expired"
+    return "valid"

@@ -1,0 +1,107 @@
+"""The books of one request: every attempt as it begins and ends, and the record, exactly once."""
+
+import time
+from typing import Any, Protocol
+
+from gateway.domain.attempts import AttemptEnd, AttemptStart
+from gateway.domain.outcomes import Outcome
+from gateway.domain.records import AttemptBegun, AttemptRecord, RequestRecord
+from gateway.ledger.settle import (
+    RequestEnd,
+    RequestFacts,
+    begin_attempt,
+    settle_attempt,
+    settle_request,
+)
+
+_MS_PER_S = 1000.0
+
+
+class Ledger(Protocol):
+    """Where records go; both calls are one synchronous write."""
+
+    @property
+    def is_writable(self) -> bool: ...
+
+    def append_begun(self, begun: AttemptBegun) -> None: ...
+
+    def append_record(self, record: RequestRecord) -> None: ...
+
+
+class Journal:
+    """Follows one request from its arrival. Nothing here waits for anything."""
+
+    __slots__ = (
+        "_arrived_s",
+        "_ledger",
+        "_prompt_tokens_estimate",
+        "_upstream_s",
+        "attempts",
+        "facts",
+        "first_content_s",
+        "is_closed",
+        "warnings",
+    )
+
+    def __init__(self, facts: RequestFacts, ledger: Ledger, *, prompt_tokens_estimate: int) -> None:
+        self.facts = facts
+        self._ledger = ledger
+        self._prompt_tokens_estimate = prompt_tokens_estimate
+        self._arrived_s = time.monotonic()
+        self._upstream_s: float | None = None
+        self.first_content_s: float | None = None
+        """When the first content was passed on, on the monotonic clock; None before."""
+        self.attempts: list[AttemptRecord] = []
+        self.warnings: tuple[str, ...] = ()
+        self.is_closed = False
+
+    def begin(self, start: AttemptStart) -> None:
+        """An attempt is about to send bytes: a crash from here on cannot hide it."""
+        if self._upstream_s is None:
+            self._upstream_s = time.monotonic()
+        self._ledger.append_begun(
+            begin_attempt(self.facts, start, prompt_tokens_estimate=self._prompt_tokens_estimate)
+        )
+
+    def end(self, end: AttemptEnd) -> None:
+        """An attempt is over."""
+        self.attempts.append(
+            settle_attempt(end, prompt_tokens_estimate=self._prompt_tokens_estimate)
+        )
+
+    def close(
+        self,
+        *,
+        outcome: Outcome,
+        status_code: int,
+        plan: dict[str, Any],
+        requested_provider: str | None = None,
+        error_kind: str | None = None,
+        underlying_used_model: str | None = None,
+    ) -> RequestRecord | None:
+        """Write the record; None when that was done before."""
+        if self.is_closed:
+            return None
+        self.is_closed = True
+        now_s = time.monotonic()
+        record = settle_request(
+            self.facts,
+            RequestEnd(
+                status_code=status_code,
+                outcome=outcome,
+                error_kind=error_kind,
+                requested_provider=requested_provider,
+                underlying_used_model=underlying_used_model,
+                ttft_ms=self._since_arrival_ms(self.first_content_s),
+                duration_ms=(now_s - self._arrived_s) * _MS_PER_S,
+                overhead_ms=self._since_arrival_ms(self._upstream_s),
+                warnings=self.warnings,
+                plan=plan,
+            ),
+            self.attempts,
+        )
+        self._ledger.append_record(record)
+        return record
+
+    def _since_arrival_ms(self, instant_s: float | None) -> float | None:
+        return None if instant_s is None else (instant_s - self._arrived_s) * _MS_PER_S

@@ -1,0 +1,380 @@
+"""One request, top to bottom: gather the facts, plan, execute, settle. The page to read first.
+
+Three rules of this file. Postgres is never awaited. A record is written before the answer ends,
+with no ``await`` between settling and writing. Whatever happens to a request that got this far, it
+leaves exactly one record (malformed and unauthenticated ones never do, and are only counted).
+"""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+
+import msgspec
+
+from gateway.chat.answer import DONE, ChunkFrame, render_completion
+from gateway.chat.request import ChatRequest
+from gateway.chat.routing_report import make_metadata, render_metadata
+from gateway.chat.usage_report import render_usage, to_json_number
+from gateway.domain.attempts import AttemptEnd
+from gateway.domain.caller import Caller
+from gateway.domain.errors import GatewayError, InvalidRequestError, OverloadedError
+from gateway.domain.ids import RequestIds, to_generation_id
+from gateway.domain.interruption import Interruption
+from gateway.domain.outcomes import Outcome
+from gateway.domain.records import AttemptRecord, RequestRecord
+from gateway.execution.access import AccessBook
+from gateway.execution.failures import FailedAttempt, error_of
+from gateway.execution.health import HealthBoard
+from gateway.execution.runner import Runner, Served
+from gateway.ledger.journal import Journal, Ledger
+from gateway.ledger.settle import RequestFacts
+from gateway.providers.base import Completion, FaultError, StreamEvent
+from gateway.routing.engine import make_plan
+from gateway.routing.plan import Plan, PlanInputs
+from gateway.routing.record import compact
+from gateway.snapshot.snapshot import SnapshotHolder
+
+_OK = 200
+_CLIENT_CLOSED = 499
+_UNAVAILABLE = 503
+_SEED_BITS = 63
+_RANDOM_BITS = 62
+_MAX_WARNINGS_HEADER = 1024
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """The installation's settings that decisions rest on."""
+
+    slash_pins_provider: bool
+    expected_output_tokens: int
+    code_version: str
+
+
+class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer in one piece."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+
+class StreamedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that has begun; close the generator whatever happens."""
+
+    headers: list[tuple[str, str]]
+    events: AsyncGenerator[bytes]
+
+
+class Pipeline:
+    """Answers requests. One instance serves a worker."""
+
+    def __init__(
+        self,
+        *,
+        snapshots: SnapshotHolder,
+        runner: Runner,
+        access_of: AccessBook,
+        health: HealthBoard,
+        ledger: Ledger,
+        policy: Policy,
+    ) -> None:
+        self._snapshots = snapshots
+        self._runner = runner
+        self._access_of = access_of
+        self._health = health
+        self._ledger = ledger
+        self._policy = policy
+        self._ids = RequestIds()
+
+    async def answer(
+        self, request: ChatRequest, caller: Caller, interruption: Interruption
+    ) -> WholeAnswer | StreamedAnswer:
+        """Answer one request of an authenticated caller.
+
+        Raises:
+            GatewayError: it could not be answered; unless it was malformed, it left its record.
+        """
+        if not self._ledger.is_writable:
+            raise _unrecordable()
+        exchange = self._begin(request, caller, interruption)
+        try:
+            exchange.plan = make_plan(request, exchange.inputs)
+            served = await self._runner.run(
+                request,
+                exchange.plan.candidates,
+                self._access_of,
+                on_start=exchange.journal.begin,
+                on_end=exchange.end_attempt,
+                interruption=interruption,
+            )
+        except InvalidRequestError:
+            raise
+        except GatewayError as error:
+            exchange.close_with(error)
+            raise
+        except asyncio.CancelledError:
+            exchange.close_interrupted()
+            raise
+        if served.completion is not None:
+            return _whole(exchange, served.completion)
+        return StreamedAnswer(headers=_headers(exchange), events=_stream(exchange, served))
+
+    def _begin(
+        self, request: ChatRequest, caller: Caller, interruption: Interruption
+    ) -> "_Exchange":
+        """Gather the facts: what the request meets here and now, fixed until its end."""
+        snapshot, policy = self._snapshots.current, self._policy
+        now_s, now_ms = time.time(), time.monotonic() * 1000
+        received_at = datetime.fromtimestamp(now_s, UTC)
+        inputs = PlanInputs(
+            catalogue=snapshot.catalogue,
+            caller=caller,
+            at=received_at,
+            now_ms=now_ms,
+            health=self._health.view(now_ms),
+            aliases=snapshot.aliases,
+            slash_pins_provider=policy.slash_pins_provider,
+            expected_output_tokens=policy.expected_output_tokens,
+            configured_models=snapshot.configured_models,
+            seed=secrets.randbits(_SEED_BITS),
+        )
+        facts = RequestFacts(
+            id=self._ids.next(
+                unix_ms=int(now_s * 1000), random_bits=secrets.randbits(_RANDOM_BITS)
+            ),
+            received_at=received_at,
+            key_id=caller.key_id,
+            labels=caller.labels,
+            dialect=request.dialect.value,
+            stream=request.stream,
+            requested_model=request.models[0] if request.models else "",
+            user=request.user,
+            session_id=request.session_id,
+            catalogue_version=snapshot.catalogue.version,
+            code_version=policy.code_version,
+        )
+        journal = Journal(
+            facts, self._ledger, prompt_tokens_estimate=request.prompt_tokens_estimate
+        )
+        return _Exchange(request, inputs, journal, interruption, self._health)
+
+
+class _Exchange:
+    """One request between its arrival and its record."""
+
+    __slots__ = (
+        "_health",
+        "inputs",
+        "interruption",
+        "journal",
+        "plan",
+        "record",
+        "request",
+        "upstream_model",
+        "warnings",
+    )
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        inputs: PlanInputs,
+        journal: Journal,
+        interruption: Interruption,
+        health: HealthBoard,
+    ) -> None:
+        self.request = request
+        self.inputs = inputs
+        self.journal = journal
+        self.interruption = interruption
+        self.plan: Plan | None = None
+        self.record: RequestRecord | None = None
+        self.upstream_model: str | None = None
+        self.warnings = request.warnings
+        self._health = health
+
+    @property
+    def id(self) -> str:
+        return to_generation_id(self.journal.facts.id)
+
+    @property
+    def created(self) -> int:
+        return int(self.journal.facts.received_at.timestamp())
+
+    @property
+    def answered(self) -> AttemptRecord:
+        """The attempt whose answer the client gets; there is one once a request succeeded."""
+        return self.journal.attempts[-1]
+
+    def end_attempt(self, end: AttemptEnd) -> None:
+        self.journal.end(end)
+        self._health.report(end)
+
+    def warn(self, warnings: tuple[str, ...]) -> None:
+        self.warnings = tuple(dict.fromkeys((*self.warnings, *warnings)))
+
+    def close(self, outcome: Outcome, status_code: int, *, error_kind: str | None = None) -> None:
+        """Settle and write the record."""
+        plan = self.plan
+        self.journal.warnings = self.warnings
+        self.record = self.journal.close(
+            outcome=outcome,
+            status_code=status_code,
+            error_kind=error_kind,
+            plan=compact(plan) if plan is not None else {"seed": self.inputs.seed},
+            requested_provider=plan.requested_provider if plan is not None else None,
+            underlying_used_model=self.upstream_model,
+        )
+
+    def close_with(self, error: GatewayError) -> None:
+        """No endpoint answered, or none was allowed to."""
+        attempts = self.journal.attempts
+        outcome = attempts[-1].outcome if attempts else Outcome.REFUSED
+        self.close(outcome, error.status, error_kind=error.code or error.kind)
+
+    def close_interrupted(self) -> None:
+        """The caller hung up, or the gateway is going down."""
+        outcome = self.interruption.outcome
+        is_shutdown = outcome is Outcome.GATEWAY_SHUTDOWN
+        self.close(outcome, _UNAVAILABLE if is_shutdown else _CLIENT_CLOSED)
+
+    def metadata(self) -> bytes:
+        plan, record = self.plan, self.record
+        return render_metadata(
+            make_metadata(
+                requested_model=plan.requested_model if plan else "",
+                requested_provider=plan.requested_provider if plan else None,
+                attempts=self.journal.attempts,
+                underlying_used_model=record.underlying_used_model if record else None,
+                strategy=plan.strategy if plan else None,
+                warnings=self.warnings,
+            )
+        )
+
+
+def _whole(exchange: _Exchange, completion: Completion) -> WholeAnswer:
+    """Settle, remember, and only then render what the client gets."""
+    exchange.upstream_model = completion.upstream_model
+    exchange.close(Outcome.SUCCESS, _OK)
+    answered = exchange.answered
+    body = render_completion(
+        id=exchange.id,
+        created=exchange.created,
+        model=answered.model,
+        provider=answered.provider,
+        choices=completion.choices,
+        usage=_usage(answered),
+        metadata=exchange.metadata(),
+        extras=completion.extras,
+        service_tier=completion.service_tier,
+    )
+    return WholeAnswer(status=_OK, headers=_headers(exchange), body=body)
+
+
+async def _stream(exchange: _Exchange, served: Served) -> AsyncGenerator[bytes]:
+    """The events as the client sees them; the last ones carry what it cost."""
+    relay, attempt = served.relay, served.attempt
+    if relay is None:
+        raise RuntimeError("a streamed answer has a relay")
+    exchange.warn(attempt.warnings)
+    exchange.journal.first_content_s = attempt.first_content_s
+    endpoint = attempt.candidate.endpoint
+    frame = ChunkFrame(exchange.id, exchange.created, endpoint.model, endpoint.provider)
+    held: StreamEvent | None = None
+    try:
+        while (events := await relay.next()) is not None:
+            shown, held = _shown(events, held, frame)
+            if shown:
+                yield shown
+        attempt.end(Outcome.SUCCESS)
+        exchange.close(Outcome.SUCCESS, _OK)
+        yield _closing(exchange, frame, held)
+    except FaultError as exc:
+        attempt.fail(exc.fault)
+        failed = FailedAttempt(endpoint=endpoint.id, provider=endpoint.provider, fault=exc.fault)
+        error = error_of([failed])
+        exchange.close(exc.fault.outcome, _OK, error_kind=error.code or error.kind)
+        yield frame.error(error.message, error.kind, error.code, error.metadata) + DONE
+    except asyncio.CancelledError:
+        if not exchange.interruption.is_shutdown or exchange.journal.is_closed:
+            raise
+        _stay_alive()
+        attempt.end(Outcome.GATEWAY_SHUTDOWN)
+        exchange.close_interrupted()
+        farewell = "the gateway is shutting down; the answer is not complete"
+        yield frame.error(farewell, "service_unavailable", "server_shutdown") + DONE
+    finally:
+        attempt.end(exchange.interruption.outcome)
+        if not exchange.journal.is_closed:
+            exchange.close_interrupted()
+        await relay.aclose()
+
+
+def _shown(
+    events: list[StreamEvent], held: StreamEvent | None, frame: ChunkFrame
+) -> tuple[bytes, StreamEvent | None]:
+    """What of these events goes out now, and the finish that waits for the usage behind it."""
+    shown: list[bytes] = []
+    for event in events:
+        if event.finish_reason is not None:
+            if held is not None:
+                shown.append(frame.chunk(held.choices, held.extras))
+            held = event
+        elif event.choices != b"[]":
+            shown.append(frame.chunk(event.choices, event.extras))
+    return b"".join(shown), held
+
+
+def _closing(exchange: _Exchange, frame: ChunkFrame, held: StreamEvent | None) -> bytes:
+    """The finish and the accounts: apart when the client asked for usage, else in one chunk."""
+    choices, extras = (held.choices, held.extras) if held is not None else (b"[]", b"")
+    usage, metadata = _usage(exchange.answered), exchange.metadata()
+    if exchange.request.include_usage:
+        accounts = frame.with_usage(b"[]", b"", usage, metadata)
+        return frame.chunk(choices, extras) + accounts + DONE
+    return frame.with_usage(choices, extras, usage, metadata) + DONE
+
+
+def _usage(answered: AttemptRecord) -> bytes:
+    return render_usage(
+        answered.usage, answered.cost, is_estimated=answered.usage_source == "estimated"
+    )
+
+
+def _headers(exchange: _Exchange) -> list[tuple[str, str]]:
+    """Who answers, at which attempt, and, once it is known, for how much."""
+    plan, journal, record = exchange.plan, exchange.journal, exchange.record
+    headers = [
+        ("content-type", "text/event-stream" if exchange.request.stream else "application/json"),
+        ("cache-control", "no-cache"),
+        ("x-generation-id", exchange.id),
+        ("x-tollway-attempts", str(len(journal.attempts) + (record is None))),
+    ]
+    if record is not None:
+        headers += [
+            ("x-tollway-provider", record.used_provider or ""),
+            ("x-tollway-model", record.used_model or ""),
+            ("x-tollway-cost-usd", to_json_number(record.cost_usd)),
+        ]
+    if exchange.warnings:
+        text = "; ".join(exchange.warnings)[:_MAX_WARNINGS_HEADER]
+        headers.append(("x-tollway-warnings", text.encode("ascii", "replace").decode()))
+    if plan is not None:
+        headers.append(("x-tollway-strategy", plan.strategy))
+    return headers
+
+
+def _unrecordable() -> OverloadedError:
+    return OverloadedError(
+        "requests cannot be recorded now (the spool is full, or its disk fails)",
+        code="spool_unwritable",
+        retry_after_s=5,
+    )
+
+
+def _stay_alive() -> None:
+    """Take back the cancellation that asked for a farewell, so that it can be said."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()

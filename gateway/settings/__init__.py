@@ -1,0 +1,1 @@
+"""What was configured: read once, frozen, passed down as values."""

@@ -1,0 +1,144 @@
+"""Which providers serve here: those with a credential in the environment or a table in the file."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from gateway.settings.load import SettingsError, read_secret
+from gateway.settings.values import ProviderSettings, Settings
+from pricing.catalogue import Catalogue, Provider
+
+
+class EnabledProvider(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider that requests may go to. ``secret`` is a credential: never log this value."""
+
+    provider: Provider
+    base_url: str
+    secret: str
+    """Empty when the service asks for none."""
+    allow_private: bool
+    settings: ProviderSettings
+    is_of_operator: bool
+    """Not one of the shipped tables."""
+
+    @property
+    def id(self) -> str:
+        return self.provider.id
+
+    def __repr__(self) -> str:
+        return f"EnabledProvider({self.provider.id})"
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """A provider that was asked for and cannot serve, and why."""
+
+    provider: str
+    reason: str
+
+
+def find_enabled(
+    settings: Settings,
+    catalogue: Catalogue,
+    supported_protocols: frozenset[str],
+    *,
+    extra: Mapping[str, ProviderSettings] | None = None,
+) -> tuple[tuple[EnabledProvider, ...], tuple[Skipped, ...]]:
+    """Enabled providers in alphabetical order, and those that were asked for but cannot serve.
+
+    Args:
+        settings: the file's providers and the environment.
+        catalogue: the shipped providers.
+        supported_protocols: wire protocols that this version speaks.
+        extra: further provider tables (the simulated ones), as if they stood in the file.
+
+    Raises:
+        SettingsError: a provider table is incomplete.
+    """
+    tables = dict(settings.providers) | dict(extra or {})
+    enabled: list[EnabledProvider] = []
+    skipped: list[Skipped] = []
+    for name in sorted({*catalogue.providers, *tables}):
+        table = tables.get(name)
+        shipped = catalogue.providers.get(name)
+        if table is not None and not table.enabled:
+            continue
+        secret = _find_secret(name, shipped, table, settings.environment)
+        if table is None and secret is None:
+            continue
+        found = _enable(name, shipped, table or ProviderSettings(), secret or "", settings)
+        if isinstance(found, Skipped):
+            skipped.append(found)
+        elif found.provider.protocol not in supported_protocols:
+            skipped.append(
+                Skipped(
+                    provider=name,
+                    reason=f"its protocol ({found.provider.protocol}) is not spoken yet",
+                )
+            )
+        else:
+            enabled.append(found)
+    return tuple(enabled), tuple(skipped)
+
+
+def _find_secret(
+    name: str,
+    shipped: Provider | None,
+    table: ProviderSettings | None,
+    environment: Mapping[str, str],
+) -> str | None:
+    if table is not None and table.api_key is not None:
+        return read_secret(f"providers.{name}.api_key", table.api_key, environment)
+    if shipped is None:
+        return None
+    names = [shipped.credential_env, *shipped.credential_env_alternatives]
+    for variable in names:
+        if variable and environment.get(variable, "").strip():
+            return environment[variable].strip()
+    return None
+
+
+def _enable(
+    name: str,
+    shipped: Provider | None,
+    table: ProviderSettings,
+    secret: str,
+    settings: Settings,
+) -> EnabledProvider | Skipped:
+    base_url = table.base_url
+    if base_url is None and shipped is not None and shipped.base_url_env:
+        base_url = settings.environment.get(shipped.base_url_env, "").strip() or None
+    # An address that the operator gives counts as allowed by name; a table's own never does.
+    is_given = base_url is not None
+    if base_url is None and shipped is not None:
+        base_url = shipped.base_url
+    if base_url is None:
+        if shipped is None:
+            raise SettingsError(f"providers.{name}: base_url is missing; give the API's address")
+        variable = shipped.base_url_env or "base_url in tollway.toml"
+        return Skipped(provider=name, reason=f"its address is not known; set {variable}")
+    parts = urlsplit(base_url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+        raise SettingsError(
+            f"providers.{name}: base_url must be http(s)://host[:port]/path without user or query"
+        )
+    fields: dict[str, Any] = {"base_url": base_url}
+    if table.protocol is not None:
+        fields["protocol"] = table.protocol
+    if table.usage_flavour is not None:
+        fields["usage_flavour"] = table.usage_flavour
+    provider = (
+        msgspec.structs.replace(shipped, **fields)
+        if shipped is not None
+        else Provider(id=name, name=name, **fields)
+    )
+    is_from_environment = is_given and table.base_url is None
+    return EnabledProvider(
+        provider=provider,
+        base_url=base_url.rstrip("/"),
+        secret=secret,
+        allow_private=table.allow_private or is_from_environment,
+        settings=table,
+        is_of_operator=shipped is None,
+    )

@@ -1,0 +1,89 @@
+"""Issues keys: makes the text that is shown once and stores everything else of it."""
+
+import secrets
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import msgspec
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.domain.keys import KeyEnvironment, digest_key, make_key
+from gateway.storage.keys import StoredKey, insert_key
+from gateway.storage.tables import api_key
+
+
+class KeyWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a new key should be and may do."""
+
+    name: str
+    labels: dict[str, str] = {}
+    allowed_models: tuple[str, ...] = ()
+    allowed_providers: tuple[str, ...] = ()
+    default_model: str | None = None
+    slash_pins_provider: bool | None = None
+    expires_at: datetime | None = None
+    """Aware; None means never."""
+
+
+async def issue_key(
+    connection: AsyncConnection,
+    wish: KeyWish,
+    *,
+    pepper: bytes,
+    actor: str,
+    environment: KeyEnvironment = "l",
+) -> tuple[StoredKey, str]:
+    """Make and store a key; returns it and its text, which is kept nowhere.
+
+    Args:
+        connection: in a transaction, which the caller commits.
+        wish: what the key should be.
+        pepper: of the installation.
+        actor: whom the audit log names.
+        environment: the letter in the key's text.
+
+    Raises:
+        ValueError: the wish contradicts itself; the message names the field.
+    """
+    _check(wish)
+    made = make_key(secrets.token_bytes, environment)
+    stored = StoredKey(
+        id=uuid4(),
+        kid=made.kid,
+        last4=made.last4,
+        created_at=datetime.now(UTC),
+        created_by=actor,
+        **{field: getattr(wish, field) for field in KeyWish.__struct_fields__},
+    )
+    await insert_key(connection, stored, digest=digest_key(made.text, pepper))
+    return stored, made.text
+
+
+async def count_keys(connection: AsyncConnection) -> int:
+    """How many keys were ever made, revoked ones included."""
+    return await connection.scalar(select(func.count()).select_from(api_key)) or 0
+
+
+def _check(wish: KeyWish) -> None:
+    if not wish.name.strip() or len(wish.name) > _NAME_CHARACTERS:
+        raise ValueError(f"name: give 1 to {_NAME_CHARACTERS} characters")
+    for name, value in wish.labels.items():
+        if not name or len(name) > _LABEL_CHARACTERS or len(value) > _VALUE_CHARACTERS:
+            raise ValueError(
+                f"labels.{name[:_LABEL_CHARACTERS]}: at most {_LABEL_CHARACTERS} characters for "
+                f"the name and {_VALUE_CHARACTERS} for the value"
+            )
+    if len(wish.labels) > _MOST_LABELS:
+        raise ValueError(f"labels: at most {_MOST_LABELS}")
+    if wish.expires_at is not None:
+        if wish.expires_at.tzinfo is None:
+            raise ValueError("expires_at: give the time with its zone, as 2027-01-31T00:00:00Z")
+        if wish.expires_at <= datetime.now(UTC):
+            raise ValueError("expires_at: lies in the past")
+
+
+_NAME_CHARACTERS = 128
+_LABEL_CHARACTERS = 64
+_VALUE_CHARACTERS = 256
+_MOST_LABELS = 32
