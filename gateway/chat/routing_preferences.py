@@ -113,7 +113,7 @@ def decode_preferences(raw: Raw | None, warnings: list[str]) -> ProviderPreferen
         typed = _TYPED.decode(raw)
     except msgspec.ValidationError as exc:
         raise wrong_value(exc, below=".provider") from exc
-    check_members_are_unique(bytes(raw), members)
+    check_members_are_unique(bytes(raw), members, below="provider.")
     _check_members(members, warnings)
     return ProviderPreferences(
         order=_slugs(typed.order, "order"),
@@ -174,7 +174,7 @@ def _slugs(names: list[str] | None, member: str) -> tuple[str, ...]:
 
 
 def to_provider_slug(name: str) -> str:
-    """A provider id or ``provider/tag``; display names too: ``Amazon Bedrock`` is ``amazon-bedrock``."""
+    """A provider id or ``provider/tag``, of display names too: ``xAI`` is ``x-ai``."""
     provider, slash, tag = name.strip().lower().partition("/")
     slug = "-".join(provider.split())
     return _SLUG_OF_NAME.get(slug, slug) + slash + tag.strip()
@@ -204,7 +204,7 @@ def _sort_key(sort: str | _Sort | None) -> SortKey | None:
 def _max_price(caps: dict[str, Raw] | None, members: Mapping[str, Raw]) -> MaxPrice | None:
     if not caps:
         return None
-    check_members_are_unique(bytes(members["max_price"]), caps)
+    check_members_are_unique(bytes(members["max_price"]), caps, below="provider.max_price.")
     for name in caps:
         if name not in _Caps.__struct_fields__:
             raise InvalidRequestError(

@@ -65,11 +65,13 @@ def _without_strings(body: bytes) -> bytes:
     return b"".join(marks.split(b'"')[::2])
 
 
-def check_members_are_unique(body: bytes, members: Mapping[str, msgspec.Raw]) -> None:
+def check_members_are_unique(
+    body: bytes, members: Mapping[str, msgspec.Raw], *, below: str = ""
+) -> None:
     """Refuse a member that is given twice.
 
     ``members`` is the decoded body. It is walked along the bytes: where both agree to the end,
-    there is no second member of any name.
+    there is no second member of any name. ``below`` is the dotted path of the object, for messages.
 
     Raises:
         InvalidRequestError: a name occurs twice, or there are more than 512 members.
@@ -94,10 +96,10 @@ def check_members_are_unique(body: bytes, members: Mapping[str, msgspec.Raw]) ->
         if mark == b"}" or not members:
             return
     # Escaped names end up here too; the slow reader knows them apart.
-    _refuse_repeated_name(body)
+    _refuse_repeated_name(body, below)
 
 
-def _refuse_repeated_name(body: bytes) -> None:
+def _refuse_repeated_name(body: bytes, below: str) -> None:
     root: list[tuple[str, Any]] = []
 
     def keep(pairs: list[tuple[str, Any]]) -> None:
@@ -111,8 +113,8 @@ def _refuse_repeated_name(body: bytes) -> None:
     for name, _ in root:
         if name in seen:
             raise InvalidRequestError(
-                f"`{name[:64]}` is given twice; send it once.",
-                param=name[:64],
+                f"`{below}{name[:64]}` is given twice; send it once.",
+                param=below + name[:64],
                 code="duplicate_member",
             )
         seen.add(name)

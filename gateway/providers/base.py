@@ -24,6 +24,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     """How its usage object counts; see ``usage.py``."""
     refused_parameters: frozenset[str] = frozenset()
     """Dropped with a warning before sending."""
+    refused_message_members: frozenset[str] = frozenset()
+    """Taken out of messages: what other services answered with and clients send back."""
     accepts_reasoning_object: bool = False
     """OpenRouter's ``reasoning`` object is understood; elsewhere it becomes an effort."""
     extra_headers: tuple[tuple[str, str], ...] = ()

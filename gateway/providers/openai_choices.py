@@ -158,7 +158,10 @@ def rewrite_chunk(
     members = _CHOICES.decode(choices)
     for choice, reason, native, calls in zip(members, reasons, natives, changes, strict=True):
         _set_reason(choice, reason, native)
+        # Some services send whole messages as chunks.
+        message = choice.pop("message", _NULL)
         raw = choice.get("delta", _NULL)
+        raw = message if raw == _NULL else raw
         delta = {} if raw == _NULL else _MEMBERS.decode(raw)
         _alias_reasoning(delta)
         if calls is not None:

@@ -94,7 +94,7 @@ def build_body(request: ChatRequest, target: Target) -> tuple[bytes, tuple[str, 
         body[quirks.max_tokens_field] = Raw(b"%d" % request.max_output_tokens)
     if "reasoning" in sent:
         _add_reasoning(body, sent["reasoning"], target, warnings)
-    if "metadata" in sent and sent.get("store") == _TRUE:
+    if "metadata" in sent and body.get("store") == _TRUE:
         body["metadata"] = sent["metadata"]
     if request.stream:
         body["stream"] = _TRUE
@@ -121,16 +121,20 @@ def _stream_options(sent: Raw | None) -> Raw:
 
 
 def _messages(raw: Raw, target: Target) -> Raw:
-    """Messages without what many services refuse: ``null`` members and the developer role."""
-    text = bytes(raw)
-    renames = not target.quirks.accepts_developer_role and b'"developer"' in text
-    if not renames and b"null" not in text:
+    """Messages without what services refuse: nulls, the developer role, strangers' members."""
+    text, quirks = bytes(raw), target.quirks
+    renames = not quirks.accepts_developer_role and b'"developer"' in text
+    refused = [name for name in quirks.refused_message_members if name.encode() in text]
+    if not renames and not refused and b"null" not in text:
         return raw
     messages = _MESSAGES.decode(raw)
     for message in messages:
-        for name in [name for name, value in message.items() if value == _NULL]:
-            if name != "content":
-                del message[name]
+        for name in [
+            name
+            for name, value in message.items()
+            if name in refused or (value == _NULL and name != "content")
+        ]:
+            del message[name]
         if renames and message.get("role") == _DEVELOPER:
             message["role"] = _SYSTEM
     return Raw(_ENCODER.encode(messages))

@@ -221,7 +221,12 @@ class OpenAIStreamDecoder:
             changes.append(change)
             if reason is not None and first[0] is None:
                 first = (reason, choice.finish_reason)
-            is_ours = is_ours and change is None and is_in_our_shape(choice, said, reason)
+            is_ours = (
+                is_ours
+                and change is None
+                and choice.message is None
+                and is_in_our_shape(choice, said, reason)
+            )
             if is_content(said):
                 has_content = True
                 size += text_bytes(said)

@@ -112,52 +112,61 @@ def _text_of_page(body: bytes) -> str:
     return text[:1024]
 
 
-_WORDS: tuple[tuple[Outcome, re.Pattern[str]], ...] = (
-    (
-        Outcome.QUOTA_EXHAUSTED,
-        re.compile(
-            r"insufficient[_ ](quota|balance|credit|funds)|billing|credit balance"
-            r"|exceeded your current quota|payment[_ ]required|out of credits|add (more )?credits|arrearage"
-        ),
+_PHRASES: dict[Outcome, tuple[str, ...]] = {
+    Outcome.QUOTA_EXHAUSTED: (
+        r"insufficient[_ ](quota|balance|credit|funds)",
+        r"billing",
+        r"credit balance",
+        r"exceeded your current quota",
+        r"payment[_ ]required",
+        r"out of credits",
+        r"add (more )?credits",
+        r"arrearage",
     ),
-    (
-        Outcome.CONTEXT_LENGTH,
-        re.compile(
-            r"context[_ ]length|context[_ ]window|maximum context|prompt is too long"
-            r"|input is too long|too many (input )?tokens|reduce the length|max_input_tokens|string_above_max_length"
-            r"|exceeds? the (maximum|model.?s maximum)( allowed)? (number of |input )?tokens"
-        ),
+    Outcome.CONTEXT_LENGTH: (
+        r"context[_ ](length|window)",
+        r"maximum context",
+        r"(prompt|input) is too long",
+        r"too many (input )?tokens",
+        r"reduce the length",
+        r"max_input_tokens",
+        r"string_above_max_length",
+        r"exceeds? the (maximum|model.?s maximum)( allowed)? (number of |input )?tokens",
     ),
-    (
-        Outcome.CONTENT_FILTER,
-        re.compile(
-            r"content[_ ](filter|policy|management)|responsibleaipolicy|data_inspection_failed"
-            r"|moderation|flagged|safety (system|settings|filter)|content_policy_violation"
-        ),
+    Outcome.CONTENT_FILTER: (
+        r"content[_ ](filter|policy|management)",
+        r"responsibleaipolicy",
+        r"data_inspection_failed",
+        r"moderation",
+        r"flagged",
+        r"safety (system|settings|filter)",
     ),
-    (
-        Outcome.AUTH_FAILED,
-        re.compile(
-            r"invalid[_ ](x-)?api[_ -]key|incorrect api key|api[_ ]key not valid|api_key_invalid"
-            r"|authentication[_ ]error|invalid authentication|unauthorized|unauthenticated"
-        ),
+    Outcome.AUTH_FAILED: (
+        r"invalid[_ ](x-)?api[_ -]key",
+        r"incorrect api key",
+        r"api[_ ]key not valid",
+        r"api_key_invalid",
+        r"authentication[_ ]error",
+        r"invalid authentication",
+        r"unauthorized",
+        r"unauthenticated",
     ),
-    (
-        Outcome.NOT_FOUND,
-        re.compile(
-            r"model[_ ]not[_ ]found|no such model|unknown model|invalid model|deploymentnotfound"
-            r"|model.{0,120}(does not exist|not found|is not available|decommissioned)"
-        ),
+    Outcome.NOT_FOUND: (
+        r"model[_ ]not[_ ]found",
+        r"(no such|unknown|invalid) model",
+        r"deploymentnotfound",
+        r"model.{0,120}(does not exist|not found|is not available|decommissioned)",
     ),
-    (
-        Outcome.UNSUPPORTED,
-        re.compile(
-            r"unsupported|not supported|unrecognized request argument"
-            r"|unknown[_ ](parameter|field|name)"
-            r"|extra inputs are not permitted|does not support|is not allowed for this model"
-        ),
+    Outcome.UNSUPPORTED: (
+        r"unsupported",
+        r"(not|n't) support",
+        r"unrecognized request argument",
+        r"unknown[_ ](parameter|field|name)",
+        r"extra inputs are not permitted",
+        r"is not allowed for this model",
     ),
-)
+}
+_WORDS = tuple((outcome, re.compile("|".join(words))) for outcome, words in _PHRASES.items())
 _MEANINGS_OF_STATUS: dict[int, Outcome] = {
     400: Outcome.INVALID_REQUEST,
     401: Outcome.AUTH_FAILED,

@@ -4,19 +4,29 @@ Rows state only what differs from the defaults of `Quirks`. A provider without a
 server, a new company) gets the defaults, which the plainest OpenAI-compatible servers accept.
 """
 
+from collections.abc import Callable
+
 from gateway.providers.base import Adapter, Quirks
-from gateway.providers.openai import OpenAIAdapter
+from gateway.providers.openai import USER_AGENT, OpenAIAdapter
 
 _OPENAI_ONLY = frozenset({"store", "prediction", "safety_identifier", "prompt_cache_retention"})
 """Parameters of OpenAI's own that copies of its API refuse or do not know."""
 
+_REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details"})
+"""Members of assistant messages in which services show reasoning, each in its own way."""
+
 DEFAULT_QUIRKS = Quirks()
 
 PROFILES: dict[str, Quirks] = {
-    "openai": Quirks(max_tokens_field="max_completion_tokens", accepts_developer_role=True),
+    "openai": Quirks(
+        max_tokens_field="max_completion_tokens",
+        accepts_developer_role=True,
+        refused_message_members=_REASONING | {"images"},
+    ),
     "azure": Quirks(
         max_tokens_field="max_completion_tokens",
         accepts_developer_role=True,
+        refused_message_members=_REASONING | {"images"},
         auth_header="api-key",
         auth_prefix="",
     ),
@@ -24,6 +34,7 @@ PROFILES: dict[str, Quirks] = {
     "groq": Quirks(
         max_tokens_field="max_completion_tokens",
         refused_parameters=_OPENAI_ONLY | {"logit_bias", "top_logprobs"},
+        refused_message_members=(_REASONING - {"reasoning"}) | {"refusal", "annotations"},
     ),
     "together": Quirks(refused_parameters=_OPENAI_ONLY),
     "fireworks": Quirks(refused_parameters=_OPENAI_ONLY - {"prediction"}),
@@ -37,6 +48,7 @@ PROFILES: dict[str, Quirks] = {
         usage_flavour="mistral",
         refused_parameters=_OPENAI_ONLY - {"prediction"}
         | {"seed", "logit_bias", "logprobs", "top_logprobs", "user", "service_tier", "verbosity"},
+        refused_message_members=_REASONING | {"refusal", "annotations", "audio", "images"},
     ),
     "deepseek": Quirks(usage_flavour="deepseek", refused_parameters=_OPENAI_ONLY | {"n", "seed"}),
     "x-ai": Quirks(
@@ -61,18 +73,20 @@ PROFILES: dict[str, Quirks] = {
         refused_parameters=_OPENAI_ONLY
         | {"logit_bias", "top_logprobs", "n", "modalities", "service_tier", "parallel_tool_calls"}
     ),
-    # ai.google.dev/gemini-api/docs/openai
+    # ai.google.dev/gemini-api/docs/openai; unknown members are a 400 ("Cannot find field").
     "google": Quirks(
         usage_flavour="gemini",
-        refused_parameters=_OPENAI_ONLY | {"logit_bias", "service_tier", "user"},
+        refused_parameters=_OPENAI_ONLY | {"logit_bias", "top_k"},
     ),
     "google-vertex": Quirks(
         usage_flavour="gemini",
-        refused_parameters=_OPENAI_ONLY | {"logit_bias", "service_tier", "user"},
+        refused_parameters=_OPENAI_ONLY | {"logit_bias", "top_k"},
     ),
 }
 
-_ADAPTERS: dict[str, Adapter] = {"openai": OpenAIAdapter()}
+_ADAPTERS: dict[str, Callable[[str], Adapter]] = {
+    "openai": lambda user_agent: OpenAIAdapter(user_agent=user_agent),
+}
 
 SUPPORTED_PROTOCOLS = frozenset(_ADAPTERS)
 
@@ -82,16 +96,17 @@ def quirks_of(provider: str) -> Quirks:
     return PROFILES.get(provider, DEFAULT_QUIRKS)
 
 
-def adapter_for(protocol: str) -> Adapter:
-    """The adapter that speaks a protocol.
+def adapter_for(protocol: str, *, user_agent: str = USER_AGENT) -> Adapter:
+    """An adapter that speaks a protocol; ``user_agent`` names us and our version to the provider.
 
     Raises:
         ValueError: nobody here speaks it; see `SUPPORTED_PROTOCOLS`.
     """
     try:
-        return _ADAPTERS[protocol]
+        make = _ADAPTERS[protocol]
     except KeyError:
         known = ", ".join(sorted(SUPPORTED_PROTOCOLS))
         raise ValueError(
             f"the protocol {protocol!r} is not spoken here; supported: {known}"
         ) from None
+    return make(user_agent)

@@ -12,9 +12,11 @@ _HIDDEN = "[redacted]"
 
 _SECRETS = re.compile(
     r"""
-    \b(?:Bearer|Basic)\s+[A-Za-z0-9._~+/=*-]{6,}                    # a whole authorization value
-    | \b(?:sk|pk|rk|gsk|xai|fw|tgp|nvapi|hf|pplx|csk|r8|tw|AIza|AKIA|ASIA|ya29|ghp|eyJ)
-      [-_.A-Za-z0-9*]{6,}                                           # keys by their maker's prefix
+    \b(?i:bearer)\s+[A-Za-z0-9._~+/=*-]{6,}                         # whole authorization values
+    | \bBasic\s+[A-Za-z0-9+/=]{8,}
+    | \b(?:sk|pk|rk|gsk|xai|fw|tgp|nvapi|hf|pplx|csk|r8|tw|ghp)
+      [-_][-_.A-Za-z0-9*]{6,}                                       # keys by their maker's prefix
+    | \b(?:AIza|AKIA|ASIA|eyJ|ya29\.)[-_.A-Za-z0-9*]{8,}
     | (?<=[?&]key=)[^&\s"']+                                        # keys in addresses
     | [A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+           # mail addresses
     | [A-Za-z0-9+/_=]{40,}                                          # long base64 runs

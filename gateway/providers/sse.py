@@ -1,8 +1,8 @@
 """Reads server-sent events from bytes, however they are cut (WHATWG HTML §9.2.6).
 
 Line ends may be CR, LF or CRLF; comments, unknown fields and a byte order mark are skipped; the
-lines of one event's data are joined. An event without a closing blank line is not lost: `end` returns it,
-since many servers leave the last blank line out.
+lines of one event's data are joined. An event without a closing blank line is not lost: `end`
+returns it, since many servers leave the last blank line out.
 """
 
 MAX_EVENT_BYTES = 1024 * 1024

@@ -30,7 +30,7 @@ USAGE_FLAVOURS = frozenset(
 """Known flavours; any other is read as ``openai``."""
 
 _MOST_TOKENS = 1_000_000_000
-_REASONING_OUTSIDE = frozenset({"xai", "perplexity"})
+_REASONING_OUTSIDE = frozenset({"xai", "gemini"})
 # One US dollar is 10^10 ticks (docs.x.ai, usage.cost_in_usd_ticks).
 _TICK_EXPONENT = -10
 _DETAILS = ("accepted_prediction_tokens", "rejected_prediction_tokens")
@@ -274,11 +274,14 @@ def _is_outside(
     reasoning: int, prompt: int, completion: int, total: int | None, flavour: str
 ) -> bool:
     """Whether reasoning is counted beside the completion: the total decides, else the flavour."""
+    if flavour == "perplexity":
+        # Its total leaves reasoning out altogether, so that it cannot decide (docs.perplexity.ai).
+        return True
     if total == prompt + completion:
         return False
     if total == prompt + completion + reasoning:
         return True
-    return flavour in _REASONING_OUTSIDE or flavour == "gemini"
+    return flavour in _REASONING_OUTSIDE
 
 
 def _fees(raw: _RawUsage, flavour: str, count: _Counter) -> dict[str, int]:
