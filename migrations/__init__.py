@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from gateway.storage.engine import make_engine, shown_url
 from gateway.storage.waiting import is_unavailable
 
 APPLICATION_NAME = "tollway-migrate"
+
+# Alembic keeps the migration under way in a module of its own, so there is one per process.
+_one_at_a_time = threading.Lock()
 
 
 class MigrationError(Exception):
@@ -110,7 +114,8 @@ def _run(dsn: str, work: Callable[[Connection], None]) -> None:
             await engine.dispose()
 
     try:
-        asyncio.run(connect_and_work())
+        with _one_at_a_time:
+            asyncio.run(connect_and_work())
     except CommandError as exc:
         raise MigrationError(_explain(str(exc))) from exc
     except Exception as exc:

@@ -119,7 +119,7 @@ async def load_callers(connection: AsyncConnection) -> list[tuple[bytes, Caller]
 
 
 def _stored(row: RowMapping) -> StoredKey:
-    return msgspec.convert(dict(row), StoredKey)
+    return msgspec.convert({field: row[field] for field in StoredKey.__struct_fields__}, StoredKey)
 
 
 def _caller(row: RowMapping) -> Caller:

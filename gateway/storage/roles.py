@@ -119,7 +119,7 @@ async def _set_up(dsn: str, password: str) -> None:
     async def set_up(connection: AsyncConnection) -> None:
         await connection.execute(select(func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
         for statement in await _statements(connection, scram_verifier(password)):
-            await connection.execute(text(statement))
+            await connection.exec_driver_sql(statement)
 
     try:
         await run_bounded(engine, set_up, seconds=_WAIT_S)

@@ -18,8 +18,8 @@ from gateway.domain.records import AttemptRecord, RequestRecord
 from gateway.storage.tables import USD_PRECISION, USD_SCALE, attempt_record, request_record
 from pricing.usage import METERS, Usage
 
-REQUEST_COPY_COLUMNS: tuple[str, ...] = tuple(column.name for column in request_record.columns)
-ATTEMPT_COPY_COLUMNS: tuple[str, ...] = tuple(column.name for column in attempt_record.columns)
+REQUEST_COPY_COLUMNS: tuple[str, ...] = tuple(map(str, request_record.columns.keys()))
+ATTEMPT_COPY_COLUMNS: tuple[str, ...] = tuple(map(str, attempt_record.columns.keys()))
 
 MAX_TEXT_LENGTH = 2_000
 """Characters; longer texts are cut."""

@@ -98,6 +98,11 @@ async def run_bounded(
         raise DatabaseUnavailableError(f"no connection to the database: {_reason(exc)}") from exc
 
 
+def abandoned_count() -> int:
+    """How many calls were walked away from and have not ended yet."""
+    return len(_abandoned)
+
+
 def terminate(connection: AsyncConnection) -> None:
     """Close the socket of a connection at once, without a word to the server."""
     raw = raw_connection(connection)
