@@ -96,11 +96,21 @@ class ProviderConnection(ResponseHandler):
 
         aiohttp tells only the former when the body turns out to be malformed.
         """
-        cause = exc if exc_cause is None else exc_cause
-        super().set_exception(exc, cause)
+        super().set_exception(exc, exc if exc_cause is None else exc_cause)
+        self._fail_body(exc)
+
+    def close(self) -> None:
+        self._fail_body(aiohttp.ClientConnectionError("closed by the gateway"))
+        super().close()
+
+    def abort(self) -> None:
+        self._fail_body(aiohttp.ClientConnectionError("closed by the gateway"))
+        super().abort()
+
+    def _fail_body(self, exc: BaseException) -> None:
         body = self._payload
         if body is not None and not body.is_eof() and body.exception() is None:
-            body.set_exception(exc, cause)
+            body.set_exception(exc)
 
 
 class ConnectionPool(aiohttp.TCPConnector):

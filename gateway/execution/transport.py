@@ -153,7 +153,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         pool = self._pools.get(is_allowed_origin)
         if pool is None:
             if self._is_closed:
-                raise RuntimeError("the transport is closed")
+                raise httpx.ConnectError("the transport is closed")
 
             def open_socket(target: AddressInfo) -> socket.socket:
                 return guarded_socket(self.policy, target, is_allowed_origin=is_allowed_origin)
@@ -273,10 +273,7 @@ class _Exchange(httpx.AsyncByteStream):
 
     def abort(self) -> None:
         """Cut the connection unless the response has ended; the peer can stop working at once."""
-        if self._connection is not None:
-            self._leave(is_reusable=False)
-            if self._body is not None:
-                self._body.set_exception(aiohttp.ClientConnectionError("closed by the gateway"))
+        self._leave(is_reusable=False)
 
     def translate(self, exc: Exception) -> httpx.TransportError:
         """What ``httpx`` calls a failure after the connection stood."""

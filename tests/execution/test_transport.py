@@ -289,6 +289,20 @@ async def test_other_schemes_are_refused(url: str) -> None:
     await transport.aclose()
 
 
+async def test_httpx_client_works_over_it() -> None:
+    async with (
+        serve(answer_all) as server,
+        transport_to(server) as transport,
+        httpx.AsyncClient(transport=transport) as client,
+    ):
+        posted = await client.post(server.url, json={"model": "m"})
+        got = await client.get(server.url)
+
+        assert posted.json() == {}
+        assert got.json() == {}
+        assert len(server.peers) == 1
+
+
 async def test_nobody_listening_is_a_connect_error() -> None:
     async with serve(answer_all) as server:
         pass

@@ -131,6 +131,21 @@ async def test_closing_from_elsewhere_wakes_the_reader() -> None:
             await asyncio.wait_for(reading, 1)
 
 
+async def test_closing_the_transport_ends_what_is_under_way() -> None:
+    async with serve(stream_and_hang) as server, transport_to(server) as transport:
+        response = await transport.handle_async_request(post(server.url))
+        reading = asyncio.create_task(read(response))
+        await asyncio.sleep(0.02)
+
+        await transport.aclose()
+
+        with pytest.raises(httpx.TransportError):
+            await asyncio.wait_for(reading, 1)
+        with pytest.raises(httpx.ConnectError):
+            await transport.handle_async_request(post(server.url))
+        await eventually(lambda: server.peers[0].closed_at is not None)
+
+
 async def test_closing_a_finished_body_keeps_the_connection() -> None:
     async def script(peer: Peer) -> None:
         while await peer.read_request():
