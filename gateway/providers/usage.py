@@ -7,11 +7,11 @@ comes of it is marked as doubtful; a number that is missing is not a zero.
 """
 
 from decimal import Decimal
-from typing import Any, cast
 
 import msgspec
 from msgspec import Raw
 
+from gateway.providers.raw_usage import Details, RawUsage, decode_raw_usage
 from pricing.usage import Usage
 
 USAGE_FLAVOURS = frozenset(
@@ -46,55 +46,8 @@ class Metered(msgspec.Struct, frozen=True, kw_only=True):
     reported_cost_usd: Decimal | None = None
 
 
-class _Details(msgspec.Struct, kw_only=True, gc=False):
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    cache_creation_tokens: int | None = None
-    audio_tokens: int | None = None
-    image_tokens: int | None = None
-    reasoning_tokens: int | None = None
-    accepted_prediction_tokens: int | None = None
-    rejected_prediction_tokens: int | None = None
-
-
-class _CacheCreation(msgspec.Struct, kw_only=True, gc=False):
-    ephemeral_5m_input_tokens: int | None = None
-    ephemeral_1h_input_tokens: int | None = None
-
-
-class _ServerTools(msgspec.Struct, kw_only=True, gc=False):
-    web_search_requests: int | None = None
-
-
-class _RawUsage(msgspec.Struct, kw_only=True, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    total_tokens: int | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
-    completion_tokens_details: _Details | None = None
-    input_tokens_details: _Details | None = None
-    output_tokens_details: _Details | None = None
-    reasoning_tokens: int | None = None
-    cached_tokens: int | None = None
-    prompt_cache_hit_tokens: int | None = None
-    prompt_cache_miss_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    cache_creation: _CacheCreation | None = None
-    server_tool_use: _ServerTools | None = None
-    citation_tokens: int | None = None
-    num_search_queries: int | None = None
-    num_sources_used: int | None = None
-    cost_in_usd_ticks: int | None = None
-    is_byok: bool | None = None
-    cost: Raw = Raw()
-
-
-_STRICT = msgspec.json.Decoder(_RawUsage)
 _AMOUNT = msgspec.json.Decoder(Decimal | None)
-_EMPTY = _Details()
+_EMPTY = Details()
 
 
 class _PerplexityCost(msgspec.Struct, kw_only=True):
@@ -112,14 +65,9 @@ def normalise_usage(raw: Raw | bytes | None, flavour: str = "openai") -> Metered
     """
     if raw is None or bytes(raw) == b"null":
         return Metered()
-    is_doubtful = False
-    try:
-        typed = _STRICT.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        lenient = _decode_leniently(raw)
-        if lenient is None:
-            return Metered(is_doubtful=True)
-        typed, is_doubtful = lenient
+    typed, is_doubtful = decode_raw_usage(raw)
+    if typed is None:
+        return Metered(is_doubtful=True)
     count = _Counter()
     usage, details = _to_usage(typed, flavour, count)
     cost, is_cost_usable = _reported_cost(typed, flavour)
@@ -162,7 +110,7 @@ class _Counter:
         return 0
 
 
-def _to_usage(raw: _RawUsage, flavour: str, count: _Counter) -> tuple[Usage | None, dict[str, int]]:
+def _to_usage(raw: RawUsage, flavour: str, count: _Counter) -> tuple[Usage | None, dict[str, int]]:
     prompt = count.total(raw.prompt_tokens, raw.input_tokens, _hits_and_misses(raw))
     completion = count.total(raw.completion_tokens, raw.output_tokens)
     total = count.total(raw.total_tokens)
@@ -184,7 +132,7 @@ def _to_usage(raw: _RawUsage, flavour: str, count: _Counter) -> tuple[Usage | No
     return Usage(**prompt_meters, **completion_meters, **_fees(raw, flavour, count)), details
 
 
-def _hits_and_misses(raw: _RawUsage) -> int | None:
+def _hits_and_misses(raw: RawUsage) -> int | None:
     if raw.prompt_cache_hit_tokens is None or raw.prompt_cache_miss_tokens is None:
         return None
     return raw.prompt_cache_hit_tokens + raw.prompt_cache_miss_tokens
@@ -202,7 +150,7 @@ def _complete(
 
 
 def _prompt_meters(
-    raw: _RawUsage, details: _Details, prompt: int, flavour: str, count: _Counter
+    raw: RawUsage, details: Details, prompt: int, flavour: str, count: _Counter
 ) -> dict[str, int]:
     creation = raw.cache_creation
     hourly = creation.ephemeral_1h_input_tokens if creation is not None else None
@@ -245,8 +193,8 @@ def _prompt_meters(
 
 
 def _completion_meters(
-    raw: _RawUsage,
-    details: _Details,
+    raw: RawUsage,
+    details: Details,
     totals: tuple[int, int, int | None],
     flavour: str,
     count: _Counter,
@@ -284,7 +232,7 @@ def _is_outside(
     return flavour in _REASONING_OUTSIDE
 
 
-def _fees(raw: _RawUsage, flavour: str, count: _Counter) -> dict[str, int]:
+def _fees(raw: RawUsage, flavour: str, count: _Counter) -> dict[str, int]:
     tools = raw.server_tool_use
     searches = count.part(
         _MOST_TOKENS,
@@ -296,7 +244,7 @@ def _fees(raw: _RawUsage, flavour: str, count: _Counter) -> dict[str, int]:
     return {"requests": 1, "web_searches": searches, "citation_tokens": citations}
 
 
-def _reported_cost(raw: _RawUsage, flavour: str) -> tuple[Decimal | None, bool]:
+def _reported_cost(raw: RawUsage, flavour: str) -> tuple[Decimal | None, bool]:
     """The provider's own figure in USD, and False when there is one that cannot be true."""
     cost: Decimal | None = None
     if raw.cost_in_usd_ticks is not None:
@@ -318,49 +266,3 @@ def _reported_cost(raw: _RawUsage, flavour: str) -> tuple[Decimal | None, bool]:
     if not cost.is_finite() or not 0 <= cost <= _MOST_TOKENS:
         return None, False
     return cost, True
-
-
-def _decode_leniently(raw: Raw | bytes) -> tuple[_RawUsage, bool] | None:
-    """Counts written as text or fractions, as far as they make sense; None for other things."""
-    try:
-        value: Any = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-    if not isinstance(value, dict):
-        return None
-    members = cast("dict[str, Any]", value)
-    cost = members.pop("cost", None)
-    cleaned: dict[str, Any] = {}
-    for name, member in members.items():
-        if name == "is_byok":
-            cleaned[name] = member is True
-        elif isinstance(member, dict):
-            inner = cast("dict[str, Any]", member)
-            cleaned[name] = {key: _whole(number) for key, number in inner.items()}
-        elif name not in _NESTED:
-            cleaned[name] = _whole(member)
-    try:
-        typed = msgspec.convert(cleaned, _RawUsage)
-    except msgspec.ValidationError:
-        return None
-    if cost is not None:
-        typed.cost = Raw(msgspec.json.encode(cost))
-    return typed, True
-
-
-_NESTED = frozenset(name for name in _RawUsage.__struct_fields__ if name.endswith("_details")) | {
-    "cache_creation",
-    "server_tool_use",
-}
-
-
-def _whole(value: object) -> int | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int):
-        return value
-    if isinstance(value, float):
-        return round(value) if abs(value) <= _MOST_TOKENS else _MOST_TOKENS + 1
-    if isinstance(value, str) and value.strip().isdecimal() and len(value) < 20:  # noqa: PLR2004
-        return int(value)
-    return None
