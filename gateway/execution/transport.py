@@ -89,7 +89,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
     ) -> None:
         self.policy = policy or EgressPolicy()
-        """May be replaced at any time; pooled connections never serve more than it then allows."""
+        """May be replaced at any time: holds at once for origins, for networks on new connections."""
         self._ssl = ssl_context or make_ssl_context()
         self._keepalive_s = keepalive_s
         self._connect_timeout_s = connect_timeout_s

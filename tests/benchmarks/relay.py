@@ -10,6 +10,7 @@ import asyncio
 import signal
 import sys
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import uvloop
@@ -29,7 +30,7 @@ def make_app(upstream_url: str, session: aiohttp.ClientSession) -> Litestar:
     """One route, passing requests on to the upstream URL."""
 
     @post("/v1/chat/completions", status_code=200)
-    async def relay(request: Request) -> Response[bytes] | Stream:  # type: ignore[type-arg]
+    async def relay(request: Request[Any, Any, Any]) -> Response[bytes] | Stream:
         body = await request.body()
         upstream = await session.post(
             upstream_url, data=body, headers=_SENT_HEADERS, allow_redirects=False
