@@ -33,16 +33,14 @@ from gateway.ledger.shipper import Shipper
 from gateway.ledger.spool import Spool
 from gateway.pipeline import Pipeline, Policy
 from gateway.providers.base import Quirks
-from gateway.providers.registry import SUPPORTED_PROTOCOLS, adapter_for, quirks_of
-from gateway.settings.enabled import EnabledProvider, Skipped, find_enabled
-from gateway.settings.values import ProviderSettings, Settings
-from gateway.simulator.manifest import manifest_tables
+from gateway.providers.registry import adapter_for, quirks_of
+from gateway.settings.enabled import EnabledProvider
+from gateway.settings.offer import make_offer
+from gateway.settings.values import Settings
 from gateway.snapshot.refresh import KeyRefresh
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
 from gateway.storage.engine import make_engine
-from gateway.version import CODE_VERSION
-from pricing.catalogue import Catalogue, load_catalogue
-from pricing.declaration import endpoint_from_config
+from gateway.version import CODE_VERSION, USER_AGENT
 
 _log = logging.getLogger("tollway.app")
 
@@ -59,15 +57,6 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"Place(worker {self.worker})"
-
-
-class Offer(msgspec.Struct, frozen=True, kw_only=True):
-    """What can be routed to: the enabled providers and their endpoints."""
-
-    catalogue: Catalogue
-    providers: tuple[EnabledProvider, ...]
-    skipped: tuple[Skipped, ...]
-    configured_models: frozenset[str]
 
 
 class Worker:
@@ -199,38 +188,6 @@ class Worker:
         return Readiness(ready=True)
 
 
-def make_offer(settings: Settings, simulated_url: str | None) -> Offer:
-    """The providers that serve here and their endpoints.
-
-    Raises:
-        SettingsError: a provider's table is incomplete.
-        CatalogueError: an endpoint's table is wrong.
-    """
-    shipped = load_catalogue(cache=settings.data_dir / "catalogue.cache")
-    simulated: dict[str, ProviderSettings] = (
-        msgspec.convert(manifest_tables(simulated_url), dict[str, ProviderSettings])
-        if simulated_url
-        else {}
-    )
-    providers, skipped = find_enabled(
-        settings, shipped, frozenset(SUPPORTED_PROTOCOLS), extra=simulated
-    )
-    endpoints = [
-        endpoint_from_config(provider.id, table)
-        for provider in providers
-        for table in provider.settings.endpoints
-    ]
-    catalogue = shipped.restricted_to(provider.id for provider in providers).with_endpoints(
-        [provider.provider for provider in providers], endpoints
-    )
-    return Offer(
-        catalogue=catalogue,
-        providers=providers,
-        skipped=skipped,
-        configured_models=frozenset(endpoint.model for endpoint in endpoints),
-    )
-
-
 def create_app(settings: Settings, place: Place) -> Worker:
     """A worker, built and not yet started.
 
@@ -248,7 +205,7 @@ def _access(
     return ProviderAccess(
         id=provider.id,
         base_url=provider.base_url,
-        adapter=adapter_for(provider.provider.protocol),
+        adapter=adapter_for(provider.provider.protocol, user_agent=USER_AGENT),
         quirks=_quirks(provider),
         transport=transport,
         secret=provider.secret,

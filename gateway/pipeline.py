@@ -118,7 +118,7 @@ class Pipeline:
             exchange.close_interrupted()
             raise
         if served.completion is not None:
-            return _whole(exchange, served.completion)
+            return _whole(exchange, served, served.completion)
         return StreamedAnswer(headers=_headers(exchange), events=_stream(exchange, served))
 
     def _begin(
@@ -253,9 +253,10 @@ class _Exchange:
         )
 
 
-def _whole(exchange: _Exchange, completion: Completion) -> WholeAnswer:
+def _whole(exchange: _Exchange, served: Served, completion: Completion) -> WholeAnswer:
     """Settle, remember, and only then render what the client gets."""
     exchange.upstream_model = completion.upstream_model
+    exchange.warn(served.attempt.warnings)
     exchange.close(Outcome.SUCCESS, _OK)
     answered = exchange.answered
     body = render_completion(
@@ -264,7 +265,7 @@ def _whole(exchange: _Exchange, completion: Completion) -> WholeAnswer:
         model=answered.model,
         provider=answered.provider,
         choices=completion.choices,
-        usage=_usage(answered),
+        usage=_usage(exchange, served),
         metadata=exchange.metadata(),
         extras=completion.extras,
         service_tier=completion.service_tier,
@@ -289,7 +290,7 @@ async def _stream(exchange: _Exchange, served: Served) -> AsyncGenerator[bytes]:
                 yield shown
         attempt.end(Outcome.SUCCESS)
         exchange.close(Outcome.SUCCESS, _OK)
-        yield _closing(exchange, frame, held)
+        yield _closing(exchange, served, frame, held)
     except FaultError as exc:
         attempt.fail(exc.fault)
         failed = FailedAttempt(endpoint=endpoint.id, provider=endpoint.provider, fault=exc.fault)
@@ -326,19 +327,25 @@ def _shown(
     return b"".join(shown), held
 
 
-def _closing(exchange: _Exchange, frame: ChunkFrame, held: StreamEvent | None) -> bytes:
+def _closing(
+    exchange: _Exchange, served: Served, frame: ChunkFrame, held: StreamEvent | None
+) -> bytes:
     """The finish and the accounts: apart when the client asked for usage, else in one chunk."""
     choices, extras = (held.choices, held.extras) if held is not None else (b"[]", b"")
-    usage, metadata = _usage(exchange.answered), exchange.metadata()
+    usage, metadata = _usage(exchange, served), exchange.metadata()
     if exchange.request.include_usage:
         accounts = frame.with_usage(b"[]", b"", usage, metadata)
         return frame.chunk(choices, extras) + accounts + DONE
     return frame.with_usage(choices, extras, usage, metadata) + DONE
 
 
-def _usage(answered: AttemptRecord) -> bytes:
+def _usage(exchange: _Exchange, served: Served) -> bytes:
+    answered = exchange.answered
     return render_usage(
-        answered.usage, answered.cost, is_estimated=answered.usage_source == "estimated"
+        answered.usage,
+        answered.cost,
+        is_estimated=answered.usage_source == "estimated",
+        details=served.attempt.usage_details,
     )
 
 

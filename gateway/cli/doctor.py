@@ -8,13 +8,13 @@ from importlib.util import find_spec
 import msgspec
 
 import migrations
-from gateway.app import make_offer
 from gateway.cli.database import Database
 from gateway.cli.options import AsJson, Config, DataDir
 from gateway.cli.printing import console, print_json
 from gateway.processes.data_directory import DataDirectory
 from gateway.processes.ports import PortError, probe_port
 from gateway.settings.load import load_settings
+from gateway.settings.offer import make_offer
 from gateway.settings.values import Flags, Settings
 from gateway.storage.engine import shown_url
 

@@ -5,51 +5,27 @@ import sys
 from cyclopts import App
 from cyclopts.exceptions import CycloptsError
 
-from gateway.cli.dashboard import dashboard
-from gateway.cli.doctor import doctor
-from gateway.cli.keys import keys
-from gateway.cli.migrate import migrate
-from gateway.cli.prices import prices
-from gateway.cli.printing import CommandError
-from gateway.cli.requests import requests
-from gateway.cli.serve import serve
-from gateway.cli.simulate import simulate
-from gateway.cli.up import up
-from gateway.processes.data_directory import DataDirectoryError
-from gateway.processes.ports import PortError
-from gateway.processes.supervisor import StartError
-from gateway.settings.load import SettingsError
-from gateway.storage.pg_process import EmbeddedPostgresError
-from gateway.storage.roles import ReaderRoleError
-from gateway.storage.waiting import DatabaseUnavailableError
 from gateway.version import CODE_VERSION
-from migrations import MigrationError
-from pricing.errors import CatalogueError
 
 app = App(
     name="tollway",
     help="A self-hosted, cost-aware routing gateway for language models.",
     version=CODE_VERSION,
 )
-for command in (up, serve, migrate, simulate, doctor):
-    app.command(command)
-app.command(dashboard)
-app.command(keys)
-app.command(requests)
-app.command(prices)
-
-_EXPECTED = (
-    CommandError,
-    SettingsError,
-    DataDirectoryError,
-    PortError,
-    StartError,
-    EmbeddedPostgresError,
-    ReaderRoleError,
-    DatabaseUnavailableError,
-    MigrationError,
-    CatalogueError,
-)
+# By name, so that a command loads only what it needs itself.
+_COMMANDS = {
+    "up": "Start everything on this machine: PostgreSQL, gateway, dashboard.",
+    "serve": "Serve the gateway, as in production.",
+    "dashboard": "Serve the dashboard alone.",
+    "keys": "Make, list and revoke API keys.",
+    "requests": "Look into recorded requests.",
+    "prices": "Show what endpoints cost.",
+    "migrate": "Bring the database's tables up to date.",
+    "doctor": "Look for what is wrong, and say what to do.",
+    "simulate": "Run the simulated providers alone.",
+}
+for _name, _help in _COMMANDS.items():
+    app.command(f"gateway.cli.{_name}:{_name}", name=_name, help=_help)
 
 
 def run() -> None:
@@ -58,11 +34,42 @@ def run() -> None:
         result = app(exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
         sys.exit(2)
-    except _EXPECTED as exc:
-        sys.stderr.write(f"tollway: {exc}\n")
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
+    except Exception as exc:
+        if not isinstance(exc, _expected()):
+            raise
+        sys.stderr.write(f"tollway: {exc}\n")
+        sys.exit(1)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """What is told in one line; anything else is a bug and shows its trace."""
+    from gateway.cli.printing import CommandError  # noqa: PLC0415 - only when something is wrong
+    from gateway.processes.data_directory import DataDirectoryError  # noqa: PLC0415
+    from gateway.processes.ports import PortError  # noqa: PLC0415
+    from gateway.processes.supervisor import StartError  # noqa: PLC0415
+    from gateway.settings.load import SettingsError  # noqa: PLC0415
+    from gateway.simulator.script import ScriptError  # noqa: PLC0415
+    from gateway.storage.pg_process import EmbeddedPostgresError  # noqa: PLC0415
+    from gateway.storage.roles import ReaderRoleError  # noqa: PLC0415
+    from gateway.storage.waiting import DatabaseUnavailableError  # noqa: PLC0415
+    from migrations import MigrationError  # noqa: PLC0415
+    from pricing.errors import CatalogueError  # noqa: PLC0415
+
+    return (
+        CommandError,
+        DataDirectoryError,
+        PortError,
+        StartError,
+        SettingsError,
+        ScriptError,
+        EmbeddedPostgresError,
+        ReaderRoleError,
+        DatabaseUnavailableError,
+        MigrationError,
+        CatalogueError,
+    )

@@ -6,9 +6,9 @@ from typing import Annotated
 import msgspec
 from cyclopts import App, Parameter
 
-from gateway.app import make_offer
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.printing import CommandError, print_json, print_table, say
+from gateway.settings.offer import make_offer
 from gateway.settings.values import Settings
 from pricing.catalogue import Catalogue, Endpoint, load_catalogue
 from pricing.price import Price, resolve

@@ -2,6 +2,7 @@
 
 import time
 from decimal import Decimal
+from typing import cast
 from uuid import UUID
 
 from cyclopts import App
@@ -39,8 +40,8 @@ def show(
         record = _await_record(database.url, request_id)
     if record is None:
         raise CommandError(
-            f"there is no request {generation_id}; it may have been asked of another installation "
-            "(--data-dir, TOLLWAY_DATABASE_URL), or lie in the spool of a gateway that is not running"
+            f"there is no request {generation_id}; it may belong to another installation "
+            "(--data-dir, TOLLWAY_DATABASE_URL), or lie in the spool of a gateway that is down"
         )
     if as_json:
         print_json({"generation_id": to_generation_id(record.id), **_as_dict(record)})
@@ -114,8 +115,9 @@ def _print_attempt(attempt: AttemptRecord) -> None:
 def _print_exclusions(plan: dict[str, object]) -> None:
     counts = plan.get("excluded_by")
     if isinstance(counts, dict) and counts:
+        counted = cast("dict[str, object]", counts)
         say()
-        say("excluded     " + ", ".join(f"{reason}: {count}" for reason, count in counts.items()))
+        say("excluded     " + ", ".join(f"{reason}: {count}" for reason, count in counted.items()))
 
 
 def _exact(amount: Decimal) -> str:

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from gateway.app import Offer, make_offer
 from gateway.cli.database import Database, ask
 from gateway.cli.printing import note
 from gateway.cli.schema import bring_up_to_date, reader_url
@@ -17,6 +16,7 @@ from gateway.processes.logs import set_up_logging
 from gateway.processes.orders import Orders
 from gateway.processes.ports import probe_port
 from gateway.processes.supervisor import Workers
+from gateway.settings.offer import Offer, make_offer
 from gateway.settings.values import Settings
 from gateway.storage.key_issue import KeyWish, count_keys, issue_key
 

@@ -40,6 +40,8 @@ class AttemptEnd(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str | None = None
     usage: Usage | None = None
     """As the provider reported it; None when it reported none."""
+    is_usage_doubtful: bool = False
+    """The provider's counts contradict each other and were made to fit."""
     reported_cost_usd: Decimal | None = None
     text_bytes: int = 0
     """UTF-8 bytes that were generated and seen here."""

@@ -1,6 +1,7 @@
 """One attempt while it runs: what has been observed so far, and its end, told exactly once."""
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -22,6 +23,7 @@ class Attempt:
         "finish_reason",
         "first_content_s",
         "is_over",
+        "is_usage_doubtful",
         "native_finish_reason",
         "reported_cost_usd",
         "service_tier",
@@ -30,6 +32,7 @@ class Attempt:
         "text_bytes",
         "upstream_id",
         "usage",
+        "usage_details",
         "warnings",
     )
 
@@ -54,6 +57,9 @@ class Attempt:
         self.service_tier: str | None = None
         self.upstream_id: str | None = None
         self.usage: Usage | None = None
+        self.is_usage_doubtful = False
+        self.usage_details: Mapping[str, int] | None = None
+        """Counts beside the meters that the provider told, such as accepted predictions."""
         self.reported_cost_usd: Decimal | None = None
         self.text_bytes = 0
         self.warnings: tuple[str, ...] = ()
@@ -79,6 +85,8 @@ class Attempt:
             self.native_finish_reason = event.native_finish_reason
         if event.usage is not None:
             self.usage = event.usage
+            self.is_usage_doubtful = event.is_usage_doubtful
+            self.usage_details = event.usage_details
         if event.reported_cost_usd is not None:
             self.reported_cost_usd = event.reported_cost_usd
         if event.service_tier is not None:
@@ -91,6 +99,8 @@ class Attempt:
         self.finish_reason = completion.finish_reason
         self.native_finish_reason = completion.native_finish_reason
         self.usage = completion.usage
+        self.is_usage_doubtful = completion.is_usage_doubtful
+        self.usage_details = completion.usage_details
         self.reported_cost_usd = completion.reported_cost_usd
         self.service_tier = completion.service_tier
         self.upstream_id = completion.upstream_id
@@ -119,6 +129,7 @@ class Attempt:
                 native_finish_reason=self.native_finish_reason,
                 service_tier=self.service_tier,
                 usage=self.usage,
+                is_usage_doubtful=self.is_usage_doubtful,
                 reported_cost_usd=self.reported_cost_usd,
                 text_bytes=self.text_bytes,
                 retry_after_ms=fault.retry_after_ms if fault else None,

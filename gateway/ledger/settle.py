@@ -205,5 +205,8 @@ def _cost_of(end: AttemptEnd, usage: Usage | None, source: UsageSource | None) -
         service_tier=end.service_tier,
     )
     return compute_cost(
-        usage, price, is_estimated=source == "estimated", reported_usd=end.reported_cost_usd
+        usage,
+        price,
+        is_estimated=source == "estimated" or end.is_usage_doubtful,
+        reported_usd=end.reported_cost_usd,
     )
