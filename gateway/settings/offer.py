@@ -1,0 +1,50 @@
+"""What can be routed to here: the enabled providers and the endpoints they offer."""
+
+import msgspec
+
+from gateway.providers.registry import SUPPORTED_PROTOCOLS
+from gateway.settings.enabled import EnabledProvider, Skipped, find_enabled
+from gateway.settings.values import ProviderSettings, Settings
+from gateway.simulator.manifest import manifest_tables
+from pricing.catalogue import Catalogue, endpoint_from_config, load_catalogue
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """What can be routed to: the enabled providers and their endpoints."""
+
+    catalogue: Catalogue
+    providers: tuple[EnabledProvider, ...]
+    skipped: tuple[Skipped, ...]
+    configured_models: frozenset[str]
+
+
+def make_offer(settings: Settings, simulated_url: str | None) -> Offer:
+    """The providers that serve here and their endpoints.
+
+    Raises:
+        SettingsError: a provider's table is incomplete.
+        CatalogueError: an endpoint's table is wrong.
+    """
+    shipped = load_catalogue(cache=settings.data_dir / "catalogue.cache")
+    simulated: dict[str, ProviderSettings] = (
+        msgspec.convert(manifest_tables(simulated_url), dict[str, ProviderSettings])
+        if simulated_url
+        else {}
+    )
+    providers, skipped = find_enabled(
+        settings, shipped, frozenset(SUPPORTED_PROTOCOLS), extra=simulated
+    )
+    endpoints = [
+        endpoint_from_config(provider.id, table)
+        for provider in providers
+        for table in provider.settings.endpoints
+    ]
+    catalogue = shipped.restricted_to(provider.id for provider in providers).with_endpoints(
+        [provider.provider for provider in providers], endpoints
+    )
+    return Offer(
+        catalogue=catalogue,
+        providers=providers,
+        skipped=skipped,
+        configured_models=frozenset(endpoint.model for endpoint in endpoints),
+    )
