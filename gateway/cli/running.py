@@ -146,8 +146,8 @@ class Installation:
             return Orders(
                 worker=worker,
                 worker_count=settings.workers,
-                config_path=settings.config_path,
-                data_dir=settings.data_dir,
+                config_path=str(settings.config_path) if settings.config_path else None,
+                data_dir=str(settings.data_dir),
                 database_url=self._url(),
                 host=settings.host,
                 port=self._ports["gateway"],

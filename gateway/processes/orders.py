@@ -1,7 +1,5 @@
 """What a worker process is told when it starts: one JSON line on its standard input."""
 
-from pathlib import Path
-
 import msgspec
 
 
@@ -15,8 +13,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     worker: int
     """0 for the first, which also serves the admin listener."""
     worker_count: int
-    config_path: Path | None
-    data_dir: Path
+    config_path: str | None
+    data_dir: str
     database_url: str
     host: str
     port: int
@@ -30,3 +28,21 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __repr__(self) -> str:
         return f"Orders(worker {self.worker} of {self.worker_count})"
+
+
+def encode_orders(orders: Orders) -> bytes:
+    """The line that a worker reads."""
+    return msgspec.json.encode(orders, enc_hook=str) + b"\n"
+
+
+def decode_orders(line: bytes) -> Orders:
+    """The orders of such a line.
+
+    Raises:
+        msgspec.DecodeError: it is not one.
+    """
+    return msgspec.json.decode(line, type=Orders, dec_hook=_decode_path)
+
+
+def _decode_path(kind: type[Any], value: Any) -> Any:
+    return kind(value)

@@ -12,8 +12,8 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 
-import msgspec
 import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -23,7 +23,7 @@ from litestar import Litestar
 from gateway.app import Place, Worker, create_app
 from gateway.processes.data_directory import DataDirectory
 from gateway.processes.logs import set_up_logging
-from gateway.processes.orders import Orders
+from gateway.processes.orders import Orders, decode_orders
 from gateway.settings.load import load_settings
 from gateway.settings.values import Flags, Settings
 
@@ -40,11 +40,16 @@ _log = logging.getLogger("tollway.worker")
 def main() -> None:
     """Read the orders, serve, and exit 0 once everything is drained."""
     line = sys.stdin.buffer.readline()
-    orders = msgspec.json.decode(line, type=Orders)
+    orders = decode_orders(line)
     set_up_logging()
     # Ctrl-C at a terminal reaches the whole group; the parent decides when we go.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings = load_settings(Flags(config=orders.config_path, data_dir=orders.data_dir))
+    settings = load_settings(
+        Flags(
+            config=Path(orders.config_path) if orders.config_path else None,
+            data_dir=Path(orders.data_dir),
+        )
+    )
     uvloop.run(_serve(create_app(settings, _place(settings, orders)), orders))
     # Threads of libraries must not keep a drained process alive.
     logging.shutdown()
@@ -87,7 +92,7 @@ async def _serve(worker: Worker, orders: Orders) -> None:
 
 
 def _place(settings: Settings, orders: Orders) -> Place:
-    directory = DataDirectory(orders.data_dir)
+    directory = DataDirectory(Path(orders.data_dir))
     return Place(
         worker=orders.worker,
         database_url=orders.database_url,

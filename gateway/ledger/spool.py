@@ -1,0 +1,287 @@
+"""Appends records to local disk before answers end: one ``write`` each, never awaited.
+
+What a ``write`` returned from survives the end of this process. A thread brings it to the disk
+itself, at least every 20 ms, so that little is lost even when the machine loses power.
+"""
+
+import errno
+import logging
+import os
+import shutil
+import socket
+import threading
+import time
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gateway.domain.records import SCHEMA_VERSION, AttemptBegun, RequestRecord
+from gateway.ledger.frames import (
+    BEGUN,
+    RECORD,
+    FileHeader,
+    encode_payload,
+    frame_seeds,
+    make_file_start,
+    make_frame,
+    salt_of,
+)
+from gateway.ledger.writers import Writer, begin_writer
+
+SEGMENT_BYTES = 16 * 1024 * 1024
+SEGMENT_S = 60.0
+SYNC_S = 0.02
+_MOST_BYTES = 10 * 1024**3
+_FREE_SHARE = 0.25
+_RED_SHARE = 0.95
+_RETRY_S = 1.0
+_MEASURE_S = 1.0
+_MOST_UNSYNCED = 65_536
+_SHORT_WRITE = "only a part was written"
+
+_log = logging.getLogger("tollway.spool")
+
+
+class SpoolUnwritableError(Exception):
+    """A record could not be written: the disk is full or broken."""
+
+
+class Spool:
+    """The spool of one worker. Appending belongs to one thread, the event loop's."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        worker: int,
+        max_bytes: int | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+        segment_s: float = SEGMENT_S,
+    ) -> None:
+        """Open a new segment.
+
+        Args:
+            directory: of all writers of this node; made for its owner alone.
+            worker: number of the worker.
+            max_bytes: what all writers together may take; None: 10 GiB or a quarter of the free
+                disk, whichever is less.
+            segment_bytes: a segment that is larger is followed by another.
+            segment_s: the same for its age.
+
+        Raises:
+            OSError: nothing can be written there.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.directory = directory
+        self.writer: Writer = begin_writer(directory, worker)
+        self.sequence = 0
+        """Of the segment that is written to."""
+        self._segment_bytes = segment_bytes
+        self._segment_s = segment_s
+        free_bytes = shutil.disk_usage(directory).free
+        self._max_bytes = max_bytes or min(_MOST_BYTES, int(free_bytes * _FREE_SHARE))
+        self._fd = -1
+        self._size = 0
+        self._opened_s = 0.0
+        self._seeds: dict[int, int] = {}
+        self._retry_at_s: float | None = None
+        self._has_failed_sync = False
+        self._others_bytes = 0
+        self._measured_s = float("-inf")
+        self._unsynced: deque[tuple[int, bytes]] = deque(maxlen=_MOST_UNSYNCED)
+        self._retired: deque[int] = deque()
+        self._dirty = threading.Event()
+        self._is_closed = False
+        self._roll()
+        self._syncer = threading.Thread(target=self._sync, name="spool-sync", daemon=True)
+        self._syncer.start()
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether records can be written; after a failure it is tried again every second."""
+        if self._is_closed:
+            return False
+        if self._retry_at_s is not None:
+            if time.monotonic() < self._retry_at_s:
+                return False
+            with suppress(OSError):
+                self._roll()
+                self._retry_at_s = None
+            if self._retry_at_s is not None:
+                self._retry_at_s = time.monotonic() + _RETRY_S
+                return False
+        return self.used_bytes < self._max_bytes * _RED_SHARE
+
+    @property
+    def used_bytes(self) -> int:
+        """What all writers of the directory take; others' share is measured every second."""
+        now_s = time.monotonic()
+        if now_s - self._measured_s >= _MEASURE_S:
+            self._measured_s = now_s
+            self._others_bytes = self._measure()
+        return self._others_bytes + self._size
+
+    @property
+    def max_bytes(self) -> int:
+        return self._max_bytes
+
+    def append_begun(self, begun: AttemptBegun) -> None:
+        """Write that an attempt is about to begin.
+
+        Raises:
+            SpoolUnwritableError: it could not be written.
+        """
+        self._append(BEGUN, encode_payload(begun))
+
+    def append_record(self, record: RequestRecord) -> None:
+        """Write a request's record.
+
+        Raises:
+            SpoolUnwritableError: it could not be written.
+        """
+        self._append(RECORD, encode_payload(record))
+
+    def close(self) -> None:
+        """Sync and stop writing. The lock stays held until ``writer.release``."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self._dirty.set()
+        self._syncer.join()
+        self._retired.append(self._fd)
+        self._retire()
+
+    def _append(self, kind: int, payload: bytes) -> None:
+        if self._is_closed:
+            raise SpoolUnwritableError("the spool is closed")
+        try:
+            if self._has_failed_sync:
+                self._rewrite_unsynced()
+            if self._is_due():
+                self._roll()
+            self._write(kind, payload)
+        except OSError as exc:
+            try:
+                # A full or broken segment may leave room for another, on a disk just cleared.
+                self._roll()
+                self._write(kind, payload)
+            except OSError:
+                self._fail(exc)
+                raise SpoolUnwritableError(str(exc)) from exc
+
+    def _write(self, kind: int, payload: bytes) -> None:
+        frame = make_frame(kind, payload, self._seeds[kind])
+        written = os.write(self._fd, frame)
+        if written != len(frame):
+            # A torn frame would hide those behind it: cut it off, and go on elsewhere.
+            os.ftruncate(self._fd, self._size)
+            raise OSError(errno.ENOSPC, _SHORT_WRITE)
+        self._size += written
+        self._unsynced.append((kind, payload))
+        if not self._dirty.is_set():
+            self._dirty.set()
+
+    def _is_due(self) -> bool:
+        return self._size >= self._segment_bytes or (
+            time.monotonic() - self._opened_s >= self._segment_s
+        )
+
+    def _roll(self) -> None:
+        """Begin the next segment; the old one stays as it is until it is shipped."""
+        sequence = self.sequence + 1
+        name = self.writer.segment_name(sequence)
+        start = make_file_start(
+            FileHeader(
+                schema_version=SCHEMA_VERSION,
+                node=socket.gethostname(),
+                name=name,
+                created_at=datetime.now(UTC),
+            )
+        )
+        path = self.writer.segment_path(sequence)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            _write_whole(descriptor, start)
+        except OSError:
+            os.close(descriptor)
+            path.unlink(missing_ok=True)
+            raise
+        if self._fd >= 0:
+            # Synced and closed by the thread: a slow disk must not hold up the event loop.
+            self._retired.append(self._fd)
+        self._fd = descriptor
+        self.sequence = sequence
+        self._size = len(start)
+        self._opened_s = time.monotonic()
+        self._seeds = frame_seeds(salt_of(name))
+
+    def _rewrite_unsynced(self) -> None:
+        """After a failed sync the segment proves nothing: what it may have lost is written again.
+
+        Records that are found twice are stored once, since their ids are their keys.
+        """
+        self._has_failed_sync = False
+        again = list(self._unsynced)
+        self._unsynced.clear()
+        self._roll()
+        for kind, payload in again:
+            self._write(kind, payload)
+
+    def _fail(self, exc: OSError) -> None:
+        _log.error("records cannot be written to %s: %s", self.directory, exc.strerror)
+        self._retry_at_s = time.monotonic() + _RETRY_S
+
+    def _measure(self) -> int:
+        own = self.writer.segment_path(self.sequence).name
+        total = 0
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                if entry.name != own:
+                    with suppress(FileNotFoundError):
+                        total += entry.stat().st_size
+        return total
+
+    def _sync(self) -> None:
+        """The thread that brings writes to the disk, as fast as the disk allows."""
+        while not self._is_closed:
+            self._dirty.wait()
+            self._dirty.clear()
+            count = len(self._unsynced)
+            try:
+                self._retire()
+                os.fdatasync(self._fd)
+            except OSError as exc:
+                # Trying again on the same file would succeed and prove nothing.
+                _log.error("a segment could not be synced and is abandoned: %s", exc.strerror)
+                self._has_failed_sync = True
+            else:
+                for _ in range(min(count, len(self._unsynced))):
+                    self._unsynced.popleft()
+            time.sleep(SYNC_S)
+
+    def _retire(self) -> None:
+        """Sync and close the segments that are full, and make their names durable."""
+        if not self._retired:
+            return
+        while self._retired:
+            descriptor = self._retired.popleft()
+            try:
+                os.fdatasync(descriptor)
+            finally:
+                os.close(descriptor)
+        _sync_directory(self.directory)
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    if os.write(descriptor, data) != len(data):
+        raise OSError(errno.ENOSPC, _SHORT_WRITE)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,125 @@
+"""The files of spool writers: how they are named, who holds them, how far they are shipped.
+
+A writer is one worker process from its start to its end. Its files begin with its name, which is
+unique and sorts by time. It holds an exclusive ``flock`` on its lock file for as long as it lives;
+the kernel lets go of it however the process ends, and whoever then gets the lock has adopted
+everything the writer left.
+"""
+
+import fcntl
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+_SEGMENT = ".seg"
+_LOCK = ".lock"
+_POSITION = ".pos"
+
+
+class Position(msgspec.Struct, frozen=True, kw_only=True, order=True):
+    """Everything before it is in Postgres."""
+
+    sequence: int = 0
+    offset: int = 0
+
+
+class Writer:
+    """The files of one writer, held by this process: its own, or adopted ones."""
+
+    def __init__(self, directory: Path, name: str, lock_fd: int) -> None:
+        self.directory = directory
+        self.name = name
+        self._lock_fd = lock_fd
+
+    def segment_name(self, sequence: int) -> str:
+        return f"{self.name}-{sequence:08d}"
+
+    def segment_path(self, sequence: int) -> Path:
+        return self.directory / (self.segment_name(sequence) + _SEGMENT)
+
+    def sequences(self) -> list[int]:
+        """The numbers of the segments that exist, ascending."""
+        found = self.directory.glob(f"{self.name}-*{_SEGMENT}")
+        return sorted(int(path.stem.rpartition("-")[2]) for path in found)
+
+    def read_position(self) -> Position:
+        """How far it is shipped; the beginning when that was lost, which merely ships again."""
+        try:
+            data = (self.directory / (self.name + _POSITION)).read_bytes()
+            return msgspec.json.decode(data, type=Position)
+        except (OSError, msgspec.MsgspecError):
+            return Position()
+
+    def save_position(self, position: Position) -> None:
+        """Remember how far it is shipped, atomically."""
+        path = self.directory / (self.name + _POSITION)
+        temporary = path.with_suffix(".pos-new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, msgspec.json.encode(position))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+
+    def remove_shipped(self, position: Position, *, older_than_s: float) -> None:
+        """Delete segments that were shipped whole and were last written that long ago."""
+        limit_s = time.time() - older_than_s
+        for sequence in self.sequences():
+            if sequence >= position.sequence:
+                return
+            path = self.segment_path(sequence)
+            if path.stat().st_mtime < limit_s:
+                path.unlink()
+
+    def remove_all(self) -> None:
+        """Delete everything; nothing of it is needed any more."""
+        for sequence in self.sequences():
+            self.segment_path(sequence).unlink(missing_ok=True)
+        (self.directory / (self.name + _POSITION)).unlink(missing_ok=True)
+        (self.directory / (self.name + _LOCK)).unlink(missing_ok=True)
+        self.release()
+
+    def release(self) -> None:
+        """Let others adopt what is left."""
+        if self._lock_fd >= 0:
+            os.close(self._lock_fd)
+            self._lock_fd = -1
+
+
+def begin_writer(directory: Path, worker: int) -> Writer:
+    """A new writer of this process."""
+    name = f"{time.time_ns():016x}-{os.getpid()}-{worker}"
+    writer = _hold(directory, name)
+    if writer is None:
+        raise RuntimeError(f"{name} exists already")
+    return writer
+
+
+def adopt_orphans(directory: Path) -> list[Writer]:
+    """The writers whose processes have ended and that nobody else has adopted, oldest first."""
+    adopted: list[Writer] = []
+    for path in sorted(directory.glob(f"*{_LOCK}")):
+        writer = _hold(directory, path.stem)
+        if writer is not None:
+            adopted.append(writer)
+    return adopted
+
+
+def _hold(directory: Path, name: str) -> Writer | None:
+    path = directory / (name + _LOCK)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    # Whoever held it may have finished and deleted it between our opening and our locking.
+    with suppress(FileNotFoundError):
+        if path.stat().st_ino == os.fstat(descriptor).st_ino:
+            return Writer(directory, name, descriptor)
+    os.close(descriptor)
+    return None
