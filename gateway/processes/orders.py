@@ -28,21 +28,3 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __repr__(self) -> str:
         return f"Orders(worker {self.worker} of {self.worker_count})"
-
-
-def encode_orders(orders: Orders) -> bytes:
-    """The line that a worker reads."""
-    return msgspec.json.encode(orders, enc_hook=str) + b"\n"
-
-
-def decode_orders(line: bytes) -> Orders:
-    """The orders of such a line.
-
-    Raises:
-        msgspec.DecodeError: it is not one.
-    """
-    return msgspec.json.decode(line, type=Orders, dec_hook=_decode_path)
-
-
-def _decode_path(kind: type[Any], value: Any) -> Any:
-    return kind(value)

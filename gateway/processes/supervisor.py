@@ -9,7 +9,9 @@ import sys
 import time
 from collections.abc import Callable
 
-from gateway.processes.orders import Orders, encode_orders
+import msgspec
+
+from gateway.processes.orders import Orders
 
 _log = logging.getLogger("tollway.supervisor")
 _READY_S = 30.0
@@ -102,7 +104,7 @@ class Workers:
         self._processes[number] = process
         # The pipe stays open: its end tells the worker that we are gone.
         if process.stdin is not None:
-            process.stdin.write(encode_orders(orders))
+            process.stdin.write(msgspec.json.encode(orders) + b"\n")
             process.stdin.flush()
         return reading
 

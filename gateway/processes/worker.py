@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
 import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
@@ -23,7 +24,7 @@ from litestar import Litestar
 from gateway.app import Place, Worker, create_app
 from gateway.processes.data_directory import DataDirectory
 from gateway.processes.logs import set_up_logging
-from gateway.processes.orders import Orders, decode_orders
+from gateway.processes.orders import Orders
 from gateway.settings.load import load_settings
 from gateway.settings.values import Flags, Settings
 
@@ -40,7 +41,7 @@ _log = logging.getLogger("tollway.worker")
 def main() -> None:
     """Read the orders, serve, and exit 0 once everything is drained."""
     line = sys.stdin.buffer.readline()
-    orders = decode_orders(line)
+    orders = msgspec.json.decode(line, type=Orders)
     set_up_logging()
     # Ctrl-C at a terminal reaches the whole group; the parent decides when we go.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
