@@ -14,6 +14,8 @@ from gateway.domain.errors import (
 from gateway.domain.outcomes import Outcome
 from gateway.providers.base import Fault
 
+COOL_DOWN_MAX_S = 120.0
+"""No provider's wish keeps an endpoint out for longer."""
 _MS_PER_S = 1000.0
 
 
@@ -112,10 +114,10 @@ def _told(failed: Sequence[FailedAttempt]) -> str:
 
 
 def _earliest_s(failed: Sequence[FailedAttempt]) -> float:
-    """When the first of the endpoints said it would recover; a second where none said."""
+    """When the first of the endpoints said it would recover, within what they are let rest."""
     told = [
         attempt.fault.retry_after_ms
         for attempt in failed
         if attempt.fault.retry_after_ms is not None
     ]
-    return max(min(told) / _MS_PER_S, 1.0) if told else 1.0
+    return min(max(min(told, default=0.0) / _MS_PER_S, 1.0), COOL_DOWN_MAX_S)

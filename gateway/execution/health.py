@@ -2,20 +2,21 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from statistics import median
 
 from gateway.domain.attempts import AttemptEnd
 from gateway.domain.outcomes import CONSEQUENCES, Outcome
+from gateway.execution.failures import COOL_DOWN_MAX_S
 from gateway.routing.plan import EndpointHealth
 
 RECENT_OUTAGE_S = 30.0
 _CREDENTIAL_REST_S = 600.0
 _COOL_DOWN_MIN_MS = 1_000.0
-_COOL_DOWN_MAX_MS = 120_000.0
 _COOL_DOWN_STEP_MS = 5_000.0
 _COOL_DOWN_UNTOLD_MAX_MS = 60_000.0
 _SAMPLES = 64
+_SAMPLES_PER_VIEW = 8
 _MS_PER_S = 1000.0
 
 
@@ -26,6 +27,7 @@ class _Seen:
         "failed_at_ms",
         "latencies_ms",
         "rate_limits_in_a_row",
+        "samples_since_view",
         "throughputs",
     )
 
@@ -34,6 +36,7 @@ class _Seen:
         self.cooling_until_ms: float | None = None
         self.credential_refused_until_ms: float | None = None
         self.rate_limits_in_a_row = 0
+        self.samples_since_view = 0
         self.latencies_ms: deque[float] = deque(maxlen=_SAMPLES)
         self.throughputs: deque[float] = deque(maxlen=_SAMPLES)
 
@@ -44,23 +47,27 @@ class HealthBoard:
     Routing reads ``view``, a mapping that is rebuilt only after something changed or ran out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Make an empty board; ``clock`` tells monotonic seconds."""
+        self._clock = clock
         self._seen: dict[str, _Seen] = {}
         self._view: dict[str, EndpointHealth] = {}
         self._view_holds_until_ms = float("-inf")
 
     def report(self, end: AttemptEnd) -> None:
         """Take an attempt's end into account."""
-        now_ms = time.monotonic() * _MS_PER_S
+        now_ms = self._clock() * _MS_PER_S
         seen = self._seen.setdefault(end.start.endpoint.id, _Seen())
         consequence = CONSEQUENCES[end.outcome]
         if end.outcome is Outcome.SUCCESS:
-            was_troubled = seen.failed_at_ms is not None or seen.cooling_until_ms is not None
+            was_troubled = (
+                seen.failed_at_ms is not None or seen.credential_refused_until_ms is not None
+            )
             seen.failed_at_ms = None
             seen.credential_refused_until_ms = None
             seen.rate_limits_in_a_row = 0
             self._sample(seen, end)
-            if was_troubled or len(seen.latencies_ms) % 8 == 1:
+            if was_troubled or seen.samples_since_view >= _SAMPLES_PER_VIEW:
                 self._view_holds_until_ms = now_ms
             return
         if consequence.is_failure:
@@ -78,6 +85,7 @@ class HealthBoard:
         holds_until_ms = float("inf")
         view: dict[str, EndpointHealth] = {}
         for endpoint, seen in self._seen.items():
+            seen.samples_since_view = 0
             ends = [
                 until_ms
                 for until_ms in (
@@ -103,6 +111,8 @@ class HealthBoard:
         return view
 
     def _sample(self, seen: _Seen, end: AttemptEnd) -> None:
+        is_first = not seen.latencies_ms
+        seen.samples_since_view += _SAMPLES_PER_VIEW if is_first else 1
         first_ms = end.ttft_ms if end.ttft_ms is not None else end.duration_ms
         seen.latencies_ms.append(first_ms)
         speaking_s = (end.duration_ms - (end.ttft_ms or 0.0)) / _MS_PER_S
@@ -111,7 +121,7 @@ class HealthBoard:
 
     def _cool_down(self, seen: _Seen, end: AttemptEnd, now_ms: float) -> None:
         if end.retry_after_ms is not None:
-            rest_ms = min(max(end.retry_after_ms, _COOL_DOWN_MIN_MS), _COOL_DOWN_MAX_MS)
+            rest_ms = min(max(end.retry_after_ms, _COOL_DOWN_MIN_MS), COOL_DOWN_MAX_S * _MS_PER_S)
         elif end.outcome is Outcome.RATE_LIMITED:
             doublings = min(seen.rate_limits_in_a_row, 8)
             rest_ms = min(_COOL_DOWN_STEP_MS * 2**doublings, _COOL_DOWN_UNTOLD_MAX_MS)

@@ -110,7 +110,10 @@ class Runner:
                 position = following
             elif consequence.repeat_last and repeats == 0:
                 repeats += 1
-                await asyncio.sleep(self._backoff_s(fault, until_s))
+                wait_s = self._backoff_s(fault)
+                if time.monotonic() + wait_s >= until_s:
+                    raise error_of(failed)
+                await asyncio.sleep(wait_s)
             else:
                 raise error_of(failed)
 
@@ -153,12 +156,12 @@ class Runner:
             raise
         return relay
 
-    def _backoff_s(self, fault: Fault, until_s: float) -> float:
+    def _backoff_s(self, fault: Fault) -> float:
         """Full jitter before the last endpoint is tried once more."""
         wait_s = self._chance() * min(_BACKOFF_BASE_S * 2, _BACKOFF_CAP_S)
         if fault.retry_after_ms is not None:
             wait_s = max(wait_s, min(fault.retry_after_ms / 1000, _BACKOFF_CAP_S))
-        return max(0.0, min(wait_s, until_s - time.monotonic()))
+        return wait_s
 
 
 def _next_position(

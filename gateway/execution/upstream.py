@@ -54,6 +54,12 @@ class StaleConnectionFaultError(FaultError):
     """A reused connection was reset before any byte of an answer; asking again at once is safe."""
 
 
+# No connection rather than a broken answer: the request was not read, so nothing is billed.
+_STALE = Fault(
+    outcome=Outcome.CONNECT_ERROR, message="the provider had closed the connection that was reused"
+)
+
+
 class OpenStream:
     """A streamed answer whose headers have arrived."""
 
@@ -130,7 +136,7 @@ class Upstream:
                 body = await _read_all(response, MAX_ANSWER_BYTES)
             finally:
                 await response.aclose()
-            raise FaultError(_not_a_stream(access, response, body, content_type))
+            raise FaultError(_not_a_stream(access, attempt, response, body, content_type))
         return OpenStream(response, access.adapter.open_stream(access.target))
 
     async def _send(self, request: ChatRequest, access: Access, attempt: Attempt) -> httpx.Response:
@@ -142,7 +148,7 @@ class Upstream:
             response = await access.transport.handle_async_request(outgoing)
         except httpx.TransportError as exc:
             if isinstance(exc, StaleConnectionError):
-                raise StaleConnectionFaultError(_send_fault(exc)) from exc
+                raise StaleConnectionFaultError(_STALE) from exc
             raise FaultError(_send_fault(exc)) from exc
         attempt.status_code = response.status_code
         if _OK <= response.status_code < _MULTIPLE_CHOICES:
@@ -240,15 +246,17 @@ def _late(outcome: Outcome, allowed_s: float, until_s: float) -> Fault:
 
 
 def _not_a_stream(
-    access: Access, response: httpx.Response, body: bytes, content_type: str
+    access: Access, attempt: Attempt, response: httpx.Response, body: bytes, content_type: str
 ) -> Fault:
     """What a 2xx answer without an event stream is: a disguised error, or unreadable."""
     try:
-        access.adapter.parse_response(
+        completion = access.adapter.parse_response(
             response.status_code, _header_map(response), body, access.target
         )
     except FaultError as exc:
         return exc.fault
+    # Of no use to the client, and the provider bills it all the same.
+    attempt.observe_completion(completion)
     return Fault(
         outcome=Outcome.BAD_RESPONSE,
         message=f"asked for a stream, answered with {content_type or 'no content type'}"[:512],

@@ -1,0 +1,271 @@
+"""Runner and pipeline on simulated providers, put together by hand, with all they tell at hand."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import msgspec
+
+from gateway.chat.decode import decode_chat_request
+from gateway.chat.dialects import Dialect
+from gateway.chat.request import ChatRequest
+from gateway.domain.attempts import AttemptEnd, AttemptStart
+from gateway.domain.caller import Caller
+from gateway.domain.interruption import Interruption
+from gateway.domain.records import AttemptBegun, RequestRecord
+from gateway.execution.access import AccessBook, ProviderAccess
+from gateway.execution.deadlines import Deadlines
+from gateway.execution.egress import make_policy
+from gateway.execution.health import HealthBoard
+from gateway.execution.runner import Limits, Runner, Served
+from gateway.execution.transport import AiohttpTransport
+from gateway.execution.upstream import Upstream
+from gateway.pipeline import Pipeline, Policy, StreamedAnswer, WholeAnswer
+from gateway.providers.base import Quirks
+from gateway.providers.registry import adapter_for
+from gateway.routing.plan import Candidate
+from gateway.simulator.ledger import LedgerEntry
+from gateway.simulator.server import Simulator
+from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
+from pricing.catalogue import Catalogue
+from pricing.endpoint import Endpoint
+from pricing.price import resolve
+from tests.routing.factories import make_caller, make_catalogue_of, make_endpoint, make_price
+
+SECRET = "sk-provider-0123456789abcdefghijkl"
+QUICK = Deadlines(
+    connect_s=2.0,
+    first_token_s=0.3,
+    first_token_reasoning_s=0.3,
+    whole_answer_s=0.3,
+    idle_s=0.3,
+    ping_grace_s=0.3,
+)
+"""For providers that fall silent; others answer at once."""
+PATIENT = Deadlines()
+
+
+class Offer(msgspec.Struct, frozen=True, kw_only=True):
+    """One endpoint of a provider of its own: how it behaves, and where it is."""
+
+    do: str = ""
+    """A behaviour of the simulator; empty is a good answer."""
+    model: str = "acme/large"
+    base_url: str | None = None
+    """None is the simulator."""
+    input_usd: str = "1"
+    output_usd: str = "2"
+    secret: str = SECRET
+    capabilities: dict[str, bool] = {}
+    quirks: Quirks = Quirks()
+    deadlines: Deadlines | None = None
+
+
+class MemoryLedger:
+    """A ledger that forgets with the process."""
+
+    def __init__(self) -> None:
+        self.is_writable = True
+        self.begun: list[AttemptBegun] = []
+        self.records: list[RequestRecord] = []
+
+    def append_begun(self, begun: AttemptBegun) -> None:
+        self.begun.append(begun)
+
+    def append_record(self, record: RequestRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def only(self) -> RequestRecord:
+        """The one record there is."""
+        (record,) = self.records
+        return record
+
+
+def chat_body(**members: Any) -> dict[str, Any]:
+    return {
+        "model": "acme/large",
+        "messages": [{"role": "user", "content": "Where does the toll road lead?"}],
+    } | members
+
+
+def chat_request(dialect: Dialect = Dialect.OPENAI, **members: Any) -> ChatRequest:
+    body = json.dumps(chat_body(**members)).encode()
+    return decode_chat_request(body, dialect=dialect, headers={})
+
+
+class Rig:
+    """Endpoints ``p1``, ``p2`` … in the order of the offers, tried in that order by ``run``."""
+
+    def __init__(
+        self,
+        *offers: Offer,
+        simulated_url: str,
+        transport: httpx.AsyncBaseTransport,
+        deadlines: Deadlines,
+        limits: Limits,
+        chance: Callable[[], float],
+    ) -> None:
+        self.starts: list[AttemptStart] = []
+        self.ends: list[AttemptEnd] = []
+        self.ledger = MemoryLedger()
+        self.health = HealthBoard()
+        self.interruption = Interruption()
+        self.endpoints: list[Endpoint] = []
+        providers: dict[str, ProviderAccess] = {}
+        for number, offer in enumerate(offers, start=1):
+            slug = offer.model.rpartition("/")[2]
+            provider = f"p{number}"
+            self.endpoints.append(
+                make_endpoint(
+                    provider,
+                    offer.model,
+                    f"{slug}!{offer.do}" if offer.do else slug,
+                    make_price(offer.input_usd, offer.output_usd),
+                    capabilities=offer.capabilities,
+                )
+            )
+            providers[provider] = ProviderAccess(
+                id=provider,
+                base_url=offer.base_url or f"{simulated_url}/v1",
+                adapter=adapter_for("openai"),
+                quirks=offer.quirks,
+                transport=transport,
+                secret=offer.secret,
+                deadlines=offer.deadlines or deadlines,
+            )
+        self.catalogue: Catalogue = make_catalogue_of(*self.endpoints)
+        self.snapshots = SnapshotHolder(Snapshot(catalogue=self.catalogue))
+        self.access = AccessBook(providers)
+        self.runner = Runner(Upstream(), limits, chance=chance)
+        self.pipeline = Pipeline(
+            snapshots=self.snapshots,
+            runner=self.runner,
+            access_of=self.access,
+            health=self.health,
+            ledger=self.ledger,
+            policy=Policy(
+                slash_pins_provider=True, expected_output_tokens=100, code_version="test"
+            ),
+        )
+
+    @property
+    def candidates(self) -> list[Candidate]:
+        at = datetime.now(UTC)
+        return [
+            Candidate(
+                endpoint=endpoint,
+                price=resolve(endpoint, at=at, prompt_tokens=100),
+                expected_cost_usd=None,
+            )
+            for endpoint in self.endpoints
+        ]
+
+    async def run(self, **members: Any) -> Served:
+        """The attempt loop alone."""
+        return await self.runner.run(
+            chat_request(**members),
+            self.candidates,
+            self.access,
+            on_start=self.starts.append,
+            on_end=self.ends.append,
+            interruption=self.interruption,
+        )
+
+    async def answer(
+        self, *, caller: Caller | None = None, **members: Any
+    ) -> WholeAnswer | StreamedAnswer:
+        """A request through the whole pipeline; endpoints are tried in the offers' order."""
+        order = [endpoint.provider for endpoint in self.endpoints]
+        asked: dict[str, Any] = {"provider": {"order": order}} | members
+        return await self.pipeline.answer(
+            chat_request(**asked), caller or make_caller(), self.interruption
+        )
+
+    async def whole(self, **members: Any) -> tuple[WholeAnswer, dict[str, Any]]:
+        answer = await self.answer(**members)
+        assert isinstance(answer, WholeAnswer)
+        return answer, json.loads(answer.body)
+
+    async def stream(self, **members: Any) -> StreamedAnswer:
+        answer = await self.answer(stream=True, **members)
+        assert isinstance(answer, StreamedAnswer)
+        return answer
+
+    def told(self) -> list[tuple[str, int]]:
+        """Outcome and status of every attempt that has ended."""
+        return [(end.outcome.value, end.status_code) for end in self.ends]
+
+
+@asynccontextmanager
+async def rig_on(
+    simulator: Simulator | None,
+    *offers: Offer,
+    transport: httpx.AsyncBaseTransport | None = None,
+    deadlines: Deadlines = PATIENT,
+    max_attempts: int = 3,
+    total_s: float = 30.0,
+    chance: Callable[[], float] = lambda: 0.0,
+) -> AsyncGenerator[Rig]:
+    simulated_url = simulator.base_url if simulator is not None else "http://127.0.0.1:9"
+    urls = [simulated_url, *(offer.base_url for offer in offers if offer.base_url)]
+    used = transport or AiohttpTransport(policy=make_policy(urls))
+    try:
+        yield Rig(
+            *offers,
+            simulated_url=simulated_url,
+            transport=used,
+            deadlines=deadlines,
+            limits=Limits(max_attempts=max_attempts, total_s=total_s),
+            chance=chance,
+        )
+    finally:
+        await used.aclose()
+
+
+class DeadPort:
+    """A port that refuses connections for as long as this lives: bound, and nobody listens."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+def events_of(data: bytes) -> list[Any]:
+    """The events of a stream; the closing ``[DONE]`` is that text."""
+    payloads = [line.removeprefix("data: ") for line in data.decode().split("\n\n") if line]
+    return [payload if payload == "[DONE]" else json.loads(payload) for payload in payloads]
+
+
+async def read_all(answer: StreamedAnswer) -> list[Any]:
+    return events_of(b"".join([data async for data in answer.events]))
+
+
+def text_of(events: Sequence[Any]) -> str:
+    """What the stream said, put together."""
+    return "".join(
+        choice["delta"].get("content") or ""
+        for event in events
+        if event != "[DONE]"
+        for choice in event["choices"]
+    )
+
+
+async def until(condition: Callable[[], object], *, within_s: float = 5.0) -> None:
+    """Wait for something that happens elsewhere."""
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110 - nobody announces what tests look for
+            await asyncio.sleep(0.002)
+
+
+def asked(simulator: Simulator) -> list[LedgerEntry]:
+    return list(simulator.ledger)
