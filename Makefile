@@ -41,7 +41,7 @@ check: $(DEV_STAMP)  ## Format, lint, types, import contracts, migrations in ste
 	@$(BIN)/python -m migrations.check
 
 bench: $(DEV_STAMP)  ## Print speed figures beside a bare relay's, and write bench.json
-	@$(BIN)/python -m tests.benchmarks.bench --out bench.json
+	@$(BIN)/python -m tests.benchmarks.bench --json bench.json
 
 lock:  ## Resolve the dependencies anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet \

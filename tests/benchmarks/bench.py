@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from pathlib import Path
 
 import httpx
@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.benchmarks import micro
+from tests.benchmarks.gateway import gateway_target
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import (
     cpu_s,
@@ -32,30 +33,13 @@ from tests.benchmarks.processes import (
     start,
     wait_until_listening,
 )
+from tests.benchmarks.target import Target
 
 LOAD_CORE = 0
 TARGET_CORE = 1
 STREAMS = 50
 CHUNKS = 100
 CHUNK_INTERVAL_MS = 10
-
-
-class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """Something to measure: a program that serves chat completions on a port it is given."""
-
-    name: str
-    command: Sequence[str]
-    port: int
-    api_key: str = "bench"
-    model: str = "bench"
-    env: Mapping[str, str] = {}
-    path: str = "/v1/chat/completions"
-    ready_path: str | None = None
-    """Asked until it answers 200 before measuring; None means the open port is enough."""
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}{self.path}"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -301,7 +285,7 @@ def _cell(value: float | None, form: str) -> str:
 TargetFactory = Callable[[str], contextlib.AbstractContextManager[Target]]
 """Given the provider's URL, prepares a target (files, keys) and cleans up after it."""
 
-MORE_TARGETS: tuple[TargetFactory, ...] = ()
+MORE_TARGETS: tuple[TargetFactory, ...] = (gateway_target,)
 
 
 def main() -> None:
