@@ -6,7 +6,7 @@ leaves exactly one record (malformed and unauthenticated ones never do, and are 
 """
 
 import asyncio
-import secrets
+import random
 import time
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -30,6 +30,7 @@ from gateway.execution.health import HealthBoard
 from gateway.execution.runner import Runner, Served
 from gateway.ledger.journal import Journal, Ledger
 from gateway.ledger.settle import RequestFacts
+from gateway.ledger.spool import SpoolUnwritableError
 from gateway.providers.base import Completion, FaultError, StreamEvent
 from gateway.routing.engine import make_plan
 from gateway.routing.plan import Plan, PlanInputs
@@ -38,6 +39,7 @@ from gateway.snapshot.snapshot import SnapshotHolder
 
 _OK = 200
 _CLIENT_CLOSED = 499
+_BROKEN = 500
 _UNAVAILABLE = 503
 _SEED_BITS = 63
 _RANDOM_BITS = 62
@@ -98,18 +100,23 @@ class Pipeline:
         """
         if not self._ledger.is_writable:
             raise _unrecordable()
-        exchange = self._begin(request, caller, interruption)
         try:
-            exchange.plan = make_plan(request, exchange.inputs)
+            return await self._answer(self._begin(request, caller, interruption))
+        except SpoolUnwritableError as exc:
+            raise _unrecordable() from exc
+
+    async def _answer(self, exchange: "_Exchange") -> WholeAnswer | StreamedAnswer:
+        try:
+            exchange.plan = make_plan(exchange.request, exchange.inputs)
             served = await self._runner.run(
-                request,
+                exchange.request,
                 exchange.plan.candidates,
                 self._access_of,
                 on_start=exchange.journal.begin,
                 on_end=exchange.end_attempt,
-                interruption=interruption,
+                interruption=exchange.interruption,
             )
-        except InvalidRequestError:
+        except (InvalidRequestError, SpoolUnwritableError):
             raise
         except GatewayError as error:
             exchange.close_with(error)
@@ -117,9 +124,15 @@ class Pipeline:
         except asyncio.CancelledError:
             exchange.close_interrupted()
             raise
+        except Exception:
+            exchange.close_broken()
+            raise
         if served.completion is not None:
             return _whole(exchange, served, served.completion)
-        return StreamedAnswer(headers=_headers(exchange), events=_stream(exchange, served))
+        events = _stream(exchange, served)
+        # Closing a generator that was never begun would neither record nor stop anything.
+        await anext(events)
+        return StreamedAnswer(headers=_headers(exchange), events=events)
 
     def _begin(
         self, request: ChatRequest, caller: Caller, interruption: Interruption
@@ -138,11 +151,11 @@ class Pipeline:
             slash_pins_provider=policy.slash_pins_provider,
             expected_output_tokens=policy.expected_output_tokens,
             configured_models=snapshot.configured_models,
-            seed=secrets.randbits(_SEED_BITS),
+            seed=random.getrandbits(_SEED_BITS),
         )
         facts = RequestFacts(
             id=self._ids.next(
-                unix_ms=int(now_s * 1000), random_bits=secrets.randbits(_RANDOM_BITS)
+                unix_ms=int(now_s * 1000), random_bits=random.getrandbits(_RANDOM_BITS)
             ),
             received_at=received_at,
             key_id=caller.key_id,
@@ -239,6 +252,11 @@ class _Exchange:
         is_shutdown = outcome is Outcome.GATEWAY_SHUTDOWN
         self.close(outcome, _UNAVAILABLE if is_shutdown else _CLIENT_CLOSED)
 
+    def close_broken(self) -> None:
+        """A bug of ours; what was spent until it struck is remembered all the same."""
+        if not self.journal.is_closed:
+            self.close(Outcome.GATEWAY_ERROR, _BROKEN, error_kind="internal_error")
+
     def metadata(self) -> bytes:
         plan, record = self.plan, self.record
         return render_metadata(
@@ -274,7 +292,7 @@ def _whole(exchange: _Exchange, served: Served, completion: Completion) -> Whole
 
 
 async def _stream(exchange: _Exchange, served: Served) -> AsyncGenerator[bytes]:
-    """The events as the client sees them; the last ones carry what it cost."""
+    """Nothing at first; then the events as the client sees them, the last ones with the cost."""
     relay, attempt = served.relay, served.attempt
     if relay is None:
         raise RuntimeError("a streamed answer has a relay")
@@ -284,6 +302,7 @@ async def _stream(exchange: _Exchange, served: Served) -> AsyncGenerator[bytes]:
     frame = ChunkFrame(exchange.id, exchange.created, endpoint.model, endpoint.provider)
     held: StreamEvent | None = None
     try:
+        yield b""
         while (events := await relay.next()) is not None:
             shown, held = _shown(events, held, frame)
             if shown:
@@ -305,6 +324,13 @@ async def _stream(exchange: _Exchange, served: Served) -> AsyncGenerator[bytes]:
         exchange.close_interrupted()
         farewell = "the gateway is shutting down; the answer is not complete"
         yield frame.error(farewell, "service_unavailable", "server_shutdown") + DONE
+    except SpoolUnwritableError:
+        error = _unrecordable()
+        yield frame.error(error.message, error.kind, error.code) + DONE
+    except Exception:
+        attempt.end(Outcome.GATEWAY_ERROR)
+        exchange.close_broken()
+        raise
     finally:
         attempt.end(exchange.interruption.outcome)
         if not exchange.journal.is_closed:
