@@ -1,6 +1,7 @@
 """Sends one request to one endpoint and reads its answer, within its deadlines and size limits."""
 
 import asyncio
+import functools
 import time
 from collections.abc import AsyncIterator, Mapping
 
@@ -24,8 +25,12 @@ from gateway.providers.base import (
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
+_REMEMBERED = 4096
 _OK = 200
 _MULTIPLE_CHOICES = 300
+
+
+Origin = tuple[str, str, int | None]
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +40,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     adapter: Adapter
     transport: httpx.AsyncBaseTransport
     secret: str
-    origin: tuple[str, str, int | None]
+    origin: Origin
     """Scheme, host and port that the credential belongs to; it is sent nowhere else."""
     deadlines: Deadlines
     drains_on_disconnect: bool = False
@@ -45,7 +50,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         return f"Access({self.target.endpoint.id})"
 
 
-def origin_of(url: httpx.URL) -> tuple[str, str, int | None]:
+def origin_of(url: httpx.URL) -> Origin:
     """Scheme, host and port of an address, for comparing."""
     return (url.scheme, url.host, url.port)
 
@@ -165,8 +170,8 @@ class Upstream:
 
 
 def _to_httpx(wire: UpstreamRequest, access: Access) -> httpx.Request:
-    url = httpx.URL(wire.url)
-    if access.secret and origin_of(url) != access.origin:
+    url, origin = _address(wire.url)
+    if access.secret and origin != access.origin:
         provider = access.target.endpoint.provider
         raise FaultError(
             Fault(
@@ -177,10 +182,23 @@ def _to_httpx(wire: UpstreamRequest, access: Access) -> httpx.Request:
     return httpx.Request(
         wire.method,
         url,
-        headers=wire.headers,
-        content=wire.body,
+        headers=_headers(tuple(wire.headers)),
+        # As a stream, so that httpx adds no headers of its own: the transport knows what is due.
+        stream=httpx.ByteStream(wire.body),
         extensions={"timeout": {"connect": access.deadlines.connect_s}},
     )
+
+
+# Parsed once: an endpoint's address and headers are the same for every request.
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _address(url: str) -> tuple[httpx.URL, Origin]:
+    parsed = httpx.URL(url)
+    return parsed, origin_of(parsed)
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _headers(pairs: tuple[tuple[str, str], ...]) -> httpx.Headers:
+    return httpx.Headers(list(pairs))
 
 
 def _header_map(response: httpx.Response) -> Mapping[str, str]:
