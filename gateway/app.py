@@ -39,8 +39,10 @@ from gateway.settings.offer import make_offer
 from gateway.settings.values import Settings
 from gateway.snapshot.refresh import KeyRefresh
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
-from gateway.storage.engine import make_engine
+from gateway.storage.asking import Asker
 from gateway.version import CODE_VERSION, USER_AGENT
+
+_ADMIN_S = 5.0
 
 _log = logging.getLogger("tollway.app")
 
@@ -92,9 +94,7 @@ class Worker:
         self._keys = KeyRefresh(
             self._snapshots, place.database_url, settings.data_dir / "snapshot" / "keys.msgpack"
         )
-        self._engine = make_engine(
-            place.database_url, pool_size=2, application_name=f"tollway admin {place.worker}"
-        )
+        self._ask = Asker(place.database_url, within_s=_ADMIN_S, application_name="tollway admin")
         self._tasks: set[asyncio.Task[None]] = set()
         self.data = self._data_app(settings)
         self.admin = self._admin_app() if place.has_admin else None
@@ -120,7 +120,7 @@ class Worker:
             task.cancel()
         await asyncio.wait(self._tasks, timeout=1.0) if self._tasks else None
         await self._transport.aclose()
-        await self._engine.dispose()
+        await self._ask.aclose()
 
     def _data_app(self, settings: Settings) -> Litestar:
         pipeline = Pipeline(
@@ -166,7 +166,7 @@ class Worker:
     def _admin_app(self) -> Litestar:
         return Litestar(
             [
-                *admin_key_routes(self._engine, self._place.pepper),
+                *admin_key_routes(self._ask, self._place.pepper),
                 *health_routes(self._readiness),
             ],
             guards=[OwnerGuard(self._place.owner_token)],

@@ -2,10 +2,15 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
-try:
-    CODE_VERSION = version("tollway")
-except PackageNotFoundError:
-    # Run from a tree that was never installed: the environment is half made.
-    CODE_VERSION = "0+uninstalled"
+
+def _installed() -> str:
+    try:
+        return version("tollway")
+    except PackageNotFoundError:
+        # Run from a tree that was never installed: the environment is half made.
+        return "0+uninstalled"
+
+
+CODE_VERSION = _installed()
 
 USER_AGENT = f"tollway/{CODE_VERSION}"

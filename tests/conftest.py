@@ -1,8 +1,5 @@
 """What every test may use: the anyio backend and real databases."""
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.storage.conftest import database_server, postgres_dsn

@@ -4,8 +4,11 @@ from gateway.domain.outcomes import Outcome
 
 
 class Interruption:
-    """Belongs to one request. Its task is cancelled either because the caller hung up (the usual
-    case) or because the gateway is going down; the outcome is set before the cancellation."""
+    """Belongs to one request.
+
+    Its task is cancelled either because the caller hung up (the usual case) or because the gateway
+    is going down; the outcome is set before the cancellation.
+    """
 
     __slots__ = ("outcome",)
 

@@ -43,7 +43,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
 
 async def _send(orders: Orders, chance: random.Random) -> None:
     address = urlsplit(orders.gateway_url)
-    names, weights = zip(*_MODELS, strict=True)
+    names = [name for name, _ in _MODELS]
+    weights = [weight for _, weight in _MODELS]
     body = msgspec.json.encode(
         {
             "model": chance.choices(names, weights)[0],

@@ -7,15 +7,14 @@ import msgspec
 from litestar import delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import Parameter
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from gateway.domain.errors import GatewayError, InvalidRequestError, OverloadedError
+from gateway.storage.asking import Asker
 from gateway.storage.key_issue import KeyWish, issue_key
 from gateway.storage.keys import StoredKey, list_keys, revoke_key
-from gateway.storage.waiting import DatabaseUnavailableError, run_bounded
+from gateway.storage.waiting import DatabaseUnavailableError
 
 _ACTOR = "owner"
-_ANSWER_S = 5.0
 
 
 class CreatedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,17 +31,15 @@ class KeyList(msgspec.Struct, frozen=True, kw_only=True):
     data: list[StoredKey]
 
 
-def admin_key_routes(engine: AsyncEngine, pepper: bytes) -> list[HTTPRouteHandler]:
+def admin_key_routes(ask: Asker, pepper: bytes) -> list[HTTPRouteHandler]:
     """``/admin/keys``."""
 
     @post("/admin/keys", operation_id="createKey", tags=["keys"])
     async def create(data: KeyWish) -> CreatedKey:
         """Make a key. Its text is in this answer and nowhere else."""
         try:
-            stored, text = await run_bounded(
-                engine,
-                lambda connection: issue_key(connection, data, pepper=pepper, actor=_ACTOR),
-                seconds=_ANSWER_S,
+            stored, text = await ask(
+                lambda connection: issue_key(connection, data, pepper=pepper, actor=_ACTOR)
             )
         except ValueError as exc:
             raise InvalidRequestError(str(exc), param=str(exc).partition(":")[0]) from exc
@@ -54,7 +51,7 @@ def admin_key_routes(engine: AsyncEngine, pepper: bytes) -> list[HTTPRouteHandle
     async def show() -> KeyList:
         """Every key, revoked and expired ones included; never their text."""
         try:
-            return KeyList(data=await run_bounded(engine, list_keys, seconds=_ANSWER_S))
+            return KeyList(data=await ask(list_keys))
         except DatabaseUnavailableError as exc:
             raise _away() from exc
 
@@ -64,10 +61,8 @@ def admin_key_routes(engine: AsyncEngine, pepper: bytes) -> list[HTTPRouteHandle
     ) -> StoredKey:
         """Revoke a key for good; every gateway process knows within a second."""
         try:
-            revoked = await run_bounded(
-                engine,
-                lambda connection: revoke_key(connection, kid, at=datetime.now(UTC), actor=_ACTOR),
-                seconds=_ANSWER_S,
+            revoked = await ask(
+                lambda connection: revoke_key(connection, kid, at=datetime.now(UTC), actor=_ACTOR)
             )
         except DatabaseUnavailableError as exc:
             raise _away() from exc
