@@ -1,0 +1,88 @@
+"""The page that Streamlit runs: navigation, the bar with period and freshness, then one view."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import numbers, pieces, queries, source
+from dashboard.failures import show_source_error
+from dashboard.filters import choose_period
+from dashboard.periods import Period
+from dashboard.pool import SourceError
+from dashboard.style import STYLE
+from dashboard.views import VIEWS
+
+_MARK = Path(__file__).with_name("mark.svg")
+
+
+def main() -> None:
+    """Draw the shell, then the chosen view."""
+    chosen: list[Period] = []
+    pages = [
+        st.Page(
+            _as_page(view.render, view.path, chosen),
+            title=view.title,
+            url_path=view.path,
+            default=index == 0,
+        )
+        for index, view in enumerate(VIEWS)
+    ]
+    page = st.navigation(pages, position="top")
+    st.set_page_config(
+        page_title=f"{page.title} · Tollway",
+        page_icon=str(_MARK),
+        layout="wide",
+        menu_items={"About": "Tollway: a cost-aware gateway for language models."},
+    )
+    st.logo(str(_MARK))
+    st.html(STYLE)
+    with st.container(horizontal=True, vertical_alignment="center", key="bar"):
+        _draw_title(page.title)
+        chosen.append(choose_period(datetime.fromtimestamp(time.time(), UTC)))
+    page.run()
+
+
+def _as_page(
+    render: Callable[[Period], None], name: str, chosen: list[Period]
+) -> Callable[[], None]:
+    def run() -> None:
+        try:
+            render(chosen[0])
+        except SourceError as error:
+            show_source_error(error)
+
+    run.__name__ = name
+    return run
+
+
+@st.fragment(run_every="15s")
+def _draw_title(title: str) -> None:
+    now = datetime.fromtimestamp(time.time(), UTC)
+    try:
+        fresh = queries.freshness(source.read_freshness(), now)
+    except SourceError as error:
+        st.html(pieces.title(title, note=error.title, tone="bad", hint=error.remedy))
+        return
+    if fresh.data_to is None:
+        st.html(pieces.title(title, note="nothing recorded yet", tone="warn"))
+        return
+    zone = st.context.timezone or "UTC"
+    at = numbers.clock(fresh.data_to, zone, now=now)
+    waiting = fresh.backlog_bytes / 1024
+    note = f"data to {at}"
+    if fresh.is_stale:
+        note += f" · {waiting:,.0f} KiB waiting" if waiting else " · nothing heard since"
+    st.html(
+        pieces.title(
+            title,
+            note=note,
+            tone="warn" if fresh.is_stale else "good",
+            hint=f"{numbers.when_exactly(fresh.data_to, zone)}; {waiting:,.0f} KiB in spools",
+        )
+    )
+
+
+main()

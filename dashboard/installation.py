@@ -1,0 +1,39 @@
+"""What this process was told about the installation that it shows: one per process.
+
+Streamlit's scripts take no arguments, and an address with a password must not travel through the
+environment, so `dashboard.serve` leaves it here.
+"""
+
+import msgspec
+
+from dashboard.pool import Pool
+
+USUAL_GATEWAY_URL = "http://127.0.0.1:8080"
+
+
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the records are, and where clients reach the gateway."""
+
+    pool: Pool
+    gateway_url: str = USUAL_GATEWAY_URL
+    """For the examples on empty pages."""
+
+
+class _Told:
+    installation: Installation | None = None
+
+
+def show(installation: Installation) -> None:
+    """Show this one from now on."""
+    _Told.installation = installation
+
+
+def installation() -> Installation:
+    """The one that is shown.
+
+    Raises:
+        RuntimeError: `show` was not called.
+    """
+    if _Told.installation is None:
+        raise RuntimeError("run `python -m dashboard.serve`: it says which database is shown")
+    return _Told.installation

@@ -1,0 +1,114 @@
+"""Which time is looked at, and in which buckets it is drawn. Pure: now comes in as an argument."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+CUSTOM = "custom"
+DEFAULT = "7d"
+
+
+class Preset(msgspec.Struct, frozen=True, kw_only=True):
+    """A period that ends now."""
+
+    length: timedelta
+    bucket: timedelta
+    words: str
+
+
+PRESETS: dict[str, Preset] = {
+    "1h": Preset(length=timedelta(hours=1), bucket=timedelta(minutes=1), words="last hour"),
+    "24h": Preset(length=timedelta(hours=24), bucket=timedelta(minutes=30), words="last 24 hours"),
+    "7d": Preset(length=timedelta(days=7), bucket=timedelta(hours=3), words="last 7 days"),
+    "30d": Preset(length=timedelta(days=30), bucket=timedelta(hours=12), words="last 30 days"),
+}
+CHOICES: tuple[str, ...] = (*PRESETS, CUSTOM)
+
+MAX_LENGTH = timedelta(days=92)
+"""Rows are kept for about as long; a longer custom period is cut at its start."""
+
+_MAX_BARS = 90
+_BUCKETS = tuple(
+    timedelta(minutes=minutes) for minutes in (1, 5, 30, 60, 180, 720, 1_440, 2_880, 10_080)
+)
+_FRESH = timedelta(seconds=15)
+
+
+class Period(msgspec.Struct, frozen=True, kw_only=True):
+    """``start`` inclusive to ``end`` exclusive, aware UTC; ``start`` is the edge of a bucket."""
+
+    start: datetime
+    end: datetime
+    bucket: timedelta
+    zone: str
+    """IANA name; days and buckets are cut there."""
+    words: str
+
+    @property
+    def origin(self) -> datetime:
+        """``start`` on the wall clock of the zone, without a zone: where buckets count from."""
+        return self.start.astimezone(ZoneInfo(self.zone)).replace(tzinfo=None)
+
+    @property
+    def wall_end(self) -> datetime:
+        """``end`` on the same clock."""
+        return self.end.astimezone(ZoneInfo(self.zone)).replace(tzinfo=None)
+
+
+def make_period(
+    choice: str,
+    *,
+    now: datetime,
+    zone: str,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> Period:
+    """The period that was chosen.
+
+    Args:
+        choice: one of `CHOICES`; anything else is the default.
+        now: aware.
+        zone: IANA name of a known time zone.
+        start: for `CUSTOM`, on the wall clock of the zone, inclusive; None is a day before the end.
+        end: the same, exclusive; None is now.
+    """
+    # Rounded up, so that readers within the same seconds share what was read.
+    until = _ceil(now.astimezone(UTC))
+    if choice == CUSTOM:
+        return _custom(until, zone, start, end)
+    preset = PRESETS.get(choice, PRESETS[DEFAULT])
+    return Period(
+        start=_floor(until - preset.length, preset.bucket, zone),
+        end=until,
+        bucket=preset.bucket,
+        zone=zone,
+        words=preset.words,
+    )
+
+
+def _custom(until: datetime, zone: str, start: datetime | None, end: datetime | None) -> Period:
+    last = until if end is None else min(_to_utc(end, zone), until)
+    first = last - timedelta(days=1) if start is None else _to_utc(start, zone)
+    if first >= last:
+        first = last - timedelta(hours=1)
+    first = max(first, last - MAX_LENGTH)
+    bucket = next((b for b in _BUCKETS if (last - first) / b <= _MAX_BARS), _BUCKETS[-1])
+    return Period(
+        start=_floor(first, bucket, zone), end=last, bucket=bucket, zone=zone, words="this period"
+    )
+
+
+def _to_utc(wall: datetime, zone: str) -> datetime:
+    return wall.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+
+
+def _floor(at: datetime, bucket: timedelta, zone: str) -> datetime:
+    wall = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
+    return _to_utc(midnight + (wall - midnight) // bucket * bucket, zone)
+
+
+def _ceil(at: datetime) -> datetime:
+    past = timedelta(seconds=at.timestamp() % _FRESH.total_seconds())
+    return at - past + _FRESH if past else at

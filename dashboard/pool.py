@@ -1,0 +1,117 @@
+"""Connections to the database for many browser sessions, each of which is a thread."""
+
+import contextlib
+import logging
+import queue
+from collections.abc import Generator
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi  # pyright: ignore[reportMissingTypeStubs] - it has none
+import polars as pl
+
+_log = logging.getLogger("tollway.dashboard")
+_DRIVER: Any = adbc_driver_postgresql.dbapi
+
+_SETTINGS = (
+    "-c statement_timeout=15000 -c default_transaction_read_only=on -c timezone=UTC "
+    "-c application_name=tollway-dashboard"
+)
+_CONNECT_WITHIN_S = "3"
+_QUERY_CANCELED = "57014"
+_UNDEFINED_TABLE = "42P01"
+_INSUFFICIENT_PRIVILEGE = "42501"
+
+
+class SourceError(Exception):
+    """The database cannot be read now. Holds what a reader is told, no address and no password."""
+
+    def __init__(self, title: str, remedy: str) -> None:
+        super().__init__(f"{title} {remedy}")
+        self.title = title
+        self.remedy = remedy
+
+
+class Pool:
+    """A few connections, made when first needed. One is never used by two threads: ADBC hangs."""
+
+    def __init__(self, database_url: str, *, size: int = 4, wait_s: float = 2.0) -> None:
+        self._url = _with_settings(database_url)
+        self._wait_s = wait_s
+        self._slots: queue.LifoQueue[Any] = queue.LifoQueue()
+        for _ in range(size):
+            self._slots.put(None)
+
+    def __repr__(self) -> str:
+        return "Pool()"
+
+    def read(self, sql: str, parameters: list[object]) -> pl.DataFrame:
+        """The rows of one statement with ``$1``-style parameters.
+
+        Raises:
+            SourceError: the server is away, refuses, is too slow, or all connections are busy.
+        """
+        with self._connection() as connection:
+            return pl.read_database(sql, connection, execute_options={"parameters": parameters})
+
+    def close(self) -> None:
+        """Close what is idle."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                connection = self._slots.get_nowait()
+                if connection is not None:
+                    connection.close()
+
+    @contextlib.contextmanager
+    def _connection(self) -> Generator[Any]:
+        try:
+            connection = self._slots.get(timeout=self._wait_s)
+        except queue.Empty:
+            raise SourceError(
+                "The dashboard is busy.", "Every connection is in use; try again in a moment."
+            ) from None
+        is_sound = False
+        try:
+            if connection is None:
+                connection = _DRIVER.connect(self._url, autocommit=True)
+            yield connection
+            is_sound = True
+        except adbc_driver_manager.Error as exc:
+            raise _explain(exc) from exc
+        finally:
+            # After an error the connection refuses everything, so it is replaced.
+            if not is_sound and connection is not None:
+                with contextlib.suppress(adbc_driver_manager.Error):
+                    connection.close()
+                connection = None
+            self._slots.put(connection)
+
+
+def _with_settings(database_url: str) -> str:
+    parts = urlsplit(database_url)
+    query = dict(parse_qsl(parts.query))
+    query["options"] = f"{query.get('options', '')} {_SETTINGS}".strip()
+    query.setdefault("connect_timeout", _CONNECT_WITHIN_S)
+    # libpq reads a plus sign as itself, so spaces are written as %20.
+    return urlunsplit(parts._replace(query=urlencode(query, quote_via=quote)))
+
+
+def _explain(error: adbc_driver_manager.Error) -> SourceError:
+    sqlstate = error.sqlstate
+    # libpq's messages name host and user, never the password.
+    _log.warning("PostgreSQL could not be read (%s): %s", sqlstate, error)
+    if sqlstate == _QUERY_CANCELED:
+        return SourceError(
+            "This period takes too long to add up.", "Choose a shorter one, then try again."
+        )
+    if sqlstate in {_UNDEFINED_TABLE, _INSUFFICIENT_PRIVILEGE}:
+        return SourceError(
+            "The dashboard may not read Tollway's views.",
+            "Run `tollway migrate` on this database, then try again.",
+        )
+    return SourceError(
+        "PostgreSQL does not answer.",
+        "Requests are still served and recorded meanwhile. See that the database runs, "
+        "then try again; `tollway doctor` tells more.",
+    )

@@ -1,0 +1,24 @@
+"""One page per file. Each has `render(period)`, called below the shell of `dashboard.app`."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from dashboard.periods import Period
+from dashboard.views import overview, requests
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry of the navigation."""
+
+    title: str
+    path: str
+    """Below the root of the URL; the first view is the root itself."""
+    render: Callable[[Period], None]
+
+
+VIEWS: tuple[View, ...] = (
+    View(title="Overview", path="overview", render=overview.render),
+    View(title="Requests", path="requests", render=requests.render),
+)
+"""In the order of the navigation: what is read first, what changes things last."""
