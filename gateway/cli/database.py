@@ -11,7 +11,7 @@ from gateway.cli.printing import CommandError, note
 from gateway.processes.data_directory import DataDirectory
 from gateway.settings.values import Settings
 from gateway.storage.embedded import EmbeddedPostgres
-from gateway.storage.engine import make_engine, shown_url
+from gateway.storage.engine import libpq_url, make_engine, shown_url
 from gateway.storage.pg_process import EmbeddedPostgresError
 from gateway.storage.waiting import DatabaseUnavailableError, run_bounded
 
@@ -35,10 +35,16 @@ class Database:
         """Start it.
 
         Raises:
+            CommandError: the configured address is not one of PostgreSQL.
             DataDirectoryError: the data directory cannot be used.
             EmbeddedPostgresError: the embedded server cannot be started.
         """
-        if self._url is None:
+        if self._url is not None:
+            try:
+                libpq_url(self._url)
+            except ValueError as exc:
+                raise CommandError(f"TOLLWAY_DATABASE_URL (or database_url): {exc}") from exc
+        else:
             DataDirectory(self._settings.data_dir).prepare()
             self._server = EmbeddedPostgres(self._settings.data_dir)
             self._url = self._server.start(on_progress=self._say)

@@ -38,6 +38,9 @@ def run() -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(141)
+    except ImportError:
+        # A package is missing or broken; whoever called us explains.
+        raise
     except Exception as exc:
         if not isinstance(exc, _expected()):
             raise

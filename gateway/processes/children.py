@@ -41,7 +41,7 @@ class Child:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
-            [sys.executable, "-m", self._module],
+            [sys.executable, "-m", "gateway.processes.begin", self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

@@ -94,7 +94,7 @@ class Workers:
         reading, writing = os.pipe()
         orders = self._make_orders(number, writing)
         process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.processes.worker"],
+            [sys.executable, "-m", "gateway.processes.begin", "gateway.processes.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=(writing,),

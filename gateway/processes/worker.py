@@ -1,6 +1,6 @@
 """One worker process: serves the gateway in its own event loop until it is told to go.
 
-Started as ``python -m gateway.processes.worker`` with its orders on standard input; nothing is
+Started through ``gateway.processes.begin`` with its orders on standard input; nothing is
 inherited but that and the status pipe, so no connection or lock was opened before it began.
 """
 
