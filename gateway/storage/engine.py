@@ -1,6 +1,6 @@
 """Connections to PostgreSQL: a pool for statements, single ones for `COPY` and `LISTEN`."""
 
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
 from typing import Any, Protocol, cast
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -26,7 +26,7 @@ class RawConnection(Protocol):
         self,
         table_name: str,
         *,
-        records: Iterable[Sequence[object]],
+        records: Iterable[Sequence[object]] | AsyncIterable[Sequence[object]],
         columns: Sequence[str],
     ) -> str: ...
     async def add_listener(self, channel: str, callback: Callable[..., None]) -> None: ...

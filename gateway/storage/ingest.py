@@ -1,12 +1,13 @@
 """Brings records into Postgres: COPY into a waiting room, from there only what is not there."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Table, func, select, text
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import MetaData, Table, func, select, text
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.engine import raw_connection
@@ -22,8 +23,31 @@ from gateway.storage.waiting import DatabaseUnavailableError
 
 Row = tuple[object, ...]
 
-_WAITING = {request_record: "arriving_request", attempt_record: "arriving_attempt"}
-_COLUMNS = {request_record: REQUEST_COPY_COLUMNS, attempt_record: ATTEMPT_COPY_COLUMNS}
+_ROWS_AT_ONCE = 25
+"""asyncpg encodes rows in the event loop; after so many, others have their turn."""
+
+# Constraints stay behind: the table itself judges the rows. Names are ours, never input.
+_WAITING_ROOM = "CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS"
+
+
+class _Arrivals:
+    """Where the rows of a table wait within a transaction, and how they leave."""
+
+    def __init__(self, table: Table, name: str, columns: tuple[str, ...]) -> None:
+        self.name = name
+        self.columns = columns
+        self.make = text(_WAITING_ROOM.format(name, table.name))
+        waiting = table.to_metadata(MetaData(), name=name)
+        # In the order of the keys: two who store the same rows wait for each other in turn, and
+        # never both at once.
+        rows = select(*(waiting.c[column] for column in columns)).order_by(*waiting.primary_key)
+        self.take_in: Insert = (
+            insert(table).from_select(list(columns), rows).on_conflict_do_nothing()
+        )
+
+
+_REQUESTS = _Arrivals(request_record, "arriving_request", REQUEST_COPY_COLUMNS)
+_ATTEMPTS = _Arrivals(attempt_record, "arriving_attempt", ATTEMPT_COPY_COLUMNS)
 
 
 class Watermark(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,11 +82,11 @@ async def insert_absent(
     Replaying rows changes nothing, whoever shipped them before. The partitions must exist. Rows
     are in the order of the columns of `gateway.storage.rows`.
     """
-    await _copy(connection, request_record, requests)
-    await _copy(connection, attempt_record, attempts)
-    inserted = await _take_in(connection, request_record)
-    await _take_in(connection, attempt_record)
-    return inserted
+    await _copy(connection, _REQUESTS, requests)
+    await _copy(connection, _ATTEMPTS, attempts)
+    inserted = await connection.execute(_REQUESTS.take_in)
+    await connection.execute(_ATTEMPTS.take_in)
+    return inserted.rowcount
 
 
 async def note_watermark(connection: AsyncConnection, mark: Watermark) -> None:
@@ -103,24 +127,18 @@ async def note_dead(connection: AsyncConnection, dead: DeadRow) -> None:
     )
 
 
-async def _copy(connection: AsyncConnection, table: Table, rows: Sequence[Row]) -> None:
-    waiting = _WAITING[table]
-    # Names are ours, never input. Constraints stay behind: the table itself judges the rows.
-    await connection.execute(
-        text(
-            f"CREATE TEMPORARY TABLE IF NOT EXISTS {waiting} (LIKE {table.name}) "
-            "ON COMMIT DELETE ROWS"
-        )
-    )
+async def _copy(connection: AsyncConnection, arrivals: _Arrivals, rows: Sequence[Row]) -> None:
+    await connection.execute(arrivals.make)
     raw = raw_connection(connection)
     if raw is None:
         raise DatabaseUnavailableError("the connection is gone")
-    await raw.copy_records_to_table(waiting, records=rows, columns=_COLUMNS[table])
+    await raw.copy_records_to_table(
+        arrivals.name, records=_in_turns(rows), columns=arrivals.columns
+    )
 
 
-async def _take_in(connection: AsyncConnection, table: Table) -> int:
-    names = list(_COLUMNS[table])
-    waiting = table.to_metadata(type(table.metadata)(), name=_WAITING[table])
-    statement = insert(table).from_select(names, select(*(waiting.c[name] for name in names)))
-    result = await connection.execute(statement.on_conflict_do_nothing())
-    return result.rowcount
+async def _in_turns(rows: Sequence[Row]) -> AsyncIterator[Row]:
+    for index, row in enumerate(rows, start=1):
+        yield row
+        if index % _ROWS_AT_ONCE == 0:
+            await asyncio.sleep(0)
