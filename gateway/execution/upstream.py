@@ -179,7 +179,7 @@ def _to_httpx(wire: UpstreamRequest, access: Access) -> httpx.Request:
                 message=f"the credential of {provider} is not for {url.host}",
             )
         )
-    return httpx.Request(
+    request = httpx.Request(
         wire.method,
         url,
         headers=_headers(tuple(wire.headers)),
@@ -187,6 +187,8 @@ def _to_httpx(wire: UpstreamRequest, access: Access) -> httpx.Request:
         stream=httpx.ByteStream(wire.body),
         extensions={"timeout": {"connect": access.deadlines.connect_s}},
     )
+    request.read()
+    return request
 
 
 # Parsed once: an endpoint's address and headers are the same for every request.
