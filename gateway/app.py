@@ -153,6 +153,7 @@ class Worker:
                     self._authenticate,
                     self.traffic,
                     body_limit=settings.limits.body_bytes,
+                    text_limit=settings.limits.text_bytes,
                 ),
                 *model_routes(self._authenticate, lambda: self._snapshots.current.catalogue),
                 *health_routes(self._readiness),

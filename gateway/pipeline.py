@@ -381,6 +381,8 @@ def _headers(exchange: _Exchange) -> list[tuple[str, str]]:
     headers = [
         ("content-type", "text/event-stream" if exchange.request.stream else "application/json"),
         ("cache-control", "no-cache"),
+        # Reverse proxies would otherwise hold a stream back until their buffer is full.
+        ("x-accel-buffering", "no"),
         ("x-generation-id", exchange.id),
         ("x-tollway-attempts", str(len(journal.attempts) + (record is None))),
     ]

@@ -13,7 +13,9 @@ from gateway.api.traffic import OpenRequest, Traffic
 from gateway.chat.decode import decode_chat_request
 from gateway.chat.dialects import Dialect
 from gateway.domain.caller import Caller
+from gateway.domain.errors import PayloadTooLargeError
 from gateway.pipeline import Pipeline, StreamedAnswer, WholeAnswer
+
 
 Authenticate = Callable[[dict[str, str]], Caller]
 
@@ -21,11 +23,21 @@ CHAT_PATHS: dict[str, Dialect] = {"/v1/chat/completions": Dialect.OPENAI}
 
 
 def chat_routes(
-    pipeline: Pipeline, authenticate: Authenticate, traffic: Traffic, *, body_limit: int
+    pipeline: Pipeline,
+    authenticate: Authenticate,
+    traffic: Traffic,
+    *,
+    body_limit: int,
+    text_limit: int | None = None,
 ) -> list[HTTPRouteHandler]:
     """One handler per path; the path fixes the dialect."""
     return [
-        _route(path, _chat_app(pipeline, authenticate, traffic, dialect, body_limit))
+        _route(
+            path,
+            _chat_app(
+                pipeline, authenticate, traffic, dialect, body_limit, text_limit or body_limit
+            ),
+        )
         for path, dialect in CHAT_PATHS.items()
     ]
 
@@ -36,6 +48,7 @@ def _chat_app(
     traffic: Traffic,
     dialect: Dialect,
     body_limit: int,
+    text_limit: int,
 ) -> Answering:
     async def serve(
         headers: dict[str, str], receive: Receive, request: OpenRequest
@@ -43,6 +56,11 @@ def _chat_app(
         caller = authenticate(headers)
         body = await read_json_body(receive, headers, limit=body_limit)
         chat = decode_chat_request(body, dialect=dialect, headers=headers)
+        if chat.prompt_bytes > text_limit:
+            raise PayloadTooLargeError(
+                f"messages and tools hold {chat.prompt_bytes} bytes of text; "
+                f"at most {text_limit} are taken"
+            )
         return await pipeline.answer(chat, caller, request.interruption)
 
     return Answering(traffic, dialect, serve)

@@ -21,6 +21,7 @@ _LABEL = "labels are written name=value"
 @keys.command
 def create(
     name: str,
+    /,
     *,
     label: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     allow_model: Annotated[tuple[str, ...], Parameter(negative="")] = (),
@@ -101,7 +102,7 @@ def show(*, config: Config = None, data_dir: DataDir = None, as_json: AsJson = F
 
 @keys.command
 def revoke(
-    kid: str, *, config: Config = None, data_dir: DataDir = None, as_json: AsJson = False
+    kid: str, /, *, config: Config = None, data_dir: DataDir = None, as_json: AsJson = False
 ) -> None:
     """Revoke a key for good; running gateways refuse it within a second.
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from cyclopts import App
+from cyclopts import App, Parameter
 from cyclopts.exceptions import CycloptsError
 
 from gateway.version import CODE_VERSION
@@ -11,11 +11,12 @@ app = App(
     name="tollway",
     help="A self-hosted, cost-aware routing gateway for language models.",
     version=CODE_VERSION,
+    default_parameter=Parameter(show_default=False, negative=""),
 )
 # By name, so that a command loads only what it needs itself.
 _COMMANDS = {
     "up": "Start everything on this machine: PostgreSQL, gateway, dashboard.",
-    "serve": "Serve the gateway, as in production.",
+    "serve": "Serve the gateway, as in production; SIGTERM drains it.",
     "dashboard": "Serve the dashboard alone.",
     "keys": "Make, list and revoke API keys.",
     "requests": "Look into recorded requests.",
@@ -24,8 +25,8 @@ _COMMANDS = {
     "doctor": "Look for what is wrong, and say what to do.",
     "simulate": "Run the simulated providers alone.",
 }
-for _name, _help in _COMMANDS.items():
-    app.command(f"gateway.cli.{_name}:{_name}", name=_name, help=_help)
+for _place, (_name, _help) in enumerate(_COMMANDS.items()):
+    app.command(f"gateway.cli.{_name}:{_name}", name=_name, help=_help, sort_key=_place)
 
 
 def run() -> None:

@@ -35,6 +35,7 @@ class ShownPrice(msgspec.Struct, frozen=True, kw_only=True):
 @prices.command
 def show(
     model: str,
+    /,
     *,
     prompt_tokens: int = 0,
     at: datetime | None = None,

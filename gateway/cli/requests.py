@@ -22,7 +22,12 @@ _PAUSE_S = 0.1
 
 @requests.command
 def show(
-    generation_id: str, *, config: Config = None, data_dir: DataDir = None, as_json: AsJson = False
+    generation_id: str,
+    /,
+    *,
+    config: Config = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show a request with its attempts, usage, cost lines and price versions.
 

@@ -45,7 +45,8 @@ def serve(
         if as_json:
             print_json(told)
         else:
-            say(f"Gateway:   {told['gateway_url']}  (providers: {', '.join(told['providers'])})")
+            served = ", ".join(told["providers"]) or "none; set a credential such as OPENAI_API_KEY"
+            say(f"Gateway:   {told['gateway_url']}  (providers: {served})")
             say(f"Admin:     {told['admin_url']}")
             if not installation.has_keys:
                 say("There is no API key yet; make one with: tollway keys create NAME")

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 
@@ -241,8 +242,18 @@ def _send_fault(exc: httpx.TransportError) -> Fault:
     if isinstance(exc, httpx.ConnectTimeout):
         return Fault(outcome=Outcome.CONNECT_TIMEOUT, message="no connection within the limit")
     if isinstance(exc, httpx.ConnectError):
-        return Fault(outcome=Outcome.CONNECT_ERROR, message=f"no connection: {exc}"[:512])
+        return Fault(outcome=Outcome.CONNECT_ERROR, message=f"no connection ({_reason(exc)})")
     return _read_fault(exc, 0)
+
+
+def _reason(exc: BaseException) -> str:
+    """Why a connection failed, without the address: clients need not know where providers are."""
+    cause: BaseException | None = exc
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror and cause.errno is not None:
+            return os.strerror(cause.errno) if cause.errno > 0 else "name not resolved"
+        cause = cause.__cause__ or cause.__context__
+    return "refused"
 
 
 def _read_fault(exc: httpx.TransportError, status_code: int) -> Fault:

@@ -21,6 +21,8 @@ DATA_DIR_NAME = ".tollway"
 _ENV_PREFIX = "TOLLWAY_"
 _ENV_NAMES = frozenset(
     {
+        # What `tollway up` tells clients to call with; the gateway itself has no use for it.
+        "TOLLWAY_API_KEY",
         "TOLLWAY_CONFIG",
         "TOLLWAY_DATA_DIR",
         "TOLLWAY_DATABASE_URL",
