@@ -31,7 +31,9 @@ class OpenRequest:
         self._task.cancel()
 
     def shut_down(self) -> None:
-        """The gateway is going: end with an explicit error."""
+        """The gateway is going: end with an explicit error. A second time changes nothing."""
+        if self.interruption.is_shutdown:
+            return
         self.interruption.outcome = Outcome.GATEWAY_SHUTDOWN
         self._task.cancel()
 

@@ -62,6 +62,7 @@ def main() -> None:
 async def _serve(worker: Worker, orders: Orders) -> None:
     going = asyncio.Event()
     at_once = asyncio.Event()
+    orphaned = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def go() -> None:
@@ -69,8 +70,12 @@ async def _serve(worker: Worker, orders: Orders) -> None:
             at_once.set()
         going.set()
 
+    def lose_parent() -> None:
+        orphaned.set()
+        going.set()
+
     loop.add_signal_handler(signal.SIGTERM, go)
-    _watch_parent(loop, go)
+    _watch_parent(loop, lose_parent)
     await worker.start()
     servers = [_server(worker.data, orders.host, orders.port)]
     if worker.admin is not None and orders.admin_port is not None:
@@ -82,12 +87,13 @@ async def _serve(worker: Worker, orders: Orders) -> None:
     await _say_ready(orders)
     await going.wait()
     worker.traffic.is_draining = True
-    with suppress(TimeoutError):
-        async with asyncio.timeout(orders.drain_listen_s):
-            await at_once.wait()
+    # Without a parent the port is freed at once: whoever starts it anew will want it.
+    await _first_of(asyncio.sleep(orders.drain_listen_s), at_once.wait(), orphaned.wait())
     for server in servers:
         server.stop()
     await _first_of(worker.traffic.drain(within_s=worker.drain_streams_s), at_once.wait())
+    # Whoever is in a hurry skips the waiting, not the farewells.
+    await worker.traffic.drain(within_s=0.0)
     with suppress(TimeoutError):
         # granian waits for open connections without limit; by now none of them is being served.
         async with asyncio.timeout(_CLOSE_S):
