@@ -33,6 +33,7 @@ from gateway.settings.values import Flags, Settings
 # by the workers) is low; admission is ours, so its own limit is out of reach.
 _BACKPRESSURE = 65_536
 _BACKLOG = 4_096
+_SWITCH_S = 0.0005
 _GC_THRESHOLDS = (10_000, 20, 100)
 _CLOSE_S = 2.0
 _SHIP_S = 10.0
@@ -53,10 +54,17 @@ def main() -> None:
             data_dir=Path(orders.data_dir),
         )
     )
-    uvloop.run(_serve(create_app(settings, _place(settings, orders)), orders))
+    # The shipper prepares its batches in a thread: the event loop gets its turn back at once.
+    sys.setswitchinterval(_SWITCH_S)
+    code = 0
+    try:
+        uvloop.run(_serve(create_app(settings, _place(settings, orders)), orders))
+    except Exception:
+        _log.exception("worker %d cannot go on", orders.worker)
+        code = 1
     # Threads of libraries must not keep a drained process alive.
     logging.shutdown()
-    os._exit(0)
+    os._exit(code)
 
 
 async def _serve(worker: Worker, orders: Orders) -> None:
@@ -82,6 +90,7 @@ async def _serve(worker: Worker, orders: Orders) -> None:
         servers.append(_server(worker.admin, "127.0.0.1", orders.admin_port))
     serving = [asyncio.create_task(server.serve()) for server in servers]
     for task in serving:
+        task.add_done_callback(_tell_failure)
         task.add_done_callback(lambda _: going.set())
     _settle_garbage()
     await _say_ready(orders)
@@ -153,7 +162,9 @@ async def _say_ready(orders: Orders) -> None:
                 continue
             writer.close()
             break
-    os.write(orders.status_fd, b"ready\n")
+    # For a worker that replaces another nobody waits at the other end.
+    with suppress(BrokenPipeError):
+        os.write(orders.status_fd, b"ready\n")
     os.close(orders.status_fd)
 
 
@@ -165,6 +176,11 @@ def _watch_parent(loop: asyncio.AbstractEventLoop, go: Callable[[], None]) -> No
             loop.call_soon_threadsafe(go)
 
     threading.Thread(target=wait, name="parent-watch", daemon=True).start()
+
+
+def _tell_failure(listener: asyncio.Task[None]) -> None:
+    if not listener.cancelled() and (exc := listener.exception()) is not None:
+        _log.error("a listener ended", exc_info=exc)
 
 
 async def _first_of(*waits: Awaitable[object]) -> None:
