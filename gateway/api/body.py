@@ -11,20 +11,23 @@ from gateway.domain.errors import (
     UnsupportedMediaTypeError,
 )
 
-_UPLOAD_S = 30.0
+UPLOAD_S = 30.0
 
 
 class CallerGoneError(Exception):
     """The caller hung up before its request was complete."""
 
 
-async def read_json_body(receive: Receive, headers: Mapping[str, str], *, limit: int) -> bytes:
+async def read_json_body(
+    receive: Receive, headers: Mapping[str, str], *, limit: int, within_s: float = UPLOAD_S
+) -> bytes:
     """The whole body of a JSON request.
 
     Args:
         receive: the server's callable.
         headers: by lower-case name.
         limit: bytes; more are refused before they are read.
+        within_s: how long the body may take to arrive.
 
     Raises:
         UnsupportedMediaTypeError: declared as something else than JSON, or compressed.
@@ -43,25 +46,22 @@ async def read_json_body(receive: Receive, headers: Mapping[str, str], *, limit:
     declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limit:
         raise _too_large(limit)
-    message = await _receive(receive)
-    body = message[0]
-    if not message[1]:
-        return body
-    parts = [body]
-    size = len(body)
+    parts: list[bytes] = []
+    size = 0
     try:
-        async with asyncio.timeout(_UPLOAD_S):
-            while message[1]:
-                message = await _receive(receive)
-                parts.append(message[0])
-                size += len(message[0])
+        async with asyncio.timeout(within_s):
+            while True:
+                part, has_more = await _receive(receive)
+                size += len(part)
                 if size > limit:
                     raise _too_large(limit)
+                parts.append(part)
+                if not has_more:
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
     except TimeoutError as exc:
         raise InvalidRequestError(
-            f"the body did not arrive within {_UPLOAD_S:g} s", status=408
+            f"the body did not arrive within {within_s:g} s", status=408, code="body_too_slow"
         ) from exc
-    return b"".join(parts)
 
 
 async def _receive(receive: Receive) -> tuple[bytes, bool]:
