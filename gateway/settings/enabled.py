@@ -118,8 +118,7 @@ def _enable(
             raise SettingsError(f"providers.{name}: base_url is missing; give the API's address")
         variable = shipped.base_url_env or "base_url in tollway.toml"
         return Skipped(provider=name, reason=f"its address is not known; set {variable}")
-    parts = urlsplit(base_url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username:
+    if not _is_plain(base_url):
         raise SettingsError(
             f"providers.{name}: base_url must be http(s)://host[:port]/path without user or query"
         )
@@ -141,4 +140,18 @@ def _enable(
         allow_private=table.allow_private or is_from_environment,
         settings=table,
         is_of_operator=shipped is None,
+    )
+
+
+def _is_plain(base_url: str) -> bool:
+    try:
+        parts = urlsplit(base_url)
+        has_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return (
+        parts.scheme in {"http", "https"}
+        and bool(parts.hostname)
+        and has_port
+        and not (parts.username or parts.password or parts.query or parts.fragment)
     )

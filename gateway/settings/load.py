@@ -102,9 +102,15 @@ def read_secret(name: str, reference: str, environment: Mapping[str, str]) -> st
         return value
     if kind == "file" and where:
         try:
-            return Path(where).expanduser().read_text("utf-8").strip()
+            value = Path(where).expanduser().read_text("utf-8").strip()
         except OSError as exc:
             raise SettingsError(f"{name}: cannot read {where}: {exc.strerror}") from exc
+        except UnicodeDecodeError:
+            # Not chained: the exception holds the bytes.
+            raise SettingsError(f"{name}: {where} is not UTF-8 text") from None
+        if not value:
+            raise SettingsError(f"{name}: {where} is empty")
+        return value
     raise SettingsError(f"{name}: write env:NAME or file:PATH, never the secret itself")
 
 
@@ -190,7 +196,7 @@ def _read_file(path: Path) -> FileSettings:
         # Lax, so that whole numbers and decimals may stand for seconds.
         return msgspec.convert(_floats(table), FileSettings)
     except msgspec.ValidationError as exc:
-        raise SettingsError(_explained(path, text, str(exc))) from exc
+        raise SettingsError(_explained(path, text, table, str(exc))) from exc
 
 
 def _floats(table: dict[str, Any]) -> dict[str, Any]:
@@ -209,29 +215,63 @@ def _floats(table: dict[str, Any]) -> dict[str, Any]:
 
 _AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _UNKNOWN = re.compile(r"unknown field `(?P<name>[^`]+)`")
+_INDEX = re.compile(r"\[[^\]]*\]")
+_HEADER = re.compile(r"\s*\[+(?P<name>[^\]]+)\]")
+_ASSIGNED = re.compile(r"(?P<name>[^=#\[]+)=")
 
 
-def _explained(path: Path, text: str, message: str) -> str:
+def _explained(path: Path, text: str, table: dict[str, Any], message: str) -> str:
     """A validation message with line, key and, for an unknown key, the nearest known one."""
     place = _AT.search(message)
-    where = place["path"] if place else ""
+    where = _named(place["path"], table) if place else ""
     said = _AT.sub("", message)
     unknown = _UNKNOWN.search(said)
-    key = unknown["name"] if unknown else where.rsplit(".", 1)[-1]
-    line = _line_of(text, key)
+    key = where
     if unknown:
-        said = f"`{key}` is not known{_nearest(key, _known_keys(where))}"
+        key = f"{where}.{unknown['name']}" if where else unknown["name"]
+        said = f"`{unknown['name']}` is not known{_nearest(unknown['name'], _known_keys(where))}"
+    line = _line_of(text, key)
     spot = f"{path}:{line}" if line else str(path)
     return f"{spot}: {where + ': ' if where else ''}{said}"
 
 
+def _named(where: str, table: dict[str, Any]) -> str:
+    """The place with the name that msgspec leaves out, that of the first wrong member."""
+    head, gap, rest = where.partition("[...]")
+    if not gap:
+        return where
+    kind = ProviderSettings if head == "providers" else str
+    for name, member in _floats(table.get(head, {})).items():
+        try:
+            msgspec.convert(member, kind)
+        except msgspec.ValidationError:
+            return f"{head}.{name}{rest}"
+    return where
+
+
 def _line_of(text: str, key: str) -> int | None:
-    name = re.escape(key)
-    found = re.compile(rf"^\s*(\[+[^\]]*\b{name}\b|\"?{name}\"?\s*=)")
+    """The line of a dotted key, or else of the innermost table that holds it."""
+    wanted = _INDEX.sub("", key)
+    table, found, depth = "", None, 0
     for number, line in enumerate(text.splitlines(), start=1):
-        if found.match(line):
+        header = _HEADER.match(line)
+        assigned = None if header else _ASSIGNED.match(line)
+        if header:
+            table = path = _unquoted(header["name"])
+        elif assigned:
+            name = _unquoted(assigned["name"])
+            path = f"{table}.{name}" if table else name
+        else:
+            continue
+        if path == wanted or path.startswith(f"{wanted}."):
             return number
-    return None
+        if wanted.startswith(f"{path}.") and len(path) > depth:
+            found, depth = number, len(path)
+    return found
+
+
+def _unquoted(name: str) -> str:
+    return re.sub(r"[\s\"']", "", name)
 
 
 def _known_keys(where: str) -> list[str]:

@@ -2,9 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
+from msgspec import Meta
+
+Count: TypeAlias = Annotated[int, Meta(ge=1)]
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
+MaybeNoSeconds: TypeAlias = Annotated[float, Meta(ge=0, le=86_400)]
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,10 +24,10 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """The address may be private or loopback."""
     usage_flavour: str | None = None
     on_disconnect: Literal["cancel", "drain"] = "cancel"
-    connect_s: float | None = None
-    first_token_s: float | None = None
-    whole_answer_s: float | None = None
-    idle_s: float | None = None
+    connect_s: Seconds | None = None
+    first_token_s: Seconds | None = None
+    whole_answer_s: Seconds | None = None
+    idle_s: Seconds | None = None
     endpoints: list[dict[str, Any]] = []
     """Endpoints beside those of the shipped tables; validated by the catalogue."""
 
@@ -32,33 +37,33 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     slash_pins_provider: bool = True
     """On ``/v1``, ``a/b`` pins provider ``a`` when it is enabled and serves ``b``."""
-    max_attempts: int = 3
-    expected_output_tokens: int = 500
+    max_attempts: Count = 3
+    expected_output_tokens: Count = 500
 
 
 class DeadlineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[deadlines]``, in seconds."""
 
-    connect_s: float = 3.0
-    first_token_s: float = 60.0
-    first_token_reasoning_s: float = 300.0
-    whole_answer_s: float = 300.0
-    idle_s: float = 30.0
-    total_s: float = 600.0
-    stalled_client_s: float = 30.0
-    drain_listen_s: float = 5.0
+    connect_s: Seconds = 3.0
+    first_token_s: Seconds = 60.0
+    first_token_reasoning_s: Seconds = 300.0
+    whole_answer_s: Seconds = 300.0
+    idle_s: Seconds = 30.0
+    total_s: Seconds = 600.0
+    stalled_client_s: Seconds = 30.0
+    drain_listen_s: MaybeNoSeconds = 5.0
     """After SIGTERM: how long new requests are still taken while load balancers look away."""
-    drain_streams_s: float = 120.0
+    drain_streams_s: MaybeNoSeconds = 120.0
     """After that: how long open requests may take before they end with an explicit error."""
 
 
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[limits]``."""
 
-    body_bytes: int = 20 * 1024 * 1024
-    text_bytes: int = 4 * 1024 * 1024
-    in_flight_per_worker: int = 2_000
-    spool_bytes: int | None = None
+    body_bytes: Count = 20 * 1024 * 1024
+    text_bytes: Count = 4 * 1024 * 1024
+    in_flight_per_worker: Count = 2_000
+    spool_bytes: Count | None = None
     """None: 10 GiB or a quarter of the free disk, whichever is less."""
 
 
