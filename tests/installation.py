@@ -198,9 +198,14 @@ class Gateway:
         return all(self.status_of_models(key) == expected for _ in range(12))
 
     def status_of_models(self, key: str) -> int:
-        return httpx.get(
-            f"{self.url}/v1/models", headers={"authorization": f"Bearer {key}"}, trust_env=False
-        ).status_code
+        """0 when nobody answers."""
+        headers = {"authorization": f"Bearer {key}"}
+        try:
+            return httpx.get(
+                f"{self.url}/v1/models", headers=headers, trust_env=False
+            ).status_code
+        except httpx.TransportError:
+            return 0
 
     def client(self, key: str, *, timeout_s: float = 20.0) -> httpx.Client:
         return httpx.Client(

@@ -59,7 +59,7 @@ def main() -> None:
     code = 0
     try:
         uvloop.run(_serve(create_app(settings, _place(settings, orders)), orders))
-    except Exception:
+    except Exception:  # noqa: BLE001 - said aloud, and told by the exit code
         _log.exception("worker %d cannot go on", orders.worker)
         code = 1
     # Threads of libraries must not keep a drained process alive.
