@@ -24,7 +24,6 @@ def choose_period(now: datetime) -> Period:
         required=True,
         key="period",
         bind="query-params",
-        format_func=_shown,
         label_visibility="collapsed",
         width="content",
     )
@@ -59,7 +58,3 @@ def _viewers_zone() -> str:
 @st.cache_data(show_spinner=False)
 def _zones() -> list[str]:
     return sorted(available_timezones())
-
-
-def _shown(choice: str) -> str:
-    return "Custom" if choice == CUSTOM else choice

@@ -114,16 +114,6 @@ def chips(items: Sequence[tuple[str, str]]) -> str:
     )
 
 
-def escape_markdown(text: str, *, limit: int = 80) -> str:
-    """Text from traffic for a place that reads Markdown: no link, image or directive survives."""
-    line = " ".join(text.split())
-    cut = line if len(line) <= limit else f"{line[: limit - 1]}…"
-    return "".join(f"\\{sign}" if sign in _PUNCTUATION else sign for sign in cut)
-
-
-_PUNCTUATION = frozenset("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
-
-
 def _card(item: Card) -> str:
     return (
         f'<div class="tw-card" title="{escape(item.hint)}">{_spark(item)}'

@@ -52,8 +52,10 @@ class Pool:
         Raises:
             SourceError: the server is away, refuses, is too slow, or all connections are busy.
         """
-        with self._connection() as connection:
-            return pl.read_database(sql, connection, execute_options={"parameters": parameters})
+        with self._connection() as connection, connection.cursor() as cursor:
+            # Fetched through the driver: inside Polars its errors would lose their type and code.
+            cursor.execute(sql, parameters)
+            return pl.DataFrame(cursor.fetch_arrow_table())
 
     def close(self) -> None:
         """Close what is idle."""

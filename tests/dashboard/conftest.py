@@ -1,0 +1,48 @@
+"""Databases to look at: one without a record, one with a few days of traffic."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+import streamlit as st
+
+import migrations
+from dashboard.installation import Installation, show
+from dashboard.pool import Pool
+from tests.dashboard import traffic
+
+# So that a bucket's edge never falls between writing the records and reading them.
+END = datetime.now(UTC)
+RECORDS = tuple(traffic.made_up_records(400, end=END))
+FALLBACK = traffic.fallback_record(END)
+
+
+@pytest.fixture(scope="session")
+def empty_url(postgres_dsn: Callable[..., str]) -> str:
+    url = postgres_dsn()
+    migrations.upgrade(url)
+    return url
+
+
+@pytest.fixture(scope="session")
+def filled_url(postgres_dsn: Callable[..., str]) -> str:
+    url = postgres_dsn()
+    migrations.upgrade(url)
+    traffic.fill(url, [*RECORDS, FALLBACK])
+    return url
+
+
+@pytest.fixture
+def shown() -> Iterator[Callable[[str], None]]:
+    """Call it with the URL of the database that the dashboard shall show."""
+    pools: list[Pool] = []
+
+    def start(url: str) -> None:
+        pools.append(Pool(url))
+        show(Installation(pool=pools[-1]))
+        st.cache_data.clear()
+
+    yield start
+    st.cache_data.clear()
+    for pool in pools:
+        pool.close()
