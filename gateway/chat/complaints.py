@@ -4,29 +4,12 @@ import re
 
 import msgspec
 
+from gateway.chat.fields import BY_NAME
 from gateway.domain.errors import InvalidRequestError
 
 _PLACE = re.compile(r" - at `(?:key in )?`?\$(.*?)`$")
 _MISSING = re.compile(r"required field `([^`]+)`")
 _BYTE = re.compile(r"\(byte (\d+)\)")
-_REMEDIES = {
-    "temperature": "a number from 0 to 2",
-    "top_p": "a number from 0 to 1",
-    "frequency_penalty": "a number from -2 to 2",
-    "presence_penalty": "a number from -2 to 2",
-    "max_tokens": "an integer of at least 1",
-    "max_completion_tokens": "an integer of at least 1",
-    "n": "an integer from 1 to 8",
-    "stop": "a string or a list of up to 4 strings",
-    "top_logprobs": "an integer from 0 to 20",
-    "logit_bias": "an object of numbers from -100 to 100",
-    "messages": "a list of at least one message",
-    "models": "a list of up to 16 model names",
-    "stream": "true or false",
-    "seed": "an integer",
-    "modalities": "a list of `text`, `audio` and `image`",
-    "metadata": "an object of up to 16 strings",
-}
 
 
 def malformed_json(error: msgspec.DecodeError) -> InvalidRequestError:
@@ -63,8 +46,8 @@ def wrong_value(error: msgspec.ValidationError, *, below: str = "") -> InvalidRe
         )
     param = _dotted(path)
     reason = reason[:1].lower() + reason[1:]
-    remedy = _REMEDIES.get(param)
-    hint = f"; it must be {remedy}" if remedy else ""
+    field = BY_NAME.get(param)
+    hint = f"; it must be {field.accepts}" if field is not None else ""
     name = f"`{param}`" if param else "The body"
     return InvalidRequestError(
         f"{name} is not acceptable: {reason}{hint}.", param=param or None, code="invalid_value"

@@ -60,6 +60,10 @@ def weigh_messages(messages: list[Message], weight: Weight) -> None:
             _weigh_parts(content, index, weight)
         if message.tool_calls:
             _weigh_tool_calls(message, index, weight)
+        if message.function_call is not None:
+            _weigh_function_call(message, index, weight)
+        if role == "function" and not message.name:
+            raise _bad(f"messages.{index}.name", "is required: it names the function that answers")
         if role == "tool" and not message.tool_call_id:
             raise _bad(
                 f"messages.{index}.tool_call_id", "is required: it names the call that is answered"
@@ -112,6 +116,16 @@ def _weigh_tool_calls(message: Message, index: int, weight: Weight) -> None:
             raise _bad(f"messages.{index}.tool_calls.{number}.custom", "is required")
 
 
+def _weigh_function_call(message: Message, index: int, weight: Weight) -> None:
+    if message.role != "assistant":
+        raise _bad(
+            f"messages.{index}.function_call", "belongs to messages of the role assistant only"
+        )
+    call = message.function_call
+    if call is not None:
+        weight.text_bytes += _utf8_bytes(call.name) + _utf8_bytes(call.arguments)
+
+
 def weigh_tools(view: View, raw_bytes: int, weight: Weight) -> None:
     """Check tools and tool choice; ``raw_bytes`` is how long the definitions are as JSON.
 
@@ -122,6 +136,8 @@ def weigh_tools(view: View, raw_bytes: int, weight: Weight) -> None:
         _check_tool(tool, number)
         # Providers' own search tools are all called something with "search".
         weight.needs.add("web_search" if "search" in tool.type else "tools")
+        if tool.type == "custom":
+            weight.needs.add("custom_tools")
     if view.functions:
         weight.needs.add("tools")
     weight.text_bytes += raw_bytes

@@ -7,45 +7,34 @@ from types import MappingProxyType
 import msgspec
 from msgspec import Raw, structs
 
+from gateway.chat.canonical import to_canonical
 from gateway.chat.complaints import malformed_json, wrong_value
+from gateway.chat.consistency import check_consistency
 from gateway.chat.conversation import Weight, weigh_messages, weigh_tools
 from gateway.chat.dialects import Dialect
+from gateway.chat.fields import NOT_PARAMETERS
+from gateway.chat.flat_preferences import read_preferences
+from gateway.chat.labels import read_labels
+from gateway.chat.plugins import RESPONSE_HEALING, WEB, PluginWishes, read_plugins
 from gateway.chat.preferences import ProviderPreferences
+from gateway.chat.reasoning import read_reasoning
 from gateway.chat.request import ChatRequest, Need
-from gateway.chat.routing_preferences import FORBIDDEN_MEMBERS, decode_preferences
+from gateway.chat.routing_preferences import FORBIDDEN_MEMBERS
 from gateway.chat.structure import check_members_are_unique, check_size_of_structure
 from gateway.chat.unsupported import refuse_unsupported
+from gateway.chat.unwrap import MARK, unwrap
 from gateway.chat.view import VIEW, View
+from gateway.chat.web_search import SentSearch, WebSearch, merge_searches
 from gateway.domain.errors import InvalidRequestError
 
 _MEMBERS = msgspec.json.Decoder(dict[str, Raw])
+_ENCODER = msgspec.json.Encoder()
 _NULL = Raw(b"null")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
-
-NOT_PARAMETERS = frozenset(
-    {
-        "model",
-        "models",
-        "messages",
-        "stream",
-        "stream_options",
-        "provider",
-        "route",
-        "user",
-        "metadata",
-        "session_id",
-        "plugins",
-        "debug",
-        "store",
-        "service_tier",
-        "transforms",
-        "free_models_only",
-        "no_reasoning",
-        "web_search",
-    }
-)
-"""Members that say nothing about what an endpoint must support."""
+_NO_PLUGINS = PluginWishes()
+_ONLINE = ":online"
+"""A model's suffix that asks for a web search; routing takes it off."""
 
 
 def decode_chat_request(
@@ -72,7 +61,14 @@ def decode_chat_request(
     except RecursionError as exc:
         raise _too_deep() from exc
     check_members_are_unique(body, members)
-    return _read(body, members, dialect, headers)
+    try:
+        return _read(body, members, dialect, headers)
+    except msgspec.ValidationError as exc:
+        raise wrong_value(exc) from exc
+    except msgspec.DecodeError as exc:
+        raise malformed_json(exc) from exc
+    except RecursionError as exc:
+        raise _too_deep() from exc
 
 
 def _check_text(body: bytes) -> None:
@@ -96,6 +92,9 @@ def _read(
     body: bytes, members: dict[str, Raw], dialect: Dialect, headers: Mapping[str, str]
 ) -> ChatRequest:
     _refuse_addresses(members)
+    if MARK in body:
+        members = unwrap(members)
+        body = _ENCODER.encode(members)
     if "messages" not in members or members["messages"] == _NULL:
         raise InvalidRequestError(
             "`messages` is missing; send a list of at least one message.",
@@ -106,25 +105,25 @@ def _read(
         view = VIEW.decode(body)
     except msgspec.ValidationError as exc:
         raise wrong_value(exc) from exc
-    except msgspec.DecodeError as exc:
-        raise malformed_json(exc) from exc
-    except RecursionError as exc:
-        raise _too_deep() from exc
-    carried = {name: raw for name, raw in members.items() if raw != _NULL}
     warnings: list[str] = []
-    refuse_unsupported(carried, warnings)
-    _check_consistency(view)
+    sent = {name: raw for name, raw in members.items() if raw != _NULL}
+    check_consistency(view)
+    refuse_unsupported(view, sent, warnings)
+    labels = {} if view.metadata is None else read_labels(view.metadata, dialect)
+    plugins = _NO_PLUGINS if view.plugins is None else read_plugins(view.plugins, warnings)
+    models = _models(view, dialect)
+    search = _web_search(view, plugins, models)
     needs: set[Need] = set()
     weight = Weight(needs=needs)
     weigh_messages(view.messages, weight)
     if view.tools is not None or view.functions is not None or view.tool_choice is not None:
-        weigh_tools(view, _length(carried, "tools") + _length(carried, "functions"), weight)
-    _add_needs(view, carried, needs)
-    _leave_out_empty(view, carried)
+        weigh_tools(view, _length(sent, "tools") + _length(sent, "functions"), weight)
+    _add_needs(view, search, needs)
+    carried = to_canonical(view, sent, dialect, labels, warnings)
     return ChatRequest(
         dialect=dialect,
         body=carried,
-        models=_models(view, dialect),
+        models=models,
         stream=view.stream is True,
         include_usage=view.stream_options is not None and view.stream_options.include_usage is True,
         max_output_tokens=_output_cap(view, warnings),
@@ -135,9 +134,17 @@ def _read(
         prompt_bytes=weight.text_bytes,
         image_count=weight.image_count,
         prompt_tokens_estimate=weight.tokens(len(view.messages)),
+        reasoning=read_reasoning(
+            view.reasoning, view.reasoning_effort, view.include_reasoning, warnings
+        ),
+        web_search=search,
+        uses_legacy_functions=view.functions is not None or view.function_call is not None,
+        heals_response=plugins.heals_response and _can_heal(view, warnings),
+        echo_upstream_body=_echoes(view, warnings),
         service_tier=_clean(view.service_tier, "service_tier"),
         user=_clean(view.user, "user"),
         session_id=_session_id(view, headers),
+        labels=labels,
         warnings=tuple(warnings),
     )
 
@@ -154,51 +161,6 @@ def _refuse_addresses(members: Mapping[str, Raw]) -> None:
     )
 
 
-def _check_consistency(view: View) -> None:
-    reasoning = view.reasoning
-    if (
-        reasoning is not None
-        and reasoning.effort is not None
-        and view.reasoning_effort is not None
-        and reasoning.effort != view.reasoning_effort
-    ):
-        raise InvalidRequestError(
-            "`reasoning_effort` and `reasoning.effort` differ; send one of them.",
-            param="reasoning_effort",
-            code="contradiction",
-        )
-    if view.response_format is not None:
-        form = view.response_format
-        if form.type == "json_schema" and form.json_schema is None:
-            raise InvalidRequestError(
-                "`response_format.json_schema` is required for the type json_schema.",
-                param="response_format.json_schema",
-                code="missing",
-            )
-    if view.stop == "" or (isinstance(view.stop, list) and "" in view.stop):
-        raise InvalidRequestError(
-            "`stop` holds an empty string, which would end every answer at once; remove it.",
-            param="stop",
-            code="invalid_value",
-        )
-    for name, value in (view.metadata or {}).items():
-        if len(name) > 64 or (isinstance(value, str) and len(value) > 512):  # noqa: PLR2004
-            raise InvalidRequestError(
-                "`metadata` takes names of up to 64 and values of up to 512 characters.",
-                param="metadata",
-                code="invalid_value",
-            )
-
-
-def _leave_out_empty(view: View, carried: dict[str, Raw]) -> None:
-    """Empty lists mean nothing, and many providers refuse them."""
-    if view.stop == []:
-        del carried["stop"]
-    if not view.tools and not view.functions:
-        for name in ("tools", "functions", "tool_choice", "parallel_tool_calls"):
-            carried.pop(name, None)
-
-
 def _models(view: View, dialect: Dialect) -> tuple[str, ...]:
     named = [] if view.model is None else [view.model]
     named += view.models or ()
@@ -207,7 +169,7 @@ def _models(view: View, dialect: Dialect) -> tuple[str, ...]:
         cleaned = _clean(name.strip(), "model")
         if cleaned and cleaned not in models:
             models.append(cleaned)
-    if not models and dialect is Dialect.FASTAPI:
+    if dialect is Dialect.FASTAPI and not (view.model and view.model.strip()):
         raise InvalidRequestError(
             "`model` is missing; it is required.", param="model", code="missing"
         )
@@ -217,16 +179,59 @@ def _models(view: View, dialect: Dialect) -> tuple[str, ...]:
 def _output_cap(view: View, warnings: list[str]) -> int | None:
     newer, older = view.max_completion_tokens, view.max_tokens
     if newer is None:
-        return older
+        return None if older is None else int(older)
     if older is not None and older != newer:
         warnings.append(
             f"`max_tokens` ({older}) and `max_completion_tokens` ({newer}) differ; "
             "the latter is used"
         )
-    return newer
+    return int(newer)
 
 
-def _add_needs(view: View, carried: Mapping[str, Raw], needs: set[Need]) -> None:
+def _web_search(view: View, plugins: PluginWishes, models: tuple[str, ...]) -> WebSearch | None:
+    wishes: list[tuple[str, SentSearch]] = []
+    if view.web_search_options is not None:
+        wishes.append(("web_search_options", view.web_search_options))
+    for number, tool in enumerate(view.tools or ()):
+        if tool.type == "web_search":
+            wishes.append((f"tools.{number}", tool))
+    if view.web_search:
+        wishes.append(("web_search", SentSearch()))
+    if plugins.searches_web:
+        wishes.append((f"plugins.{WEB}", SentSearch()))
+    if any(model.endswith(_ONLINE) for model in models):
+        wishes.append((_ONLINE, SentSearch()))
+    if not wishes:
+        return None
+    if view.web_search is False:
+        raise InvalidRequestError(
+            f"`web_search` is false, and `{wishes[0][0]}` asks for a search; send one of them.",
+            param="web_search",
+            code="contradiction",
+        )
+    return merge_searches(wishes)
+
+
+def _can_heal(view: View, warnings: list[str]) -> bool:
+    form = view.response_format
+    if not view.stream and form is not None and form.type in {"json_object", "json_schema"}:
+        return True
+    warnings.append(
+        f"the plugin {RESPONSE_HEALING} works on whole answers whose `response_format` is "
+        "json_object or json_schema, and was ignored"
+    )
+    return False
+
+
+def _echoes(view: View, warnings: list[str]) -> bool:
+    if view.debug is None or not view.debug.echo_upstream_body:
+        return False
+    if not view.stream:
+        warnings.append("`debug.echo_upstream_body` works on streams only, and was ignored")
+    return view.stream is True
+
+
+def _add_needs(view: View, search: WebSearch | None, needs: set[Need]) -> None:
     if view.response_format is not None:
         if view.response_format.type == "json_schema":
             needs.add("structured_outputs")
@@ -239,7 +244,7 @@ def _add_needs(view: View, carried: Mapping[str, Raw], needs: set[Need]) -> None
             needs.add("image_output")
     if view.logprobs or view.top_logprobs:
         needs.add("logprobs")
-    if "web_search_options" in carried:
+    if search is not None:
         needs.add("web_search")
     # An effort is advice that a plain model may ignore; `enabled` asks for reasoning itself.
     if view.reasoning is not None and view.reasoning.enabled:
@@ -249,7 +254,7 @@ def _add_needs(view: View, carried: Mapping[str, Raw], needs: set[Need]) -> None
 def _preferences(
     members: Mapping[str, Raw], headers: Mapping[str, str], warnings: list[str]
 ) -> ProviderPreferences:
-    preferences = decode_preferences(members.get("provider"), warnings)
+    preferences = read_preferences(members, warnings)
     if headers and headers.get("x-no-fallback", "").strip().lower() in {"true", "1"}:
         return structs.replace(preferences, allow_fallbacks=False)
     return preferences

@@ -6,9 +6,12 @@ import msgspec
 
 from gateway.chat.dialects import Dialect
 from gateway.chat.preferences import ProviderPreferences
+from gateway.chat.reasoning import Reasoning
+from gateway.chat.web_search import WebSearch
 
 Need = Literal[
     "tools",
+    "custom_tools",
     "structured_outputs",
     "json_mode",
     "vision",
@@ -30,7 +33,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     dialect: Dialect
     body: dict[str, msgspec.Raw]
-    """The JSON object as sent, member by member, numbers and all exactly as typed; members that are
+    """The JSON object member by member, numbers and all exactly as typed. In one form for all:
+    unions are unwrapped, functions are tools, searches are taken out of the tools; members that are
     null, and empty lists of tools or stops, are left out."""
     models: tuple[str, ...]
     """``model``, then ``models``, without repeats, as typed; empty when the request names none."""
@@ -50,8 +54,21 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     image_count: int = 0
     prompt_tokens_estimate: int
     """From the bytes; no tokenizer runs on the event loop."""
+    reasoning: Reasoning | None = None
+    """None leaves it to the endpoint."""
+    web_search: WebSearch | None = None
+    """None when no search is wanted. Searches cost money: only endpoints that are known to have one
+    are asked for it."""
+    uses_legacy_functions: bool = False
+    """Sent ``functions`` or ``function_call``, and is answered in that form."""
+    heals_response: bool = False
+    """The plugin response-healing applies: a whole answer in JSON is wanted."""
+    echo_upstream_body: bool = False
+    """A stream shows what each provider was sent."""
     service_tier: str | None = None
     user: str | None = None
     session_id: str | None = None
+    labels: dict[str, str] = {}
+    """``metadata``: the caller's own, for records; never the answer's ``metadata``."""
     warnings: tuple[str, ...] = ()
     """What was read leniently, for ``metadata.warnings``."""

@@ -9,14 +9,25 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw
 
+from gateway.chat.plugins import SentPlugin
+from gateway.chat.reasoning import SentReasoning
+from gateway.chat.web_search import SentSearch
+
 ABSENT = Raw()
 """Stands where a raw member was not sent."""
 
-Count = Annotated[int, Meta(ge=1, le=2_147_483_647)]
+Count = (
+    Annotated[int, Meta(ge=1, le=2_147_483_647)] | Annotated[float, Meta(ge=1, le=2_147_483_647)]
+)
+"""An integer; one of the published APIs declares counts as doubles, so that ``5.0`` is one too."""
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 ShortText = Annotated[str, Meta(max_length=256)]
 LongText = Annotated[str, Meta(max_length=512)]
-Name = Annotated[str, Meta(min_length=1, max_length=128)]
+Word = Annotated[str, Meta(min_length=1, max_length=64)]
+Kind = Annotated[str, Meta(min_length=1, max_length=128)]
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+"""Of a tool, a function or a schema."""
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Part(msgspec.Struct, kw_only=True, gc=False):
@@ -55,6 +66,7 @@ class Message(msgspec.Struct, kw_only=True, gc=False):
     name: str | None = None
     tool_calls: list[ToolCall] | None = None
     tool_call_id: str | None = None
+    function_call: CalledFunction | None = None
 
 
 class FunctionDefinition(msgspec.Struct, kw_only=True, gc=False):
@@ -66,16 +78,32 @@ class FunctionDefinition(msgspec.Struct, kw_only=True, gc=False):
     strict: bool | None = None
 
 
+class Grammar(msgspec.Struct, kw_only=True, gc=False):
+    """What free text must follow."""
+
+    definition: str
+    syntax: Literal["lark", "regex"]
+
+
+class CustomFormat(msgspec.Struct, kw_only=True, gc=False):
+    """The form of the free text that a tool takes."""
+
+    type: Literal["text", "grammar"]
+    grammar: Grammar | None = None
+
+
 class CustomDefinition(msgspec.Struct, kw_only=True, gc=False):
     """A tool that takes free text."""
 
     name: Name
+    description: str | None = None
+    format: CustomFormat | None = None
 
 
-class Tool(msgspec.Struct, kw_only=True, gc=False):
-    """A tool that the model may use; types beside function and custom are carried."""
+class Tool(SentSearch, kw_only=True, gc=False):
+    """A tool that the model may use; types beside function, custom and web_search are carried."""
 
-    type: Name
+    type: Kind
     function: FunctionDefinition | None = None
     custom: CustomDefinition | None = None
 
@@ -106,6 +134,7 @@ class JsonSchema(msgspec.Struct, kw_only=True, gc=False):
     """A schema that the answer must fit."""
 
     name: Name
+    description: str | None = None
     schema: dict[str, Raw] | None = None
     strict: bool | None = None
 
@@ -115,6 +144,7 @@ class ResponseFormat(msgspec.Struct, kw_only=True, gc=False):
 
     type: Literal["text", "json_object", "json_schema", "grammar", "python"]
     json_schema: JsonSchema | None = None
+    grammar: str | None = None
 
 
 class StreamOptions(msgspec.Struct, kw_only=True, gc=False):
@@ -124,14 +154,30 @@ class StreamOptions(msgspec.Struct, kw_only=True, gc=False):
     include_obfuscation: bool | None = None
 
 
-class Reasoning(msgspec.Struct, kw_only=True, gc=False):
-    """How much the model thinks before it answers."""
+class Voice(msgspec.Struct, kw_only=True, gc=False):
+    """A voice by its id."""
 
-    effort: ShortText | None = None
-    max_tokens: Annotated[int, Meta(ge=0, le=2_147_483_647)] | None = None
-    enabled: bool | None = None
-    exclude: bool | None = None
-    summary: ShortText | None = None
+    id: Kind
+
+
+class Audio(msgspec.Struct, kw_only=True, gc=False):
+    """How spoken output sounds."""
+
+    format: Word | None = None
+    voice: Kind | Voice | None = None
+
+
+class Prediction(msgspec.Struct, kw_only=True, gc=False):
+    """Most of the answer, known in advance."""
+
+    type: Literal["content"]
+    content: str | list[Part]
+
+
+class Debug(msgspec.Struct, kw_only=True, gc=False):
+    """What a stream tells about the way it came."""
+
+    echo_upstream_body: bool | None = None
 
 
 class View(msgspec.Struct, kw_only=True, gc=False):
@@ -145,31 +191,51 @@ class View(msgspec.Struct, kw_only=True, gc=False):
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Meta(ge=0, le=1)] | None = None
+    top_p: Share | None = None
+    top_k: Annotated[int, Meta(ge=0, le=2_147_483_647)] | None = None
+    min_p: Share | None = None
+    top_a: Share | None = None
+    repetition_penalty: Annotated[float, Meta(ge=0, le=2)] | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
     n: Annotated[int, Meta(ge=1, le=8)] | None = None
-    seed: int | None = None
+    seed: Annotated[int, Meta(ge=-9007199254740991, le=9007199254740991)] | None = None
     stop: str | Annotated[list[str], Meta(max_length=4)] | None = None
     logprobs: bool | None = None
-    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | Annotated[float, Meta(ge=0, le=20)] | None = (
+        None
+    )
     logit_bias: dict[str, Annotated[float, Meta(ge=-100, le=100)]] | None = None
     tools: Annotated[list[Tool], Meta(max_length=1024)] | None = None
     tool_choice: str | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
-    functions: list[FunctionDefinition] | None = None
+    functions: Annotated[list[FunctionDefinition], Meta(max_length=1024)] | None = None
+    function_call: Literal["none", "auto"] | NamedTool | None = None
     response_format: ResponseFormat | None = None
-    reasoning_effort: ShortText | None = None
-    reasoning: Reasoning | None = None
+    reasoning_effort: Word | None = None
+    reasoning: SentReasoning | None = None
+    include_reasoning: bool | None = None
+    effort: Literal["low", "medium", "high"] | None = None
+    verbosity: Word | None = None
+    web_search: bool | None = None
+    web_search_options: SentSearch | None = None
     modalities: list[Literal["text", "audio", "image"]] | None = None
-    audio: dict[str, Raw] | None = None
-    prediction: dict[str, Raw] | None = None
-    service_tier: Annotated[str, Meta(max_length=64)] | None = None
+    audio: Audio | None = None
+    prediction: Prediction | None = None
+    service_tier: Word | None = None
     store: bool | None = None
-    metadata: Annotated[dict[str, str | float | bool | None], Meta(max_length=16)] | None = None
+    metadata: dict[str, Raw] | None = None
     user: LongText | None = None
+    safety_identifier: LongText | None = None
+    prompt_cache_key: LongText | None = None
+    prompt_cache_retention: Word | None = None
     session_id: ShortText | None = None
-    web_search_options: dict[str, Raw] | None = None
+    route: Literal["fallback", "sort"] | None = None
+    plugins: Annotated[list[SentPlugin], Meta(max_length=32)] | None = None
+    debug: Debug | None = None
+    free_models_only: bool | None = None
+    no_reasoning: bool | None = None
+    image_config: dict[str, Raw] | None = None
 
 
 VIEW = msgspec.json.Decoder(View)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -10,6 +10,8 @@ from gateway.chat.request import ChatRequest
 from gateway.domain.outcomes import Outcome
 from pricing.catalogue import Endpoint
 from pricing.usage import Usage
+
+COMMON_SERVICE_TIERS = frozenset({"auto", "default", "flex", "scale", "priority"})
 
 
 class Quirks(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +30,19 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     """Taken out of messages: what other services answered with and clients send back."""
     accepts_reasoning_object: bool = False
     """OpenRouter's ``reasoning`` object is understood; elsewhere it becomes an effort."""
+    accepts_obfuscation: bool = False
+    """``stream_options.include_obfuscation`` is understood."""
+    accepts_allowed_tools: bool = False
+    """The tool choice ``allowed_tools`` is understood; elsewhere the tools are narrowed."""
+    takes_session_as_cache_key: bool = False
+    """``prompt_cache_key`` routes to a warm cache; without one the session's hash is sent."""
+    service_tiers: frozenset[str] | None = COMMON_SERVICE_TIERS
+    """Those that may be asked for; None lets any word pass."""
+    web_search_form: Literal["options", "plugin", "switch", "builtin", "none"] = "options"
+    """How a search is asked for: ``web_search_options``, OpenRouter's plugin, ``enable_search``;
+    ``builtin`` searches unasked, ``none`` cannot be asked over this wire."""
+    web_search_model_mark: str = ""
+    """Only models whose native name contains this search over this wire."""
     extra_headers: tuple[tuple[str, str], ...] = ()
     auth_header: str = "Authorization"
     auth_prefix: str = "Bearer "

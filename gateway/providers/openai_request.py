@@ -4,34 +4,41 @@ Members are passed on byte for byte. What is ours (routing) is left out, what th
 to refuse is dropped with a warning, and what differs from service to service is rewritten.
 """
 
+import hashlib
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 from msgspec import Raw
 
+from gateway.chat.fields import FIELDS
 from gateway.chat.request import ChatRequest
-from gateway.providers.base import Target
+from gateway.providers.base import Quirks, Target
+from gateway.providers.openai_wishes import add_reasoning, add_web_search, narrow_tools
 
 NEVER_FORWARDED: Final = frozenset(
-    {
-        "models",
-        "route",
-        "provider",
-        "plugins",
-        "session_id",
-        "debug",
-        "transforms",
-        "free_models_only",
-        "no_reasoning",
-        "web_search",
-        "usage",
-    }
+    field.name for field in FIELDS if field.handling in {"kept", "refused"}
 )
 _REPLACED: Final = frozenset(
-    {"model", "messages", "max_tokens", "max_completion_tokens", "stream", "stream_options"}
+    {
+        "model",
+        "messages",
+        "max_tokens",
+        "max_completion_tokens",
+        "stream",
+        "stream_options",
+        "reasoning",
+        "reasoning_effort",
+        "include_reasoning",
+        "web_search",
+        "web_search_options",
+        "metadata",
+    }
 )
-_SPECIAL: Final = _REPLACED | NEVER_FORWARDED | {"metadata", "reasoning"}
+_SPECIAL: Final = _REPLACED | NEVER_FORWARDED
+_MAY_HOLD_NULLS: Final = frozenset({"tools", "response_format", "audio", "prediction"})
+_FOR_THE_MODEL: Final = frozenset({"parameters", "schema"})
+"""Inside a JSON schema a null may be meant."""
 
 _CAPABILITY_OF_PARAMETER: Final[dict[str, tuple[str, ...]]] = {
     "temperature": ("temperature", "sampling_params"),
@@ -45,8 +52,6 @@ _CAPABILITY_OF_PARAMETER: Final[dict[str, tuple[str, ...]]] = {
     "seed": ("seed",),
     "logit_bias": ("logit_bias",),
     "parallel_tool_calls": ("parallel_tool_calls",),
-    "reasoning_effort": ("reasoning",),
-    "reasoning": ("reasoning",),
     "service_tier": ("service_tier",),
     "verbosity": ("verbosity",),
     "prediction": ("prediction",),
@@ -57,22 +62,13 @@ _CAPABILITY_OF_PARAMETER: Final[dict[str, tuple[str, ...]]] = {
 _TRUE: Final = Raw(b"true")
 _NULL: Final = Raw(b"null")
 _INCLUDE_USAGE: Final = Raw(b'{"include_usage":true}')
-_EFFORTS_OF_BUDGET: Final = ((1024, "low"), (8192, "medium"))
 
+_MEMBERS: Final = msgspec.json.Decoder(dict[str, Raw])
+_ITEMS: Final = msgspec.json.Decoder(list[Raw])
 _MESSAGES: Final = msgspec.json.Decoder(list[dict[str, Raw]])
 _DEVELOPER: Final = Raw(b'"developer"')
 _SYSTEM: Final = Raw(b'"system"')
 _ENCODER: Final = msgspec.json.Encoder()
-
-
-class _Reasoning(msgspec.Struct, kw_only=True):
-    effort: str | None = None
-    max_tokens: int | None = None
-    enabled: bool | None = None
-    exclude: bool | None = None
-
-
-_REASONING: Final = msgspec.json.Decoder(_Reasoning)
 
 
 def build_body(request: ChatRequest, target: Target) -> tuple[bytes, tuple[str, ...]]:
@@ -86,20 +82,28 @@ def build_body(request: ChatRequest, target: Target) -> tuple[bytes, tuple[str, 
     for name, raw in sent.items():
         if name in _SPECIAL or raw == _NULL:
             continue
-        if name in quirks.refused_parameters or _is_refused(name, endpoint.capabilities):
+        if (
+            name in quirks.refused_parameters
+            or _is_refused(name, endpoint.capabilities)
+            or (name == "service_tier" and not _is_known_tier(request.service_tier, quirks))
+        ):
             warnings.append(f"`{name}` is not supported by {endpoint.id} and was left out")
             continue
-        body[name] = raw
+        body[name] = _without_nulls(raw) if name in _MAY_HOLD_NULLS else raw
     if request.max_output_tokens is not None:
         body[quirks.max_tokens_field] = Raw(b"%d" % request.max_output_tokens)
-    if "reasoning" in sent:
-        _add_reasoning(body, sent["reasoning"], target, warnings)
+    add_reasoning(body, request, target, warnings)
+    add_web_search(body, request, target, warnings)
+    if "tool_choice" in body and not quirks.accepts_allowed_tools:
+        narrow_tools(body)
+    if quirks.takes_session_as_cache_key and request.session_id and "prompt_cache_key" not in body:
+        body["prompt_cache_key"] = _cache_key(request.session_id)
     if "metadata" in sent and body.get("store") == _TRUE:
         body["metadata"] = sent["metadata"]
     if request.stream:
         body["stream"] = _TRUE
         if quirks.sends_stream_options:
-            body["stream_options"] = _stream_options(sent.get("stream_options"))
+            body["stream_options"] = _stream_options(sent.get("stream_options"), quirks)
     return _ENCODER.encode(body), tuple(warnings)
 
 
@@ -110,12 +114,44 @@ def _is_refused(name: str, capabilities: Mapping[str, bool]) -> bool:
     )
 
 
-def _stream_options(sent: Raw | None) -> Raw:
+def _is_known_tier(tier: str | None, quirks: Quirks) -> bool:
+    return quirks.service_tiers is None or tier in quirks.service_tiers
+
+
+def _cache_key(session_id: str) -> Raw:
+    """What belongs together, without telling what it is called."""
+    return Raw(b'"%b"' % hashlib.sha256(session_id.encode()).hexdigest()[:32].encode())
+
+
+def _without_nulls(raw: Raw) -> Raw:
+    """A member without the nulls that many services refuse; schemas stay as they are."""
+    if b"null" not in bytes(raw):
+        return raw
+    return _strip(raw)
+
+
+def _strip(raw: Raw) -> Raw:
+    text = bytes(raw)
+    if text[:1] == b"[":
+        return Raw(_ENCODER.encode([_strip(item) for item in _ITEMS.decode(raw)]))
+    if text[:1] != b"{":
+        return raw
+    kept = {
+        name: value if name in _FOR_THE_MODEL else _strip(value)
+        for name, value in _MEMBERS.decode(raw).items()
+        if value != _NULL
+    }
+    return Raw(_ENCODER.encode(kept))
+
+
+def _stream_options(sent: Raw | None, quirks: Quirks) -> Raw:
     """Usage is always asked for: without it the cost could only be estimated."""
     if sent is None or sent == _NULL:
         return _INCLUDE_USAGE
-    options = msgspec.json.decode(sent, type=dict[str, Raw])
+    options = _MEMBERS.decode(sent)
     kept = {name: raw for name, raw in options.items() if raw != _NULL}
+    if not quirks.accepts_obfuscation:
+        kept.pop("include_obfuscation", None)
     kept["include_usage"] = _TRUE
     return Raw(_ENCODER.encode(kept))
 
@@ -138,35 +174,3 @@ def _messages(raw: Raw, target: Target) -> Raw:
         if renames and message.get("role") == _DEVELOPER:
             message["role"] = _SYSTEM
     return Raw(_ENCODER.encode(messages))
-
-
-def _add_reasoning(body: dict[str, Raw], raw: Raw, target: Target, warnings: list[str]) -> None:
-    if raw == _NULL:
-        return
-    endpoint, quirks = target.endpoint, target.quirks
-    if "reasoning" in quirks.refused_parameters or _is_refused("reasoning", endpoint.capabilities):
-        warnings.append(f"`reasoning` is not supported by {endpoint.id} and was left out")
-        return
-    if quirks.accepts_reasoning_object:
-        body["reasoning"] = raw
-        return
-    reasoning = _REASONING.decode(raw)
-    if reasoning.exclude:
-        warnings.append("`reasoning.exclude` is not supported; reasoning is shown as it comes")
-    effort = _effort(reasoning, body)
-    if effort is not None and "reasoning_effort" not in quirks.refused_parameters:
-        body["reasoning_effort"] = Raw(_ENCODER.encode(effort))
-
-
-def _effort(reasoning: _Reasoning, body: Mapping[str, Raw]) -> str | None:
-    """A word for the wish; a budget of tokens wins over an effort, as the published APIs say."""
-    if reasoning.enabled is False:
-        return "none"
-    if reasoning.max_tokens is not None:
-        for tokens, effort in _EFFORTS_OF_BUDGET:
-            if reasoning.max_tokens <= tokens:
-                return effort
-        return "high"
-    if reasoning.effort is not None:
-        return reasoning.effort
-    return "medium" if reasoning.enabled and "reasoning_effort" not in body else None

@@ -6,11 +6,27 @@ server, a new company) gets the defaults, which the plainest OpenAI-compatible s
 
 from collections.abc import Callable
 
+from msgspec import structs
+
 from gateway.providers.base import Adapter, Quirks
 from gateway.providers.openai import USER_AGENT, OpenAIAdapter
 
 _OPENAI_ONLY = frozenset({"store", "prediction", "safety_identifier", "prompt_cache_retention"})
 """Parameters of OpenAI's own that copies of its API refuse or do not know."""
+
+_OPENAI_FORMS = Quirks(
+    max_tokens_field="max_completion_tokens",
+    accepts_developer_role=True,
+    accepts_obfuscation=True,
+    accepts_allowed_tools=True,
+    service_tiers=None,
+    # platform.openai.com/docs/guides/tools-web-search: chat completions search with the models
+    # gpt-…-search-… alone; all others need another API.
+    web_search_model_mark="search",
+    refused_message_members=frozenset(
+        {"reasoning", "reasoning_content", "reasoning_details", "images"}
+    ),
+)
 
 _REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details"})
 """Members of assistant messages in which services show reasoning, each in its own way."""
@@ -18,21 +34,14 @@ _REASONING = frozenset({"reasoning", "reasoning_content", "reasoning_details"})
 DEFAULT_QUIRKS = Quirks()
 
 PROFILES: dict[str, Quirks] = {
-    "openai": Quirks(
-        max_tokens_field="max_completion_tokens",
-        accepts_developer_role=True,
-        refused_message_members=_REASONING | {"images"},
-    ),
-    "azure": Quirks(
-        max_tokens_field="max_completion_tokens",
-        accepts_developer_role=True,
-        refused_message_members=_REASONING | {"images"},
-        auth_header="api-key",
-        auth_prefix="",
-    ),
+    "openai": structs.replace(_OPENAI_FORMS, takes_session_as_cache_key=True),
+    "azure": structs.replace(_OPENAI_FORMS, auth_header="api-key", auth_prefix=""),
     # console.groq.com/docs/openai: logprobs, logit_bias and top_logprobs are a 400.
     "groq": Quirks(
         max_tokens_field="max_completion_tokens",
+        service_tiers=frozenset({"auto", "flex", "on_demand", "performance"}),
+        # console.groq.com/docs/compound: these models search by themselves.
+        web_search_form="builtin",
         refused_parameters=_OPENAI_ONLY | {"logit_bias", "top_logprobs"},
         refused_message_members=(_REASONING - {"reasoning"}) | {"refusal", "annotations"},
     ),
@@ -61,12 +70,18 @@ PROFILES: dict[str, Quirks] = {
     ),
     "moonshotai": Quirks(usage_flavour="moonshot", refused_parameters=_OPENAI_ONLY),
     "zai": Quirks(refused_parameters=_OPENAI_ONLY),
-    "alibaba": Quirks(refused_parameters=_OPENAI_ONLY),
+    # help.aliyun.com/zh/model-studio/web-search: `enable_search` switches it on.
+    "alibaba": Quirks(web_search_form="switch", refused_parameters=_OPENAI_ONLY),
     # docs.perplexity.ai: streams carry usage unasked; tools are unknown to Sonar.
     "perplexity": Quirks(
         sends_stream_options=False, usage_flavour="perplexity", refused_parameters=_OPENAI_ONLY
     ),
-    "openrouter": Quirks(usage_flavour="openrouter", accepts_reasoning_object=True),
+    "openrouter": Quirks(
+        usage_flavour="openrouter",
+        accepts_reasoning_object=True,
+        service_tiers=None,
+        web_search_form="plugin",
+    ),
     "nvidia": Quirks(refused_parameters=_OPENAI_ONLY),
     # docs.cohere.com/docs/compatibility-api lists what is not supported.
     "cohere": Quirks(
@@ -76,10 +91,12 @@ PROFILES: dict[str, Quirks] = {
     # ai.google.dev/gemini-api/docs/openai; unknown members are a 400 ("Cannot find field").
     "google": Quirks(
         usage_flavour="gemini",
+        web_search_form="none",
         refused_parameters=_OPENAI_ONLY | {"logit_bias", "top_k"},
     ),
     "google-vertex": Quirks(
         usage_flavour="gemini",
+        web_search_form="none",
         refused_parameters=_OPENAI_ONLY | {"logit_bias", "top_k"},
     ),
 }

@@ -103,10 +103,11 @@ def test_the_token_cap_has_the_name_that_the_service_knows(make_target: MakeTarg
 def test_streams_always_ask_for_usage(make_target: MakeTarget) -> None:
     request = make_request(stream=True, stream_options={"include_obfuscation": False})
 
-    body = sent(request, make_target())
+    body = sent(request, make_target(accepts_obfuscation=True))
 
     assert body["stream"] is True
     assert body["stream_options"] == {"include_obfuscation": False, "include_usage": True}
+    assert sent(request, make_target())["stream_options"] == {"include_usage": True}
     assert "stream_options" not in sent(request, make_target(sends_stream_options=False))
     assert sent(make_request(stream=True), make_target())["stream_options"] == {
         "include_usage": True
