@@ -3,6 +3,7 @@
 import fcntl
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 _LOCK = "lock"
@@ -84,15 +85,8 @@ class DataDirectory:
 
     def _read_or_make(self, name: str) -> str:
         path = self.path / name
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            pass
-        except OSError as exc:
-            raise DataDirectoryError(f"{path}: cannot be written: {exc.strerror}") from exc
-        else:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_urlsafe(_SECRET_BYTES))
+        if not path.exists():
+            self._make(path)
         try:
             if path.stat().st_mode & 0o077:
                 raise DataDirectoryError(f"{path}: is open to others; run: chmod 600 {path}")
@@ -102,3 +96,18 @@ class DataDirectory:
         if not text:
             raise DataDirectoryError(f"{path}: is empty; delete it to have it made anew")
         return text
+
+    def _make(self, path: Path) -> None:
+        """Make a secret whole or not at all; of several at once, one wins."""
+        draft = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
+        try:
+            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(secrets.token_urlsafe(_SECRET_BYTES))
+                with suppress(FileExistsError):
+                    path.hardlink_to(draft)
+            finally:
+                draft.unlink()
+        except OSError as exc:
+            raise DataDirectoryError(f"{path}: cannot be written: {exc.strerror}") from exc
