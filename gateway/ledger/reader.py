@@ -1,18 +1,23 @@
 """Reads a writer's segments in order, from where they were last shipped."""
 
-from pathlib import Path
+import time
 from typing import NamedTuple
+from uuid import UUID
 
 import msgspec
 
 from gateway.domain.outcomes import Outcome
-from gateway.domain.records import AttemptBegun, AttemptRecord, RequestRecord
+from gateway.domain.records import SCHEMA_VERSION, AttemptBegun, AttemptRecord, RequestRecord
 from gateway.ledger.frames import (
     BEGUN,
+    MAGIC,
     MAX_PAYLOAD_BYTES,
     PREFIX_BYTES,
     RECORD,
     CorruptHeaderError,
+    Frame,
+    Parsed,
+    UnknownVersionError,
     parse_file_start,
     parse_frames,
     salt_of,
@@ -22,10 +27,21 @@ from pricing.cost import add_costs
 
 MAX_FRAMES = 2_000
 """Two frames a request: its attempt's beginning and its record."""
-_MAX_BYTES = 4 * 1024 * 1024
+_LIVE_BYTES = 4 * 1024 * 1024
+_LIVE_READ_BYTES = _LIVE_BYTES + MAX_PAYLOAD_BYTES + PREFIX_BYTES
+
+_HEADER_BYTES = 4096
+_FRAMES_AT_ONCE = 50
 
 _RECORD_DECODER = msgspec.msgpack.Decoder(RequestRecord)
 _BEGUN_DECODER = msgspec.msgpack.Decoder(AttemptBegun)
+
+
+class _RecordId(msgspec.Struct, frozen=True):
+    id: UUID
+
+
+_ID_DECODER = msgspec.msgpack.Decoder(_RecordId)
 
 
 class Found(NamedTuple):
@@ -47,7 +63,7 @@ class Batch(NamedTuple):
     position: Position
     corrupt_frames: int
     is_end: bool
-    """Nothing more is there now."""
+    """There was nothing more when it was read."""
 
 
 def read_batch(writer: Writer, position: Position, *, live_sequence: int | None) -> Batch:
@@ -57,18 +73,26 @@ def read_batch(writer: Writer, position: Position, *, live_sequence: int | None)
         writer: whose segments.
         position: where to read on.
         live_sequence: the segment that is still written to; None when the writer has ended.
+
+    Raises:
+        UnknownVersionError: another release wrote them.
     """
     corrupt = 0
-    for sequence in writer.sequences():
-        if sequence < position.sequence:
-            continue
+    sequences = [n for n in writer.sequences() if n >= position.sequence]
+    for sequence in sequences:
         offset = position.offset if sequence == position.sequence else 0
-        is_closed = live_sequence is None or sequence < live_sequence
-        part = _read_segment(writer, sequence, offset, is_closed=is_closed)
-        corrupt += part.corrupt_frames
-        position = part.position
-        if part.found or not part.is_end:
-            return Batch(part.found, position, corrupt, is_end=False)
+        is_newest = sequence == sequences[-1]
+        # A writer begins a segment when the one before is complete.
+        is_closed = live_sequence is None or not is_newest
+        parsed = _read_frames(writer, sequence, offset, is_closed=is_closed)
+        corrupt += parsed.corrupt_frames
+        if parsed.end > offset:
+            position = Position(sequence=sequence, offset=parsed.end)
+        if parsed.frames:
+            name = writer.segment_name(sequence)
+            found = _decode_records(parsed.frames, name)
+            is_end = is_newest and len(parsed.frames) < MAX_FRAMES and not _is_cut(parsed, offset)
+            return Batch(found, position, corrupt, is_end)
     return Batch([], position, corrupt, is_end=True)
 
 
@@ -77,37 +101,31 @@ def unfinished(writer: Writer) -> list[RequestRecord]:
 
     Their attempts had begun when the process died: what became of them is unknown, and what they
     cost is estimated from the prompt that was sent.
+
+    Raises:
+        UnknownVersionError: another release wrote them.
     """
-    begun: dict[bytes, list[AttemptBegun]] = {}
+    begun: dict[bytes, dict[int, AttemptBegun]] = {}
     for sequence in writer.sequences():
-        offset, is_end = 0, False
-        while not is_end:
-            data, base = _read(writer.segment_path(sequence), offset)
-            start = _first_frame(data, base, offset)
-            if start is None:
-                break
-            parsed = parse_frames(
-                data,
-                base=base,
-                start=start,
-                salt=salt_of(writer.segment_name(sequence)),
-                is_closed=True,
-                max_frames=MAX_FRAMES,
-            )
+        offset = 0
+        while True:
+            parsed = _read_frames(writer, sequence, offset, is_closed=True)
             for frame in parsed.frames:
                 _follow(begun, frame.kind, frame.payload)
-            is_end = parsed.end <= offset or not parsed.frames
+            time.sleep(0)
+            if not parsed.frames:
+                break
             offset = parsed.end
-    return [_crashed(attempts) for attempts in begun.values()]
+    return [_crashed(list(attempts.values())) for attempts in begun.values()]
 
 
-def _follow(begun: dict[bytes, list[AttemptBegun]], kind: int, payload: bytes) -> None:
+def _follow(begun: dict[bytes, dict[int, AttemptBegun]], kind: int, payload: bytes) -> None:
     try:
         if kind == BEGUN:
             attempt = _BEGUN_DECODER.decode(payload)
-            begun.setdefault(attempt.request_id.bytes, []).append(attempt)
+            begun.setdefault(attempt.request_id.bytes, {})[attempt.number] = attempt
         elif kind == RECORD:
-            begun.pop(_RECORD_DECODER.decode(payload).id.bytes, None)
+            begun.pop(_ID_DECODER.decode(payload).id.bytes, None)
     except msgspec.MsgspecError:
         # Of another release: its record, if it has one, is set aside where it is shipped.
         return
@@ -153,26 +171,63 @@ def _crashed(begun: list[AttemptBegun]) -> RequestRecord:
     )
 
 
-def _read_segment(writer: Writer, sequence: int, offset: int, *, is_closed: bool) -> Batch:
-    data, base = _read(writer.segment_path(sequence), offset)
-    start = _first_frame(data, base, offset)
-    if start is None:
-        # A header that is not complete yet, or that the writer's end cut off: no frame follows it.
-        return Batch([], Position(sequence=sequence, offset=0), 0, is_end=True)
+def _read_frames(writer: Writer, sequence: int, offset: int, *, is_closed: bool) -> Parsed:
+    """The next frames of a segment from an offset on; none when nothing (whole) is there."""
     name = writer.segment_name(sequence)
-    parsed = parse_frames(
+    try:
+        with writer.segment_path(sequence).open("rb") as file:
+            if offset:
+                # A release that knows this version may have shipped the first part of it.
+                _first_frame(file.read(_HEADER_BYTES), is_closed=True)
+                file.seek(offset)
+            # Looking for the next whole frame behind a damaged one needs the file to its end.
+            data = file.read() if is_closed else file.read(_LIVE_READ_BYTES)
+    except FileNotFoundError:
+        return Parsed([], offset, 0)
+    start = offset or _first_frame(data, is_closed=is_closed)
+    if start is None:
+        return Parsed([], 0, 0)
+    return parse_frames(
         data,
-        base=base,
+        base=offset,
         start=start,
         salt=salt_of(name),
         is_closed=is_closed,
         max_frames=MAX_FRAMES,
     )
-    found = [
-        _decode(frame.payload, name, frame.end) for frame in parsed.frames if frame.kind == RECORD
-    ]
-    position = Position(sequence=sequence, offset=parsed.end)
-    return Batch(found, position, parsed.corrupt_frames, is_end=not parsed.frames)
+
+
+def _first_frame(data: bytes, *, is_closed: bool) -> int | None:
+    """Where frames begin; None when the header is not complete yet.
+
+    The frames behind a damaged header are found all the same: their salt is in the file's name.
+    """
+    try:
+        header, start = parse_file_start(data)
+    except CorruptHeaderError:
+        return len(MAGIC) if is_closed else None
+    if header.schema_version != SCHEMA_VERSION:
+        raise UnknownVersionError(
+            f"records of version {header.schema_version} in {header.name}, this release knows "
+            f"{SCHEMA_VERSION}; start the release that wrote them to have them shipped"
+        )
+    return start
+
+
+def _is_cut(parsed: Parsed, offset: int) -> bool:
+    """Whether a live segment may hold more than one reading takes."""
+    return parsed.end - offset >= _LIVE_BYTES
+
+
+def _decode_records(frames: list[Frame], segment: str) -> list[Found]:
+    found: list[Found] = []
+    for index, frame in enumerate(frames):
+        if index % _FRAMES_AT_ONCE == 0:
+            # This is done on a thread; the event loop has to wait for it to let go.
+            time.sleep(0)
+        if frame.kind == RECORD:
+            found.append(_decode(frame.payload, segment, frame.end))
+    return found
 
 
 def _decode(payload: bytes, segment: str, offset: int) -> Found:
@@ -180,19 +235,3 @@ def _decode(payload: bytes, segment: str, offset: int) -> Found:
         return Found(_RECORD_DECODER.decode(payload), payload, segment, offset, None)
     except msgspec.MsgspecError as exc:
         return Found(None, payload, segment, offset, f"cannot be read: {exc}")
-
-
-def _read(path: Path, offset: int) -> tuple[bytes, int]:
-    """A stretch of the file from an offset on, at least one whole frame if there is one."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        return file.read(_MAX_BYTES + MAX_PAYLOAD_BYTES + PREFIX_BYTES), offset
-
-
-def _first_frame(data: bytes, base: int, offset: int) -> int | None:
-    if offset:
-        return offset
-    try:
-        return parse_file_start(data)[1] + base
-    except CorruptHeaderError:
-        return None

@@ -6,14 +6,15 @@ import logging
 import random
 import socket
 import time
+from collections import deque
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import msgspec
 
 from gateway.domain.records import RequestRecord
 from gateway.ledger.deadletters import DeadLetters
-from gateway.ledger.frames import encode_payload
+from gateway.ledger.frames import UnknownVersionError, encode_payload
+from gateway.ledger.pressure import Pressure
 from gateway.ledger.reader import Batch, Found, read_batch, unfinished
 from gateway.ledger.spool import Spool
 from gateway.ledger.writers import Position, Writer, adopt_orphans
@@ -21,12 +22,20 @@ from gateway.storage.engine import make_engine
 from gateway.storage.ingest import Row, Watermark, insert_absent, note_watermark
 from gateway.storage.partitions import days_ahead, ensure_partitions
 from gateway.storage.rows import UnstorableRecordError, attempt_rows, record_day, request_row
-from gateway.storage.waiting import is_unavailable, run_bounded, sqlstate_of
+from gateway.storage.waiting import (
+    DatabaseUnavailableError,
+    bounded,
+    is_unavailable,
+    run_bounded,
+    sqlstate_of,
+)
 
 FLUSH_S = 0.2
 KEEP_S = 600.0
 """Shipped segments stay this long, to be shipped again after a failover that lost commits."""
 _STORE_S = 30.0
+_DISPOSE_S = 1.0
+_BATCH = 1_000
 _BACKOFF_S = (0.1, 5.0)
 _SCHEMA_PAUSE_S = 10.0
 _ADOPT_S = 10.0
@@ -43,9 +52,13 @@ class ShipperState(msgspec.Struct, kw_only=True):
     """How shipping goes, for health checks and metrics."""
 
     shipped_records: int = 0
+    """Including those that were there already."""
     dead_letters: int = 0
     corrupt_frames: int = 0
     backlog_bytes: int = 0
+    """Of this writer and of those it has adopted."""
+    oldest_unshipped_at: datetime | None = None
+    """Nothing older is missing from Postgres; None when nothing is."""
     is_connected: bool = True
     last_error: str | None = None
     last_record_at: datetime | None = None
@@ -59,6 +72,17 @@ class _Ready(msgspec.Struct, frozen=True):
     attempts: list[Row]
 
 
+class _Orphan:
+    """What a writer left behind that has ended; its lock is held here until all is shipped."""
+
+    __slots__ = ("is_shipped", "position", "writer")
+
+    def __init__(self, writer: Writer) -> None:
+        self.writer = writer
+        self.position = writer.read_position()
+        self.is_shipped = False
+
+
 class Shipper:
     """Ships one worker's spool. ``run`` is its task; ``state`` may be read at any time."""
 
@@ -69,11 +93,13 @@ class Shipper:
         self._engine = make_engine(database_url, pool_size=1, application_name="tollway shipper")
         self._dead = DeadLetters(spool.directory.parent / "deadletter")
         self._position = Position(sequence=1)
+        self._orphans: deque[_Orphan] = deque()
+        self._refused: set[str] = set()
         self._days: set[date] = set()
         self._failures = 0
-        self._is_draining = False
         self._shipping = asyncio.Lock()
         self._due_s: dict[str, float] = {}
+        self._caught_up_at = datetime.now(UTC)
 
     async def run(self) -> None:
         """Until cancelled: ship what is there, then wait a moment for more."""
@@ -81,14 +107,20 @@ class Shipper:
             while True:
                 try:
                     async with self._shipping:
-                        await self._ship_all()
+                        has_more = await self._ship_a_while()
                 except Exception as exc:  # noqa: BLE001 - requests live on; this must too
-                    await asyncio.sleep(self._pause_s(exc))
+                    pause_s = self._pause_s(exc)
                 else:
                     self._recovered()
-                    await asyncio.sleep(FLUSH_S)
+                    pause_s = 0.0 if has_more else FLUSH_S
+                self._observe()
+                await asyncio.sleep(pause_s)
         finally:
-            await self._engine.dispose()
+            while self._orphans:
+                self._orphans.popleft().writer.release()
+            # Its connection may hang with its server, and the process is about to end.
+            with contextlib.suppress(DatabaseUnavailableError):
+                await bounded(self._engine.dispose(), _DISPOSE_S)
 
     async def drain(self, within_s: float) -> bool:
         """Ship everything that was appended; False when that was not possible in time.
@@ -96,74 +128,121 @@ class Shipper:
         What is left stays on disk and is shipped by whoever adopts it. Call it after the spool was
         closed; the writer's lock is released in any case.
         """
+        own = self._spool.writer
         is_done = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 while not is_done:
                     try:
                         async with self._shipping:
-                            await self._ship(self._spool.writer, live_sequence=None)
+                            while await self._ship_own(is_ended=True):
+                                pass
+                            await self._settle_unfinished(own)
                             is_done = True
+                            await self._note_watermark(None)
                     except Exception as exc:  # noqa: BLE001 - tried again until time is up
                         await asyncio.sleep(min(self._pause_s(exc), 1.0))
-        if is_done:
-            with contextlib.suppress(Exception):
-                await self._note_watermark(self._spool.writer, None)
-            self._spool.writer.remove_all()
-        else:
-            self._spool.writer.release()
+        # Shipped segments stay a while all the same, as `KEEP_S` says: their adopter deletes them.
+        own.release()
+        self._observe()
         return is_done
 
-    async def _ship_all(self) -> None:
+    async def _ship_a_while(self) -> bool:
+        """A batch of our own, then one of the oldest orphan; True when more is waiting.
+
+        Taking turns keeps today's records flowing while hours of older ones are brought in.
+        """
+        has_more = await self._ship_own(is_ended=False)
         if self._is_due("adopt", _ADOPT_S):
-            for writer in adopt_orphans(self._spool.directory):
-                await self._ship_orphan(writer)
-        await self._ship(self._spool.writer, live_sequence=self._spool.sequence)
+            self._adopt()
+        has_more = await self._ship_orphan() or has_more
         if self._is_due("watermark", _WATERMARK_S):
-            await self._note_watermark(self._spool.writer, self._spool.sequence)
+            await self._note_watermark(self._spool.sequence)
         if self._is_due("clean", _CLEAN_S):
-            self._spool.writer.remove_shipped(self._position, older_than_s=KEEP_S)
+            self._clean()
+        return has_more
 
-    async def _ship_orphan(self, writer: Writer) -> None:
-        """Ship what a writer left that has ended, and what its unfinished requests began."""
+    async def _ship_own(self, *, is_ended: bool) -> bool:
+        live_sequence = None if is_ended else self._spool.sequence
+        read_at = datetime.now(UTC)
+        batch = await self._ship_batch(self._spool.writer, self._position, live_sequence)
+        self._position = batch.position
+        if batch.is_end:
+            self._caught_up_at = read_at
+        return not batch.is_end
+
+    def _adopt(self) -> None:
+        for writer in adopt_orphans(self._spool.directory):
+            if writer.name in self._refused:
+                writer.release()
+            else:
+                self._orphans.append(_Orphan(writer))
+
+    async def _ship_orphan(self) -> bool:
+        """The next batch of the oldest orphan; at its end, what its open requests had begun."""
+        orphan = next((waiting for waiting in self._orphans if not waiting.is_shipped), None)
+        if orphan is None:
+            return False
         try:
-            position = writer.read_position()
-            position = await self._ship_from(writer, position, live_sequence=None)
-            lost = await asyncio.to_thread(unfinished, writer)
-            for record in lost:
-                payload = encode_payload(record)
-                await self._store([Found(record, payload, writer.name, 0, None)])
-            if lost:
-                _log.warning(
-                    "%d requests were open when %s ended; recorded as unknown_crash",
-                    len(lost),
-                    writer.name,
-                )
-        except BaseException:
-            writer.release()
-            raise
-        writer.remove_all()
-
-    async def _ship(self, writer: Writer, *, live_sequence: int | None) -> None:
-        self._position = await self._ship_from(writer, self._position, live_sequence=live_sequence)
-
-    async def _ship_from(
-        self, writer: Writer, position: Position, *, live_sequence: int | None
-    ) -> Position:
-        while True:
-            batch: Batch = await asyncio.to_thread(
-                read_batch, writer, position, live_sequence=live_sequence
-            )
-            self.state.corrupt_frames += batch.corrupt_frames
-            if batch.found:
-                await self._store(batch.found)
-            if batch.position != position:
-                position = batch.position
-                await asyncio.to_thread(writer.save_position, position)
-                if writer is self._spool.writer:
-                    self._position = position
+            batch = await self._ship_batch(orphan.writer, orphan.position, None)
+            orphan.position = batch.position
             if batch.is_end:
-                return position
+                await self._settle_unfinished(orphan.writer)
+                orphan.is_shipped = True
+        except (UnknownVersionError, PermissionError) as exc:
+            # Not ours to ship: it stays on disk, and nobody else waits for it.
+            _log.error("what %s left cannot be shipped: %s", orphan.writer.name, exc)
+            self._refused.add(orphan.writer.name)
+            self._orphans.remove(orphan)
+            orphan.writer.release()
+        return True
+
+    async def _settle_unfinished(self, writer: Writer) -> None:
+        """Record the requests of an ended writer that have no record of their own."""
+        lost = await asyncio.to_thread(unfinished, writer)
+        for start in range(0, len(lost), _BATCH):
+            records = lost[start : start + _BATCH]
+            await self._store(
+                [Found(record, encode_payload(record), writer.name, 0, None) for record in records]
+            )
+        if lost:
+            _log.warning("%s left %d requests open; they count as crashed", writer.name, len(lost))
+
+    async def _ship_batch(
+        self, writer: Writer, position: Position, live_sequence: int | None
+    ) -> Batch:
+        batch = await asyncio.to_thread(read_batch, writer, position, live_sequence=live_sequence)
+        if batch.found:
+            await self._store(batch.found)
+        if batch.position != position:
+            self.state.corrupt_frames += batch.corrupt_frames
+            await asyncio.to_thread(writer.save_position, batch.position)
+        return batch
+
+    def _clean(self) -> None:
+        """Delete what was shipped `KEEP_S` ago, or at once when the spool fills."""
+        is_short = self._spool.pressure in {Pressure.ORANGE, Pressure.RED}
+        keep_s = 0.0 if is_short else KEEP_S
+        self._spool.writer.remove_shipped(self._position, older_than_s=keep_s)
+        for orphan in [waiting for waiting in self._orphans if waiting.is_shipped]:
+            if orphan.writer.is_older_than(keep_s):
+                orphan.writer.remove_all()
+                self._orphans.remove(orphan)
+
+    def _observe(self) -> None:
+        """Bring the state up to date, whether or not Postgres answers."""
+        orphans = [orphan for orphan in self._orphans if not orphan.is_shipped]
+        own_bytes = self._spool.writer.bytes_after(self._position)
+        orphaned_bytes = sum(orphan.writer.bytes_after(orphan.position) for orphan in orphans)
+        now = datetime.now(UTC)
+        if not own_bytes:
+            self._caught_up_at = now
+        self.state.backlog_bytes = own_bytes + orphaned_bytes
+        since = min((orphan.writer.began_at for orphan in orphans), default=self._caught_up_at)
+        oldest_at = min(since, self._caught_up_at) if self.state.backlog_bytes else None
+        self.state.oldest_unshipped_at = oldest_at
+        age_s = (now - oldest_at).total_seconds() if oldest_at is not None else 0.0
+        self._spool.oldest_unshipped_s = max(0.0, age_s)
 
     async def _store(self, found: list[Found]) -> None:
         """Store records; what Postgres will never take is set aside, the others are stored."""
@@ -201,10 +280,14 @@ class Shipper:
                 seconds=_STORE_S,
             )
         except Exception as exc:
+            if _lacks_partition(exc):
+                # Dropped since it was last seen there: made anew when the batch is tried again.
+                self._days.clear()
+                raise
             if not _is_data_error(exc):
                 raise
             if len(ready) == 1:
-                self._set_aside(ready[0].found, str(exc), sqlstate_of(exc))
+                await asyncio.to_thread(self._set_aside, ready[0].found, str(exc), sqlstate_of(exc))
                 return
             # One bad row spoils a whole COPY: halve until it stands alone.
             middle = len(ready) // 2
@@ -212,9 +295,10 @@ class Shipper:
             await self._insert(ready[middle:])
 
     def _set_aside(self, found: Found, reason: str, sqlstate: str | None) -> None:
-        self._dead.append(found, reason, sqlstate)
-        self.state.dead_letters += 1
-        _log.error("a record at %s:%d was set aside: %s", found.segment, found.offset, reason)
+        """Keep a record apart; waits for the disk, so it runs on a thread."""
+        if self._dead.append(found, reason, sqlstate):
+            self.state.dead_letters += 1
+            _log.error("a record at %s:%d was set aside: %s", found.segment, found.offset, reason)
 
     async def _ensure_days(self, days: set[date]) -> None:
         missing = days - self._days
@@ -226,15 +310,15 @@ class Shipper:
         )
         self._days |= wanted
 
-    async def _note_watermark(self, writer: Writer, live_sequence: int | None) -> None:
-        self.state.backlog_bytes = _backlog_bytes(writer, self._position)
-        now = datetime.now(UTC)
+    async def _note_watermark(self, live_sequence: int | None) -> None:
+        self._observe()
+        writer = self._spool.writer
         mark = Watermark(
             worker=self._name,
-            at=now,
+            at=datetime.now(UTC),
             segment=writer.segment_name(live_sequence) if live_sequence is not None else None,
             last_record_at=self.state.last_record_at,
-            oldest_unshipped_at=now if self.state.backlog_bytes else None,
+            oldest_unshipped_at=self.state.oldest_unshipped_at,
             backlog_bytes=self.state.backlog_bytes,
         )
         await run_bounded(
@@ -253,7 +337,7 @@ class Shipper:
         """How long to wait after a failure; says it once, not every time."""
         self._failures += 1
         self.state.last_error = f"{type(exc).__name__}: {exc}"
-        if sqlstate_of(exc) in _TRY_AGAIN:
+        if sqlstate_of(exc) in _TRY_AGAIN or _lacks_partition(exc):
             return random.uniform(0.0, 0.1)  # noqa: S311 - spreads retries, nothing more
         if self.state.is_connected:
             if is_unavailable(exc):
@@ -282,17 +366,6 @@ def _is_data_error(exc: Exception) -> bool:
     return isinstance(exc, ValueError | OverflowError | TypeError)
 
 
-def _backlog_bytes(writer: Writer, position: Position) -> int:
-    total = 0
-    for sequence in writer.sequences():
-        if sequence >= position.sequence:
-            size = _size(writer.segment_path(sequence))
-            total += size - (position.offset if sequence == position.sequence else 0)
-    return max(0, total)
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except FileNotFoundError:
-        return 0
+def _lacks_partition(exc: Exception) -> bool:
+    # The same state as a violated CHECK constraint, which is the row's fault.
+    return sqlstate_of(exc) == "23514" and "no partition of relation" in str(exc)

@@ -17,27 +17,28 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gateway.domain.records import SCHEMA_VERSION, AttemptBegun, RequestRecord
+from gateway.ledger.bounded import encode_begun, encode_record
 from gateway.ledger.frames import (
     BEGUN,
     RECORD,
     FileHeader,
-    encode_payload,
     frame_seeds,
     make_file_start,
     make_frame,
     salt_of,
 )
+from gateway.ledger.pressure import Pressure, pressure_of
 from gateway.ledger.writers import Writer, begin_writer
 
 SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENT_S = 60.0
-SYNC_S = 0.02
+SYNC_S = 0.01
 _MOST_BYTES = 10 * 1024**3
 _FREE_SHARE = 0.25
-_RED_SHARE = 0.95
 _RETRY_S = 1.0
 _MEASURE_S = 1.0
 _MOST_UNSYNCED = 65_536
+_PROBE_BYTES = 64 * 1024
 _SHORT_WRITE = "only a part was written"
 
 _log = logging.getLogger("tollway.spool")
@@ -77,6 +78,8 @@ class Spool:
         self.writer: Writer = begin_writer(directory, worker)
         self.sequence = 0
         """Of the segment that is written to."""
+        self.oldest_unshipped_s = 0.0
+        """Age of the oldest record that is not in Postgres; told by whoever ships."""
         self._segment_bytes = segment_bytes
         self._segment_s = segment_s
         free_bytes = shutil.disk_usage(directory).free
@@ -91,6 +94,7 @@ class Spool:
         self._measured_s = float("-inf")
         self._unsynced: deque[tuple[int, bytes]] = deque(maxlen=_MOST_UNSYNCED)
         self._retired: deque[int] = deque()
+        self._has_new_name = False
         self._dirty = threading.Event()
         self._is_closed = False
         self._roll()
@@ -100,18 +104,20 @@ class Spool:
     @property
     def is_writable(self) -> bool:
         """Whether records can be written; after a failure it is tried again every second."""
-        if self._is_closed:
-            return False
-        if self._retry_at_s is not None:
-            if time.monotonic() < self._retry_at_s:
-                return False
-            with suppress(OSError):
-                self._roll()
-                self._retry_at_s = None
-            if self._retry_at_s is not None:
-                self._retry_at_s = time.monotonic() + _RETRY_S
-                return False
-        return self.used_bytes < self._max_bytes * _RED_SHARE
+        return not self._is_closed and self.pressure is not Pressure.RED
+
+    @property
+    def pressure(self) -> Pressure:
+        """How pressing it is that records are shipped; red once they cannot be written."""
+        used_bytes = self.used_bytes
+        if self._retry_at_s is not None and time.monotonic() >= self._retry_at_s:
+            self._try_again()
+        return pressure_of(
+            used_bytes=used_bytes,
+            max_bytes=self._max_bytes,
+            oldest_unshipped_s=self.oldest_unshipped_s,
+            has_failed=self._retry_at_s is not None,
+        )
 
     @property
     def used_bytes(self) -> int:
@@ -119,8 +125,16 @@ class Spool:
         now_s = time.monotonic()
         if now_s - self._measured_s >= _MEASURE_S:
             self._measured_s = now_s
-            self._others_bytes = self._measure()
+            try:
+                self._others_bytes = self._measure()
+            except OSError as exc:
+                self._fail(exc)
         return self._others_bytes + self._size
+
+    @property
+    def unsynced_count(self) -> int:
+        """Frames that a loss of power could still take."""
+        return len(self._unsynced)
 
     @property
     def max_bytes(self) -> int:
@@ -132,7 +146,7 @@ class Spool:
         Raises:
             SpoolUnwritableError: it could not be written.
         """
-        self._append(BEGUN, encode_payload(begun))
+        self._append(BEGUN, encode_begun(begun))
 
     def append_record(self, record: RequestRecord) -> None:
         """Write a request's record.
@@ -140,17 +154,23 @@ class Spool:
         Raises:
             SpoolUnwritableError: it could not be written.
         """
-        self._append(RECORD, encode_payload(record))
+        self._append(RECORD, encode_record(record))
 
     def close(self) -> None:
         """Sync and stop writing. The lock stays held until ``writer.release``."""
         if self._is_closed:
             return
+        if self._has_failed_sync:
+            with suppress(OSError):
+                self._rewrite_unsynced()
         self._is_closed = True
         self._dirty.set()
         self._syncer.join()
         self._retired.append(self._fd)
-        self._retire()
+        try:
+            self._retire()
+        except OSError as exc:
+            _log.error("the last records may not be on the disk: %s", exc.strerror)
 
     def _append(self, kind: int, payload: bytes) -> None:
         if self._is_closed:
@@ -163,7 +183,9 @@ class Spool:
             self._write(kind, payload)
         except OSError as exc:
             try:
-                # A full or broken segment may leave room for another, on a disk just cleared.
+                if self._retry_at_s is not None:
+                    raise
+                # A broken segment says nothing about the next one.
                 self._roll()
                 self._write(kind, payload)
             except OSError:
@@ -216,22 +238,49 @@ class Spool:
         self._size = len(start)
         self._opened_s = time.monotonic()
         self._seeds = frame_seeds(salt_of(name))
+        self._has_new_name = True
+        self._dirty.set()
 
     def _rewrite_unsynced(self) -> None:
         """After a failed sync the segment proves nothing: what it may have lost is written again.
 
-        Records that are found twice are stored once, since their ids are their keys.
+        Records that are found twice are stored once, since their ids are their keys. The thread
+        leaves what is unsynced alone until this is done.
         """
-        self._has_failed_sync = False
         again = list(self._unsynced)
-        self._unsynced.clear()
         self._roll()
-        for kind, payload in again:
-            self._write(kind, payload)
+        self._unsynced.clear()
+        try:
+            for kind, payload in again:
+                self._write(kind, payload)
+        except OSError:
+            self._unsynced.clear()
+            self._unsynced.extend(again)
+            raise
+        self._has_failed_sync = False
 
     def _fail(self, exc: OSError) -> None:
-        _log.error("records cannot be written to %s: %s", self.directory, exc.strerror)
+        if self._retry_at_s is None:
+            _log.error("records cannot be written to %s: %s", self.directory, exc.strerror)
         self._retry_at_s = time.monotonic() + _RETRY_S
+
+    def _try_again(self) -> None:
+        """See whether more than a header's few bytes fit again, and begin a segment if so."""
+        path = self.directory / f"{self.writer.name}.probe"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        try:
+            descriptor = os.open(path, flags, 0o600)
+            try:
+                _write_whole(descriptor, bytes(_PROBE_BYTES))
+            finally:
+                os.close(descriptor)
+                path.unlink(missing_ok=True)
+            self._roll()
+        except OSError as exc:
+            self._fail(exc)
+            return
+        self._retry_at_s = None
+        _log.info("records can be written to %s again", self.directory)
 
     def _measure(self) -> int:
         own = self.writer.segment_path(self.sequence).name
@@ -248,30 +297,35 @@ class Spool:
         while not self._is_closed:
             self._dirty.wait()
             self._dirty.clear()
-            count = len(self._unsynced)
-            try:
-                self._retire()
-                os.fdatasync(self._fd)
-            except OSError as exc:
-                # Trying again on the same file would succeed and prove nothing.
-                _log.error("a segment could not be synced and is abandoned: %s", exc.strerror)
-                self._has_failed_sync = True
-            else:
-                for _ in range(min(count, len(self._unsynced))):
-                    self._unsynced.popleft()
+            if not self._has_failed_sync:
+                self._sync_once()
             time.sleep(SYNC_S)
 
-    def _retire(self) -> None:
-        """Sync and close the segments that are full, and make their names durable."""
-        if not self._retired:
+    def _sync_once(self) -> None:
+        # Counted first: whatever was written by now is in this segment or in a retired one.
+        count = len(self._unsynced)
+        try:
+            os.fdatasync(self._fd)
+            self._retire()
+        except OSError as exc:
+            # Trying again on the same file would succeed and prove nothing.
+            _log.error("a segment could not be synced and is abandoned: %s", exc.strerror)
+            self._has_failed_sync = True
             return
+        for _ in range(min(count, len(self._unsynced))):
+            self._unsynced.popleft()
+
+    def _retire(self) -> None:
+        """Sync and close the segments that are full, and make the names of new ones durable."""
         while self._retired:
             descriptor = self._retired.popleft()
             try:
                 os.fdatasync(descriptor)
             finally:
                 os.close(descriptor)
-        _sync_directory(self.directory)
+        if self._has_new_name:
+            self._has_new_name = False
+            _sync_directory(self.directory)
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:

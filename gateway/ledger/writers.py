@@ -10,6 +10,7 @@ import fcntl
 import os
 import time
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 _SEGMENT = ".seg"
 _LOCK = ".lock"
 _POSITION = ".pos"
+_NEW_POSITION = ".pos-new"
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -33,6 +35,12 @@ class Writer:
         self.directory = directory
         self.name = name
         self._lock_fd = lock_fd
+
+    @property
+    def began_at(self) -> datetime:
+        """When the writer began, by the clock of its machine."""
+        nanoseconds = int(self.name.partition("-")[0], 16)
+        return datetime.fromtimestamp(nanoseconds / 1e9, UTC)
 
     def segment_name(self, sequence: int) -> str:
         return f"{self.name}-{sequence:08d}"
@@ -56,7 +64,7 @@ class Writer:
     def save_position(self, position: Position) -> None:
         """Remember how far it is shipped, atomically."""
         path = self.directory / (self.name + _POSITION)
-        temporary = path.with_suffix(".pos-new")
+        temporary = self.directory / (self.name + _NEW_POSITION)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.write(descriptor, msgspec.json.encode(position))
@@ -66,21 +74,39 @@ class Writer:
         temporary.replace(path)
 
     def remove_shipped(self, position: Position, *, older_than_s: float) -> None:
-        """Delete segments that were shipped whole and were last written that long ago."""
+        """Delete segments that were shipped whole and were last written that long ago.
+
+        The oldest go first and none is left out, so that no request's record is deleted before what
+        was written when its attempts began.
+        """
         limit_s = time.time() - older_than_s
         for sequence in self.sequences():
-            if sequence >= position.sequence:
-                return
             path = self.segment_path(sequence)
-            if path.stat().st_mtime < limit_s:
-                path.unlink()
+            if sequence >= position.sequence or path.stat().st_mtime >= limit_s:
+                return
+            path.unlink()
+
+    def bytes_after(self, position: Position) -> int:
+        """How much is not in Postgres yet."""
+        total = 0
+        for sequence in self.sequences():
+            if sequence >= position.sequence:
+                with suppress(FileNotFoundError):
+                    total += self.segment_path(sequence).stat().st_size
+                total -= position.offset if sequence == position.sequence else 0
+        return max(0, total)
+
+    def is_older_than(self, age_s: float) -> bool:
+        """Whether nothing was written for that long; true when there is nothing."""
+        limit_s = time.time() - age_s
+        return all(self.segment_path(n).stat().st_mtime < limit_s for n in self.sequences())
 
     def remove_all(self) -> None:
         """Delete everything; nothing of it is needed any more."""
         for sequence in self.sequences():
             self.segment_path(sequence).unlink(missing_ok=True)
-        (self.directory / (self.name + _POSITION)).unlink(missing_ok=True)
-        (self.directory / (self.name + _LOCK)).unlink(missing_ok=True)
+        for ending in (_POSITION, _NEW_POSITION, _LOCK):
+            (self.directory / (self.name + ending)).unlink(missing_ok=True)
         self.release()
 
     def release(self) -> None:
@@ -92,11 +118,12 @@ class Writer:
 
 def begin_writer(directory: Path, worker: int) -> Writer:
     """A new writer of this process."""
-    name = f"{time.time_ns():016x}-{os.getpid()}-{worker}"
-    writer = _hold(directory, name)
-    if writer is None:
-        raise RuntimeError(f"{name} exists already")
-    return writer
+    while True:
+        name = f"{time.time_ns():016x}-{os.getpid()}-{worker}"
+        writer = _hold(directory, name)
+        if writer is not None:
+            return writer
+        # Somebody looking for orphans got hold of the new lock file before we did.
 
 
 def adopt_orphans(directory: Path) -> list[Writer]:
