@@ -29,6 +29,13 @@ _ROWS_AT_ONCE = 25
 # Constraints stay behind: the table itself judges the rows. Names are ours, never input.
 _WAITING_ROOM = "CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS"
 
+# What is committed may be forgotten by the spool, so a server whose commits return before they are
+# on its disk is asked to wait; one that waits for its replicas too is left alone.
+_WAIT_FOR_DISK = text(
+    "SELECT set_config('synchronous_commit', 'local', true) "
+    "WHERE current_setting('synchronous_commit') = 'off'"
+)
+
 
 class _Arrivals:
     """Where the rows of a table wait within a transaction, and how they leave."""
@@ -80,8 +87,10 @@ async def insert_absent(
     """Store rows whose keys are not there yet; returns how many requests were new.
 
     Replaying rows changes nothing, whoever shipped them before. The partitions must exist. Rows
-    are in the order of the columns of `gateway.storage.rows`.
+    are in the order of the columns of `gateway.storage.rows`. Once committed they survive a crash
+    of the server.
     """
+    await connection.execute(_WAIT_FOR_DISK)
     await _copy(connection, _REQUESTS, requests)
     await _copy(connection, _ATTEMPTS, attempts)
     inserted = await connection.execute(_REQUESTS.take_in)

@@ -167,6 +167,22 @@ async def test_two_who_store_the_same_rows_wait_for_each_other_in_turn(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(("configured", "used"), [("off", "local"), ("on", "on")])
+async def test_what_is_committed_is_on_the_servers_disk_however_it_is_configured(
+    engine: AsyncEngine, configured: str, used: str
+) -> None:
+    setting = func.current_setting("synchronous_commit")
+    (record,) = make_answered(1)
+    async with engine.connect() as connection:
+        await connection.execute(select(func.set_config("synchronous_commit", configured, False)))
+        await connection.commit()
+        await insert_absent(connection, [request_row(record)], attempt_rows(record))
+        assert await connection.scalar(select(setting)) == used
+        await connection.commit()
+        assert await connection.scalar(select(setting)) == configured
+
+
+@pytest.mark.anyio
 async def test_others_have_their_turn_while_a_batch_is_encoded(engine: AsyncEngine) -> None:
     await store(engine, make_answered(1))
     records = make_answered(1_000)
