@@ -201,9 +201,7 @@ class Gateway:
         """0 when nobody answers."""
         headers = {"authorization": f"Bearer {key}"}
         try:
-            return httpx.get(
-                f"{self.url}/v1/models", headers=headers, trust_env=False
-            ).status_code
+            return httpx.get(f"{self.url}/v1/models", headers=headers, trust_env=False).status_code
         except httpx.TransportError:
             return 0
 
