@@ -52,6 +52,16 @@ class Pool:
         Raises:
             SourceError: the server is away, refuses, is too slow, or all connections are busy.
         """
+        try:
+            return self._read(sql, parameters)
+        except _LostConnectionError as exc:
+            # The server was restarted since the connection was made: a new one tells how it is.
+            try:
+                return self._read(sql, parameters)
+            except _LostConnectionError:
+                raise _explain(exc.error) from exc.error
+
+    def _read(self, sql: str, parameters: list[object]) -> pl.DataFrame:
         with self._connection() as connection, connection.cursor() as cursor:
             # Fetched through the driver: inside Polars its errors would lose their type and code.
             cursor.execute(sql, parameters)
@@ -73,13 +83,15 @@ class Pool:
             raise SourceError(
                 "The dashboard is busy.", "Every connection is in use; try again in a moment."
             ) from None
-        is_sound = False
+        is_sound, is_reused = False, connection is not None
         try:
             if connection is None:
                 connection = _DRIVER.connect(self._url, autocommit=True)
             yield connection
             is_sound = True
         except adbc_driver_manager.Error as exc:
+            if is_reused and _is_lost(exc):
+                raise _LostConnectionError(exc) from exc
             raise _explain(exc) from exc
         finally:
             # After an error the connection refuses everything, so it is replaced.
@@ -88,6 +100,19 @@ class Pool:
                     connection.close()
                 connection = None
             self._slots.put(connection)
+
+
+class _LostConnectionError(Exception):
+    """A connection that was good before is not any more."""
+
+    def __init__(self, error: adbc_driver_manager.Error) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _is_lost(error: adbc_driver_manager.Error) -> bool:
+    # Class 08 is the connection's, 57P the server's shutdown; without a code there was no answer.
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
 
 
 def _with_settings(database_url: str) -> str:

@@ -122,7 +122,7 @@ def ratio(part: int, whole: int) -> float | None:
 
 
 def total_traffic(traffic: pl.DataFrame) -> Traffic:
-    """The row of `source.TRAFFIC` for the whole period."""
+    """The row of `schemas.TRAFFIC` for the whole period."""
     totals = traffic.filter(pl.col("bucket").is_null()).drop("bucket")
     if totals.is_empty():
         return Traffic()
@@ -131,7 +131,7 @@ def total_traffic(traffic: pl.DataFrame) -> Traffic:
 
 
 def total_spend(providers: pl.DataFrame) -> Spend:
-    """The sum over the providers of `source.PROVIDERS`."""
+    """The sum over the providers of `schemas.PROVIDERS`."""
     totals = providers.filter(pl.col("bucket").is_null())
     known = [cast("Decimal", cost) for cost in totals["cost_usd"].drop_nulls()]
     return Spend(
@@ -142,7 +142,7 @@ def total_spend(providers: pl.DataFrame) -> Spend:
 
 
 def provider_table(providers: pl.DataFrame, first_tries: pl.DataFrame) -> pl.DataFrame:
-    """One row per provider, dearest first: `source.PROVIDERS` of the period with its rates.
+    """One row per provider, dearest first: `schemas.PROVIDERS` of the period with its rates.
 
     Adds ``success_rate``, ``first_tried`` and ``fallback_rate``, null without a denominator.
     """
@@ -165,7 +165,7 @@ def bucket_starts(origin: datetime, end: datetime, bucket: timedelta) -> pl.Seri
 
 
 def filled_traffic(traffic: pl.DataFrame, starts: pl.Series) -> pl.DataFrame:
-    """`source.TRAFFIC` by bucket with every bucket: no traffic is 0 in sums, null in latencies."""
+    """`schemas.TRAFFIC` by bucket with every bucket: no traffic is 0 in sums, null in latencies."""
     counts = [name for name, kind in traffic.schema.items() if kind.is_integer()]
     return (
         starts.to_frame()
@@ -221,7 +221,7 @@ def outcomes_by_bucket(traffic: pl.DataFrame) -> pl.DataFrame:
 
 
 def freshness(watermarks: pl.DataFrame, now: datetime) -> Freshness:
-    """From `source.FRESHNESS`. Idle is fresh; a worker long gone with nothing left is left out."""
+    """From `schemas.FRESHNESS`. Idle is fresh; a worker long gone with nothing left is left out."""
     data_to: list[datetime] = []
     backlog_bytes = 0
     for row in watermarks.iter_rows(named=True):
@@ -239,7 +239,7 @@ def freshness(watermarks: pl.DataFrame, now: datetime) -> Freshness:
 
 
 def request_table(page: pl.DataFrame, zone: str) -> pl.DataFrame:
-    """`source.REQUESTS` with ``path`` as the columns that a reader sees, in their order."""
+    """`schemas.REQUESTS` with ``path`` as the columns that a reader sees, in their order."""
     is_success = pl.col("outcome") == "success"
     return page.select(
         Id="…" + pl.col("id").str.tail(8),
@@ -290,7 +290,7 @@ def attempt_paths(attempts: pl.DataFrame) -> pl.DataFrame:
 
 
 def cost_lines(attempt: Mapping[str, Any], meters: Sequence[tuple[str, str]]) -> list[CostLine]:
-    """The cost lines of a row of `source.ATTEMPTS`.
+    """The cost lines of a row of `schemas.ATTEMPTS`.
 
     Args:
         attempt: the row.

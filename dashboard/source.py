@@ -1,4 +1,4 @@
-"""The only file that reads the database: every statement, the schema of its answer, and the cache.
+"""The only file that reads the database: every statement, and for how long its answer holds.
 
 Statements are bounded in time and come back aggregated or limited. NUMERIC, uuid and jsonb are
 selected as text: ADBC hands them over as opaque bytes. Money stays Decimal.
@@ -31,22 +31,27 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 
 from dashboard.installation import installation
 from dashboard.periods import Period
+from dashboard.schemas import (
+    ATTEMPTS,
+    FIRST_TRIES,
+    FRESHNESS,
+    PROVIDERS,
+    REQUEST,
+    REQUESTS,
+    TRAFFIC,
+    USD,
+    Schema,
+)
 from gateway.storage.tables import (
-    COST_COLUMNS,
     USD_SCALE,
     v_api_key,
     v_attempt,
     v_request,
     v_ship_watermark,
 )
-from pricing.usage import METERS
 
 FRESH_S = 30
 """Seconds for which an answer is shared by all readers."""
-
-UTC_INSTANT = pl.Datetime("us", "UTC")
-WALL_CLOCK = pl.Datetime("us")
-USD = pl.Decimal(38, USD_SCALE)
 
 NOT_JUDGED = ("client_cancelled", "gateway_shutdown")
 """Outcomes that say nothing about how well anybody served."""
@@ -54,122 +59,7 @@ NOT_JUDGED = ("client_cancelled", "gateway_shutdown")
 _SUCCESS = "success"
 _DIALECT: Any = postgresql.dialect(paramstyle="numeric_dollar")  # pyright: ignore[reportUnknownMemberType] - untyped
 
-Schema = dict[str, pl.DataType]
 _Select: TypeAlias = Select[*tuple[Any, ...]]
-
-TRAFFIC: Schema = {
-    "bucket": WALL_CLOCK,
-    "requests": pl.Int64(),
-    "tried": pl.Int64(),
-    "judged": pl.Int64(),
-    "succeeded": pl.Int64(),
-    "fell_back": pl.Int64(),
-    "rescued": pl.Int64(),
-    "tokens": pl.Int64(),
-    "prompt_tokens": pl.Int64(),
-    "cached_tokens": pl.Int64(),
-    "p50_ms": pl.Float64(),
-    "p95_ms": pl.Float64(),
-    "ttft_p95_ms": pl.Float64(),
-}
-"""Requests by bucket on the wall clock; the row whose bucket is null is the whole period."""
-
-PROVIDERS: Schema = {
-    "bucket": WALL_CLOCK,
-    "provider": pl.String(),
-    "attempts": pl.Int64(),
-    "judged": pl.Int64(),
-    "succeeded": pl.Int64(),
-    "cost_usd": USD,
-    "billable": pl.Int64(),
-    "unpriced": pl.Int64(),
-    "p50_ms": pl.Float64(),
-    "p95_ms": pl.Float64(),
-}
-"""Attempts by provider and bucket; rows whose bucket is null are the whole period.
-
-``cost_usd`` is the sum of what is known, null when nothing is.
-"""
-
-FIRST_TRIES: Schema = {
-    "provider": pl.String(),
-    "first_tried": pl.Int64(),
-    "served_elsewhere": pl.Int64(),
-}
-
-FRESHNESS: Schema = {
-    "worker": pl.String(),
-    "updated_at": UTC_INSTANT,
-    "last_record_at": UTC_INSTANT,
-    "oldest_unshipped_at": UTC_INSTANT,
-    "backlog_bytes": pl.Int64(),
-}
-
-REQUESTS: Schema = {
-    "id": pl.String(),
-    "received_at": UTC_INSTANT,
-    "requested_model": pl.String(),
-    "used_model": pl.String(),
-    "used_provider": pl.String(),
-    "outcome": pl.String(),
-    "error_kind": pl.String(),
-    "status_code": pl.Int64(),
-    "is_fallback": pl.Boolean(),
-    "cost_usd": USD,
-    "cost_status": pl.String(),
-    "duration_ms": pl.Float64(),
-    "ttft_ms": pl.Float64(),
-    "prompt_tokens": pl.Int64(),
-    "completion_tokens": pl.Int64(),
-    "key_name": pl.String(),
-    "labels": pl.String(),
-}
-
-REQUEST: Schema = REQUESTS | {
-    "dialect": pl.String(),
-    "stream": pl.Boolean(),
-    "requested_provider": pl.String(),
-    "used_endpoint": pl.String(),
-    "underlying_used_model": pl.String(),
-    "overhead_ms": pl.Float64(),
-    "finish_reason": pl.String(),
-    "end_user": pl.String(),
-    "session_id": pl.String(),
-    "warnings": pl.List(pl.String()),
-    "cached_tokens": pl.Int64(),
-    "reasoning_tokens": pl.Int64(),
-    "rule_version": pl.String(),
-    "catalogue_version": pl.String(),
-    "code_version": pl.String(),
-    "plan": pl.String(),
-}
-
-ATTEMPTS: Schema = {
-    "request_id": pl.String(),
-    "number": pl.Int64(),
-    "started_at": UTC_INSTANT,
-    "kind": pl.String(),
-    "provider": pl.String(),
-    "model": pl.String(),
-    "endpoint": pl.String(),
-    "outcome": pl.String(),
-    "status_code": pl.Int64(),
-    "error_code": pl.String(),
-    "error_message": pl.String(),
-    "ttft_ms": pl.Float64(),
-    "duration_ms": pl.Float64(),
-    "retry_after_ms": pl.Float64(),
-    "finish_reason": pl.String(),
-    "service_tier": pl.String(),
-    "usage_source": pl.String(),
-    "cost_usd": USD,
-    "cost_status": pl.String(),
-    "cost_source": pl.String(),
-    "price_version": pl.String(),
-    "computed_cost_usd": USD,
-    **dict.fromkeys(METERS, pl.Int64()),
-    **dict.fromkeys(COST_COLUMNS, USD),
-}
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=64, show_spinner=False)
@@ -301,13 +191,14 @@ def read_requests(start: datetime, end: datetime, before: str | None, limit: int
     statement = (
         _select_requests(REQUESTS)
         .where(_within(v_request.c.received_at, v_request.c.day, start, end))
-        .order_by(v_request.c.day.desc(), v_request.c.id.desc())
+        # Ids are ordered by time, so the primary key yields the latest without a sort.
+        .order_by(v_request.c.id.desc())
         .limit(limit)
     )
     if before is not None:
         at = UUID(before)
         statement = statement.where(
-            tuple_(v_request.c.day, v_request.c.id) < tuple_(_date(day_of(at)), _uuid(at))
+            v_request.c.id < _uuid(at), v_request.c.day <= _date(day_of(at))
         )
     return _read(statement, REQUESTS)
 

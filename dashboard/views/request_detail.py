@@ -1,44 +1,22 @@
 """One request: what it cost and took, who was tried, why there, and what every meter came to."""
 
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 import msgspec
-import polars as pl
 import streamlit as st
 
-from dashboard import charts, numbers, pieces, queries, source, words
-from dashboard.palette import slots
+from dashboard import numbers, pieces, queries, source, words
 from dashboard.pieces import Card, Cell, Column, Row
-from gateway.storage.tables import cost_column
-from pricing.usage import METERS
+from dashboard.views import request_attempts, request_cost
 
-_METER_COLUMNS = tuple((meter, cost_column(meter)) for meter in METERS)
 _SECOND_MS = 1_000
 
-_ATTEMPT_COLUMNS = (
-    Column(name="#", is_number=False),
-    Column(name="Endpoint"),
-    Column(name="Kind"),
-    Column(name="Outcome"),
-    Column(name="Status", is_number=True),
-    Column(name="First token", is_number=True),
-    Column(name="Took", is_number=True),
-    Column(name="Cost", is_number=True),
-)
 _PLAN_COLUMNS = (
     Column(name=""),
     Column(name="Endpoint"),
     Column(name="Expected", is_number=True, hint="Of this request, when the plan was made."),
     Column(name="Drawn with", is_number=True, hint="Probability of being the first."),
     Column(name="Outcome"),
-)
-_COST_COLUMNS = (
-    Column(name="Meter"),
-    Column(name="Quantity", is_number=True),
-    Column(name="per M", is_number=True),
-    Column(name="Cost", is_number=True),
 )
 
 
@@ -61,12 +39,12 @@ def render(wanted: str, zone: str) -> None:
     st.html(pieces.cards(_cards(request, attempts)))
     st.html(pieces.facts(_facts(request, attempts, zone)))
     if attempts:
-        _draw_attempts(request, attempts)
+        request_attempts.render(request, attempts)
     left, right = st.columns([1.25, 1], gap="small")
     with left.container(border=True, key="plan"):
         _draw_plan(request, attempts)
     with right.container(border=True, key="cost"):
-        _draw_cost(request, attempts)
+        request_cost.render(request, attempts)
     if request["warnings"]:
         with st.container(border=True, key="warnings"):
             st.html(pieces.heading("Warnings"))
@@ -183,107 +161,6 @@ def _facts(
     return [(name, value) for name, value in named if value]
 
 
-def _draw_attempts(request: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
-    with st.container(border=True, key="attempts"):
-        st.html(pieces.heading("Attempts", _count_words(len(attempts))))
-        phases, captions = _waterfall(request["received_at"], attempts)
-        st.altair_chart(
-            charts.waterfall_chart(phases, captions), alt="What each attempt did, and when"
-        )
-        st.html(pieces.table(_ATTEMPT_COLUMNS, [_attempt_row(one) for one in attempts]))
-
-
-def _waterfall(
-    received_at: datetime, attempts: list[dict[str, Any]]
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    phases: list[dict[str, object]] = []
-    captions: list[dict[str, object]] = []
-    for lane, one in enumerate(attempts):
-        begun_ms = max(0.0, (one["started_at"] - received_at).total_seconds() * _SECOND_MS)
-        name = f"{one['number']} {one['endpoint']}"
-        captions.append({"lane": lane, "name": name, "note": _attempt_note(one)})
-        for phase, from_ms, to_ms in _phases(one):
-            phases.append(
-                {
-                    "lane": lane,
-                    "phase": phase,
-                    "from_ms": begun_ms + from_ms,
-                    "to_ms": begun_ms + to_ms,
-                    "attempt": name,
-                    "took_text": numbers.duration(to_ms - from_ms),
-                }
-            )
-    return (
-        pl.DataFrame(
-            phases,
-            schema={
-                "lane": pl.Int64,
-                "phase": pl.String,
-                "from_ms": pl.Float64,
-                "to_ms": pl.Float64,
-                "attempt": pl.String,
-                "took_text": pl.String,
-            },
-        ),
-        pl.DataFrame(captions, schema={"lane": pl.Int64, "name": pl.String, "note": pl.String}),
-    )
-
-
-def _phases(attempt: dict[str, Any]) -> list[tuple[str, float, float]]:
-    first_ms, whole_ms = attempt["ttft_ms"], attempt["duration_ms"]
-    if attempt["outcome"] != "success":
-        return [("failed", 0.0, whole_ms)]
-    if first_ms is None:
-        return [("answer", 0.0, whole_ms)]
-    return [("wait", 0.0, first_ms), ("stream", first_ms, max(first_ms, whole_ms))]
-
-
-def _attempt_note(attempt: dict[str, Any]) -> str:
-    if attempt["outcome"] == "success":
-        tokens = attempt["output_tokens"]
-        parts = [
-            attempt["finish_reason"] or "served",
-            f"{numbers.count(tokens)} output tokens" if tokens is not None else "",
-        ]
-    else:
-        parts = [
-            f"{attempt['status_code']}" if attempt["status_code"] else "",
-            words.outcome(attempt["outcome"]),
-            attempt["error_code"] or "",
-            (
-                f"retry after {numbers.duration(attempt['retry_after_ms'])}"
-                if attempt["retry_after_ms"] is not None
-                else ""
-            ),
-        ]
-    return " · ".join(filter(None, parts))
-
-
-def _attempt_row(attempt: dict[str, Any]) -> Row:
-    is_served = attempt["outcome"] == "success"
-    return Row(
-        cells=(
-            Cell(text=str(attempt["number"])),
-            Cell(text=attempt["endpoint"], slot=slots([attempt["provider"]])[attempt["provider"]]),
-            Cell(text=attempt["kind"]),
-            Cell(
-                text=words.outcome(attempt["outcome"]),
-                tone="good" if is_served else "bad",
-                is_chip=True,
-                sub=attempt["error_message"] or "",
-                wraps=True,
-            ),
-            Cell(text=str(attempt["status_code"] or numbers.UNKNOWN)),
-            Cell(text=numbers.duration(attempt["ttft_ms"])),
-            Cell(text=numbers.duration(attempt["duration_ms"])),
-            Cell(
-                text=numbers.usd_exact(attempt["cost_usd"]),
-                sub=words.cost_status(attempt["cost_status"]),
-            ),
-        )
-    )
-
-
 def _draw_plan(request: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
     planned, excluded, excluded_count = queries.plan_rows(request["plan"])
     st.html(pieces.heading("Why here", f"plan of {len(planned)}, {excluded_count} excluded"))
@@ -334,84 +211,6 @@ def _tried(endpoint: str, attempts: list[dict[str, Any]]) -> Cell:
     return Cell(text=f"✕ tried{times}: {words.outcome(outcomes[-1])}", tone="bad", wraps=True)
 
 
-def _draw_cost(request: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
-    st.html(pieces.heading("Cost", _price_words(attempts)))
-    rows = [row for one in attempts for row in _cost_rows(one, is_named=len(attempts) > 1)]
-    rows.append(
-        Row(
-            cells=(
-                Cell(text="Total", sub=words.cost_status(request["cost_status"])),
-                Cell(text=""),
-                Cell(text=""),
-                Cell(text=numbers.usd_exact(request["cost_usd"])),
-            ),
-            kind="total",
-        )
-    )
-    wasted = [one["cost_usd"] for one in attempts if one["outcome"] != "success"]
-    if wasted:
-        known = None if None in wasted else sum(wasted, Decimal(0))
-        rows.append(
-            Row(
-                cells=(
-                    Cell(text="of it on failed attempts"),
-                    Cell(text=""),
-                    Cell(text=""),
-                    Cell(text=numbers.usd_exact(known)),
-                ),
-                kind="quiet",
-            )
-        )
-    st.html(pieces.table(_COST_COLUMNS, rows))
-
-
-def _cost_rows(attempt: dict[str, Any], *, is_named: bool) -> list[Row]:
-    name = f"{attempt['number']} {attempt['endpoint']}" if is_named else ""
-    rows = [
-        Row(
-            cells=(
-                Cell(text=words.meter(line.meter), sub=name, wraps=True),
-                Cell(text=f"{line.quantity:,}" if line.quantity is not None else numbers.UNKNOWN),
-                Cell(text=numbers.usd_per_mtok(line.usd_per_mtok)),
-                Cell(text=numbers.usd_exact(line.cost_usd)),
-            )
-        )
-        for line in queries.cost_lines(attempt, _METER_COLUMNS)
-    ]
-    if attempt["cost_usd"] is None:
-        rows += [
-            Row(
-                cells=(
-                    Cell(text=words.meter(meter), sub=name, wraps=True),
-                    Cell(text=f"{quantity:,}"),
-                    Cell(text=numbers.UNKNOWN),
-                    Cell(text=numbers.UNKNOWN),
-                )
-            )
-            for meter, quantity in queries.unpriced_meters(attempt, _METER_COLUMNS)
-        ]
-    if attempt["cost_source"] == "provider_reported":
-        rows.append(
-            Row(
-                cells=(
-                    Cell(text="the provider's own figure", sub=name, wraps=True),
-                    Cell(text=""),
-                    Cell(text=""),
-                    Cell(
-                        text=numbers.usd_exact(attempt["cost_usd"]),
-                        sub=f"ours {numbers.usd_exact(attempt['computed_cost_usd'])}",
-                    ),
-                ),
-            )
-        )
-    return rows
-
-
-def _price_words(attempts: list[dict[str, Any]]) -> str:
-    versions = [one["price_version"] for one in attempts if one["price_version"]]
-    return f"price {', '.join(dict.fromkeys(versions))}" if versions else "no price was applied"
-
-
 def _before_last_ms(request: dict[str, Any], attempts: list[dict[str, Any]]) -> float | None:
     if len(attempts) < 2:  # noqa: PLR2004 - a fallback is the second
         return None
@@ -427,7 +226,3 @@ def _speed(request: dict[str, Any]) -> str:
     if not tokens or first_ms is None or whole_ms <= first_ms:
         return "tokens"
     return f"tokens · {tokens * _SECOND_MS / (whole_ms - first_ms):,.0f} tokens/s"
-
-
-def _count_words(number: int) -> str:
-    return "one" if number == 1 else str(number)

@@ -6,7 +6,7 @@ from typing import Any, cast
 import polars as pl
 import pytest
 
-from dashboard import charts, numbers, queries, source
+from dashboard import charts, numbers, queries, schemas
 from dashboard.palette import slots
 from dashboard.periods import make_period
 
@@ -20,12 +20,12 @@ def spend(*costs: tuple[int, str, Decimal | None]) -> pl.DataFrame:
         {"bucket": STARTS[at], "provider": provider, "cost_usd": cost, "attempts": 1}
         for at, provider, cost in costs
     ]
-    return queries.spend_by_bucket(pl.DataFrame(rows, schema=source.PROVIDERS), STARTS, PROVIDERS)
+    return queries.spend_by_bucket(pl.DataFrame(rows, schema=schemas.PROVIDERS), STARTS, PROVIDERS)
 
 
 def filled(*rows: dict[str, Any]) -> pl.DataFrame:
     found = pl.DataFrame(
-        [dict.fromkeys(source.TRAFFIC) | row for row in rows], schema=source.TRAFFIC
+        [dict.fromkeys(schemas.TRAFFIC) | row for row in rows], schema=schemas.TRAFFIC
     )
     return queries.filled_traffic(found, STARTS)
 
@@ -149,10 +149,10 @@ def test_a_point_between_two_gaps_is_seen() -> None:
 
 
 def test_shares_leave_unknown_costs_out() -> None:
-    costs = pl.Series([Decimal(3), None, Decimal(1)], dtype=source.USD)
+    costs = pl.Series([Decimal(3), None, Decimal(1)], dtype=schemas.USD)
 
     assert charts.shares_of_total(costs) == [0.75, None, 0.25]
-    assert charts.shares_of_total(pl.Series([Decimal(0), None], dtype=source.USD)) == [None, None]
+    assert charts.shares_of_total(pl.Series([Decimal(0), None], dtype=schemas.USD)) == [None, None]
 
 
 def test_a_waterfall_has_a_lane_for_every_attempt() -> None:

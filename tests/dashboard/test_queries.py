@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dashboard import queries, source
+from dashboard import queries, schemas
 
 NOW = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
 DAY = NOW.replace(hour=0, minute=0, tzinfo=None)
@@ -18,17 +18,17 @@ def providers(*rows: tuple[Any, ...]) -> pl.DataFrame:
         dict(zip(names, row, strict=False)) | {"unpriced": row[7] if len(row) > 7 else 0}
         for row in rows
     ]
-    return pl.DataFrame(filled, schema=source.PROVIDERS)
+    return pl.DataFrame(filled, schema=schemas.PROVIDERS)
 
 
 def traffic(*rows: dict[str, Any]) -> pl.DataFrame:
-    counts = dict.fromkeys(source.TRAFFIC, 0) | {
+    counts = dict.fromkeys(schemas.TRAFFIC, 0) | {
         "bucket": None,
         "p50_ms": None,
         "p95_ms": None,
         "ttft_p95_ms": None,
     }
-    return pl.DataFrame([counts | row for row in rows], schema=source.TRAFFIC)
+    return pl.DataFrame([counts | row for row in rows], schema=schemas.TRAFFIC)
 
 
 def watermark(**changes: Any) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def test_a_provider_falls_back_when_another_one_answers_what_was_tried_there_fir
     )
     first_tries = pl.DataFrame(
         {"provider": ["openai"], "first_tried": [8], "served_elsewhere": [2]},
-        schema=source.FIRST_TRIES,
+        schema=schemas.FIRST_TRIES,
     )
 
     table = queries.provider_table(frame, first_tries)
@@ -183,7 +183,7 @@ def test_outcomes_add_up_to_the_requests() -> None:
 def test_freshness_tells_idle_from_stale(
     rows: list[dict[str, Any]], data_to_s: int | None, is_stale: bool
 ) -> None:
-    fresh = queries.freshness(pl.DataFrame(rows, schema=source.FRESHNESS), NOW)
+    fresh = queries.freshness(pl.DataFrame(rows, schema=schemas.FRESHNESS), NOW)
 
     expected = None if data_to_s is None else NOW - timedelta(seconds=data_to_s)
     assert fresh.data_to == expected

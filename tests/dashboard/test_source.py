@@ -5,7 +5,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from dashboard import queries, source
+from dashboard import queries, schemas, source
 from dashboard.periods import PRESETS, Period, make_period
 from dashboard.pool import Pool, SourceError
 from gateway.domain.outcomes import Outcome
@@ -32,14 +32,14 @@ def test_frames_of_an_empty_database_have_their_schema(
     of = period(choice)
 
     frames = {
-        "traffic": (source.traffic_of(of), source.TRAFFIC),
-        "providers": (source.providers_of(of), source.PROVIDERS),
-        "first tries": (source.read_first_tries(of.start, of.end), source.FIRST_TRIES),
-        "freshness": (source.read_freshness(), source.FRESHNESS),
-        "requests": (source.read_requests(of.start, of.end, None, 10), source.REQUESTS),
-        "request": (source.read_request(str(FALLBACK.id)), source.REQUEST),
-        "attempts": (source.read_attempts((str(FALLBACK.id),)), source.ATTEMPTS),
-        "no attempts": (source.read_attempts(()), source.ATTEMPTS),
+        "traffic": (source.traffic_of(of), schemas.TRAFFIC),
+        "providers": (source.providers_of(of), schemas.PROVIDERS),
+        "first tries": (source.read_first_tries(of.start, of.end), schemas.FIRST_TRIES),
+        "freshness": (source.read_freshness(), schemas.FRESHNESS),
+        "requests": (source.read_requests(of.start, of.end, None, 10), schemas.REQUESTS),
+        "request": (source.read_request(str(FALLBACK.id)), schemas.REQUEST),
+        "attempts": (source.read_attempts((str(FALLBACK.id),)), schemas.ATTEMPTS),
+        "no attempts": (source.read_attempts(()), schemas.ATTEMPTS),
     }
 
     for name, (frame, schema) in frames.items():
@@ -201,6 +201,17 @@ def test_the_dashboard_cannot_write(filled_url: str) -> None:
 
     assert "read-only transaction" in str(caught.value.__cause__)
     pool.close()
+
+
+def test_a_server_that_was_restarted_is_read_again_at_once(filled_url: str) -> None:
+    pool, other = Pool(filled_url, size=1), Pool(filled_url, size=1)
+    pid = pool.read("SELECT pg_backend_pid() AS pid", [])["pid"].item()
+
+    other.read(f"SELECT pg_terminate_backend({pid}, 5000) AS gone", [])
+
+    assert pool.read("SELECT pg_backend_pid() AS pid", [])["pid"].item() != pid
+    pool.close()
+    other.close()
 
 
 def test_a_statement_that_takes_too_long_asks_for_a_shorter_period(filled_url: str) -> None:
