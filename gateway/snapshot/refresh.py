@@ -22,6 +22,7 @@ from gateway.storage.keys import load_callers
 from gateway.storage.waiting import bounded, is_unavailable
 
 POLL_S = 5.0
+COPY_S = 60.0
 _ANSWER_S = 10.0
 _FIRST_LOAD_S = 2.5
 _PAUSE_S = 1.0
@@ -40,8 +41,28 @@ class _Copy(msgspec.Struct, frozen=True, kw_only=True):
 class KeyRefresh:
     """Loads callers at the start, at every announced change, and when a poll finds a new epoch."""
 
-    def __init__(self, snapshots: SnapshotHolder, database_url: str, copy: Path) -> None:
+    def __init__(
+        self,
+        snapshots: SnapshotHolder,
+        database_url: str,
+        copy: Path,
+        *,
+        poll_s: float = POLL_S,
+        copy_s: float = COPY_S,
+    ) -> None:
+        """Prepare, without connecting.
+
+        Args:
+            snapshots: whose callers are kept in step.
+            database_url: may hold a password.
+            copy: the file of the last good copy; its directory is made.
+            poll_s: how often Postgres is asked when nothing is announced.
+            copy_s: how old the copy may become while Postgres confirms it.
+        """
         self._snapshots = snapshots
+        self._poll_s = poll_s
+        self._copy_s = copy_s
+        self._copied_at_s = float("-inf")
         self._database_url = database_url
         self._copy = copy
         self._engine = make_engine(database_url, pool_size=1, application_name="tollway snapshot")
@@ -70,12 +91,16 @@ class KeyRefresh:
                     await asyncio.sleep(_PAUSE_S)
                     continue
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(POLL_S):
+                    async with asyncio.timeout(self._poll_s):
                         await self._changed.wait()
                 self._changed.clear()
         finally:
-            self._drop_listener()
-            await self._engine.dispose()
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let the connections go; `run` does so by itself when it is cancelled."""
+        self._drop_listener()
+        await self._engine.dispose()
 
     async def _follow(self) -> None:
         """Listen, then compare epochs: a change between the two is seen by one of them."""
@@ -93,6 +118,9 @@ class KeyRefresh:
             await self._load()
             return
         self._snapshots.current = msgspec.structs.replace(current, confirmed_at_s=time.time())
+        # The copy says when its keys were last confirmed, and a start without Postgres goes by it.
+        if time.monotonic() - self._copied_at_s >= self._copy_s:
+            self._save_copy(current.epoch, list(current.callers.items()))
 
     async def _load(self) -> None:
         # The epoch first: callers that are newer than it are merely loaded once more.
@@ -114,6 +142,7 @@ class KeyRefresh:
         data = msgspec.msgpack.encode(
             _Copy(epoch=epoch, confirmed_at_s=time.time(), callers=callers)
         )
+        self._copied_at_s = time.monotonic()
         temporary = self._copy.with_suffix(f".{os.getpid()}")
         try:
             self._copy.parent.mkdir(mode=0o700, exist_ok=True)

@@ -76,6 +76,15 @@ def _check(wish: KeyWish) -> None:
             )
     if len(wish.labels) > _MOST_LABELS:
         raise ValueError(f"labels: at most {_MOST_LABELS}")
+    for field in ("allowed_models", "allowed_providers"):
+        entries: tuple[str, ...] = getattr(wish, field)
+        if len(entries) > _MOST_ENTRIES or not all(map(_is_name, entries)):
+            raise ValueError(
+                f"{field}: at most {_MOST_ENTRIES} names of 1 to {_VALUE_CHARACTERS} characters"
+            )
+    if wish.default_model is not None and not _is_name(wish.default_model):
+        raise ValueError(f"default_model: give 1 to {_VALUE_CHARACTERS} characters")
+    _refuse_nul(wish)
     if wish.expires_at is not None:
         if wish.expires_at.tzinfo is None:
             raise ValueError("expires_at: give the time with its zone, as 2027-01-31T00:00:00Z")
@@ -83,7 +92,26 @@ def _check(wish: KeyWish) -> None:
             raise ValueError("expires_at: lies in the past")
 
 
+def _is_name(text: str) -> bool:
+    return len(text.strip()) > 0 and len(text) <= _VALUE_CHARACTERS
+
+
+def _refuse_nul(wish: KeyWish) -> None:
+    """PostgreSQL stores every character but this one."""
+    texts = {
+        "name": [wish.name],
+        "labels": [*wish.labels, *wish.labels.values()],
+        "allowed_models": wish.allowed_models,
+        "allowed_providers": wish.allowed_providers,
+        "default_model": [wish.default_model or ""],
+    }
+    for field, values in texts.items():
+        if any("\0" in value for value in values):
+            raise ValueError(f"{field}: must not hold the character NUL")
+
+
 _NAME_CHARACTERS = 128
 _LABEL_CHARACTERS = 64
 _VALUE_CHARACTERS = 256
 _MOST_LABELS = 32
+_MOST_ENTRIES = 256

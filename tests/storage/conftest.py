@@ -4,14 +4,13 @@ import asyncio
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it has none
-import pytest
 
 from gateway.storage.embedded import EmbeddedPostgres
 
@@ -85,19 +84,3 @@ def make_test_server(shared_dir: Path) -> DatabaseServer:
             shutil.rmtree(data_dir, ignore_errors=True)
 
     return DatabaseServer(embedded.start(), stop=stop)
-
-
-@pytest.fixture(scope="session")
-def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DatabaseServer]:
-    run_dir = tmp_path_factory.getbasetemp()
-    # The workers of pytest-xdist have a directory each below that of the run.
-    is_worker = "PYTEST_XDIST_WORKER" in os.environ
-    server = make_test_server(run_dir.parent if is_worker else run_dir)
-    yield server
-    server.close()
-
-
-@pytest.fixture(scope="session")
-def postgres_dsn(database_server: DatabaseServer) -> Callable[..., str]:
-    """Call it for the URL of a fresh database: empty, or a copy of ``template=url``."""
-    return database_server.create_database
