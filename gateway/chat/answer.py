@@ -74,6 +74,11 @@ def render_extras(extras: Mapping[str, Raw]) -> bytes:
     )
 
 
+def render_echo(upstream_body: bytes) -> bytes:
+    """The extras of a chunk that shows what a provider was sent, as JSON without secrets."""
+    return b',"debug":{"echo_upstream_body":%b}' % upstream_body
+
+
 class ChunkFrame:
     """What stands around the choices of every chunk of one stream, made once."""
 
@@ -86,6 +91,10 @@ class ChunkFrame:
     def chunk(self, choices: bytes, extras: bytes = b"") -> bytes:
         """One event; ``extras`` are ``,"name":value`` pairs."""
         return self._prefix + choices + extras + b"}\n\n"
+
+    def echo(self, upstream_body: bytes) -> bytes:
+        """The event that shows what a provider was sent; it holds no choices."""
+        return self.chunk(b"[]", render_echo(upstream_body))
 
     def with_usage(self, choices: bytes, extras: bytes, usage: bytes, metadata: bytes) -> bytes:
         """The event that closes the accounts; ``choices`` may be ``[]``."""

@@ -11,14 +11,14 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw
 
-from gateway.chat.json_repair import Repaired, UnrepairableError, repair
+from gateway.chat.json_repair import STRICT, Repaired, UnrepairableError, refuse_constant, repair
 from gateway.chat.request import ChatRequest
 from gateway.chat.schema_check import find_misfit
 
 FENCE: Final = "took away a Markdown fence"
 PROSE: Final = "took the JSON out of the text around it"
 
-MAX_CHARACTERS = 200_000
+MAX_CHARACTERS = 64_000
 """Longer answers are left as they are: repairing them would hold up everybody else."""
 _MAX_STARTS = 32
 
@@ -70,19 +70,12 @@ def heal(text: str, schema: object) -> Healed:
     return best or Healed(text=text, problem="the answer holds no JSON that could be repaired")
 
 
-def _refuse_constant(name: str) -> None:
-    raise ValueError(name)
-
-
 def _parse(text: str) -> tuple[Any, bool]:
     """The value, and whether there is one."""
     try:
-        return json.loads(text, parse_constant=_refuse_constant), True
+        return json.loads(text, parse_constant=refuse_constant), True
     except (ValueError, RecursionError):
         return None, False
-
-
-_STRICT: Final = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
 def _candidates(text: str) -> Iterator[Repaired]:
@@ -107,7 +100,7 @@ def _candidates(text: str) -> Iterator[Repaired]:
 
 def _read(text: str, start: int) -> Repaired | None:
     try:
-        _, end = _STRICT.raw_decode(text, start)
+        _, end = STRICT.raw_decode(text, start)
     except (ValueError, RecursionError):
         pass
     else:

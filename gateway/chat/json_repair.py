@@ -3,6 +3,7 @@
 Numbers and texts are copied as they are. What cannot be understood without guessing is given up.
 """
 
+import json
 import re
 from typing import Final
 
@@ -38,6 +39,14 @@ _LITERALS: Final = {
     "None": "null",
     "undefined": "null",
 }
+
+
+def refuse_constant(name: str) -> None:
+    """NaN and the infinities, which the decoder knows, are not JSON."""
+    raise ValueError(name)
+
+
+STRICT: Final = json.JSONDecoder(parse_constant=refuse_constant)
 
 
 class Repaired(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,13 +96,26 @@ class _Scribe:
         if char in "{[":
             if depth >= MAX_DEPTH:
                 raise UnrepairableError
-            self._container(char, depth)
+            if not self._copies_whole():
+                self._container(char, depth)
         elif char in _CLOSING_QUOTE:
             self._string(char)
         elif char in "-0123456789":
             self._number()
         else:
             self._literal()
+
+    def _copies_whole(self) -> bool:
+        """Copy an object or a list that needs no repair, much faster than piece by piece."""
+        try:
+            _, end = STRICT.raw_decode(self._text, self.at)
+        except (ValueError, RecursionError):
+            return False
+        if end > self._end:
+            return False
+        self.out.append(self._text[self.at : end])
+        self.at = end
+        return True
 
     def _peek(self) -> str:
         """The next character that says something; empty at the end."""

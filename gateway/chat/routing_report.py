@@ -23,7 +23,7 @@ class RoutingStep(msgspec.Struct, frozen=True, kw_only=True):
     ttft_ms: float | None
 
 
-class AnswerMetadata(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where an answer comes from."""
 
     requested_model: str
@@ -35,6 +35,8 @@ class AnswerMetadata(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     strategy: str | None
     warnings: tuple[str, ...]
+    repairs: tuple[str, ...] = ()
+    """What response healing did; left out when it had nothing to do."""
 
 
 def to_routing_steps(attempts: Sequence[AttemptRecord]) -> tuple[RoutingStep, ...]:
@@ -62,6 +64,7 @@ def make_metadata(
     underlying_used_model: str | None = None,
     strategy: str | None = None,
     warnings: Sequence[str] = (),
+    repairs: Sequence[str] = (),
 ) -> AnswerMetadata:
     """Metadata from the attempts; the last one that succeeded is the one that was used.
 
@@ -79,6 +82,7 @@ def make_metadata(
         attempts=len(attempts),
         strategy=strategy,
         warnings=tuple(dict.fromkeys(warnings)),
+        repairs=tuple(repairs),
     )
 
 

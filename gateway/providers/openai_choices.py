@@ -77,6 +77,8 @@ def text_bytes(said: Said) -> int:
     for call in said.tool_calls or ():
         if call.function is not None:
             total += len(call.function.name or "") + len(memoryview(call.function.arguments))
+        elif call.custom is not None:
+            total += len(call.custom.name or "") + len((call.custom.input or "").encode())
     return total
 
 
@@ -132,11 +134,11 @@ class ChoiceState:
         if all(placement.is_as_sent for placement in placements):
             return None
         changes: list[Members] = []
-        for placement in placements:
+        for delta, placement in zip(deltas, placements, strict=True):
             change: Members = {"index": Raw(b"%d" % placement.index)}
             if placement.new_id is not None:
                 change["id"] = Raw(_ENCODER.encode(placement.new_id))
-                change["type"] = Raw(b'"function"')
+                change["type"] = Raw(b'"function"' if delta.custom is None else b'"custom"')
             changes.append(change)
         return changes
 

@@ -20,6 +20,13 @@ class FunctionDelta(msgspec.Struct, kw_only=True, gc=False):
     arguments: Raw = Raw()
 
 
+class CustomDelta(msgspec.Struct, kw_only=True, gc=False):
+    """A piece of a call of a tool that takes free text."""
+
+    name: str | None = None
+    input: str | None = None
+
+
 class ToolDelta(msgspec.Struct, kw_only=True, gc=False):
     """A piece of a tool call as it came."""
 
@@ -27,6 +34,13 @@ class ToolDelta(msgspec.Struct, kw_only=True, gc=False):
     id: str | None = None
     type: str | None = None
     function: FunctionDelta | None = None
+    custom: CustomDelta | None = None
+
+    @property
+    def has_name(self) -> bool:
+        """Whether the piece says what is called, as the first piece of a call does."""
+        called = self.function or self.custom
+        return called is not None and bool(called.name)
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -67,7 +81,7 @@ class ToolCalls:
 
     def _place(self, delta: ToolDelta) -> Placement:
         call_id = delta.id or None
-        has_name = delta.function is not None and bool(delta.function.name)
+        has_name = delta.has_name
         known = self._by_id.get(call_id) if call_id is not None else None
         if known is not None:
             index = known
