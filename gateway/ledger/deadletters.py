@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import threading
 from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,37 +46,37 @@ class DeadLetters:
         self._known: dict[tuple[str, int], None] = {}
         self._untold: deque[DeadRow] = deque()
         self._untold_bytes = 0
+        self._writing = threading.Lock()
+        self._listing = threading.Lock()
 
     def append(self, found: Found, reason: str, sqlstate: str | None) -> bool:
         """Set a record aside, durably, with the reason; False when that was done before.
 
-        It waits for the disk, so call it on a thread.
+        It waits for the disk, so call it on a thread; any number of threads may.
 
         Raises:
             OSError: it could not be written; nothing was kept.
         """
         place = (found.segment, found.offset)
-        if place in self._known:
-            # Its batch is being shipped again.
-            return False
         now = datetime.now(UTC)
         reason = reason[:_REASON_LENGTH].encode("utf-8", "replace").decode()
-        self._write(found.payload, reason, sqlstate, now)
-        self._remember(place)
-        row = DeadRow(
-            seen_at=now,
-            segment=found.segment,
-            offset=found.offset,
-            record_id=found.record.id if found.record is not None else None,
-            sqlstate=sqlstate,
-            reason=reason.replace("\0", ""),
-            frame=found.payload,
+        with self._writing:
+            if place in self._known:
+                # Its batch is being shipped again.
+                return False
+            self._write(found.payload, reason, sqlstate, now)
+            self._remember(place)
+        self._list(
+            DeadRow(
+                seen_at=now,
+                segment=found.segment,
+                offset=found.offset,
+                record_id=found.record.id if found.record is not None else None,
+                sqlstate=sqlstate,
+                reason=reason.replace("\0", ""),
+                frame=found.payload,
+            )
         )
-        self._untold.append(row)
-        self._untold_bytes += len(row.frame)
-        while self._untold_bytes > _MOST_UNTOLD_BYTES:
-            # The file has it.
-            self._untold_bytes -= len(self._untold.popleft().frame)
         return True
 
     async def report(self, engine: AsyncEngine) -> None:
@@ -95,9 +96,20 @@ class DeadLetters:
                     raise
                 # Insisting would hold up the records that can be stored.
                 _log.error("%s:%d stays in its file alone: %s", dead.segment, dead.offset, exc)
-            if self._untold and self._untold[0] is dead:
-                self._untold.popleft()
-                self._untold_bytes -= len(dead.frame)
+            self._strike_off(dead)
+
+    def _list(self, row: DeadRow) -> None:
+        with self._listing:
+            self._untold.append(row)
+            self._untold_bytes += len(row.frame)
+            while self._untold_bytes > _MOST_UNTOLD_BYTES:
+                # The file has it.
+                self._untold_bytes -= len(self._untold.popleft().frame)
+
+    def _strike_off(self, row: DeadRow) -> None:
+        with self._listing:
+            if self._untold and self._untold[0] is row:
+                self._untold_bytes -= len(self._untold.popleft().frame)
 
     def _write(self, payload: bytes, reason: str, sqlstate: str | None, now: datetime) -> None:
         name = f"{now:%Y%m%d}-{os.getpid()}"

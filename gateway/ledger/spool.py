@@ -15,6 +15,7 @@ from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 from gateway.domain.records import SCHEMA_VERSION, AttemptBegun, RequestRecord
 from gateway.ledger.bounded import encode_begun, encode_record
@@ -37,8 +38,10 @@ _MOST_BYTES = 10 * 1024**3
 _FREE_SHARE = 0.25
 _RETRY_S = 1.0
 _MEASURE_S = 1.0
-_MOST_UNSYNCED = 65_536
+_MOST_UNSYNCED = 32_768
 _PROBE_BYTES = 64 * 1024
+_LAST_SYNC_S = 5.0
+_LONGEST_OPEN_S = 7_200.0
 _SHORT_WRITE = "only a part was written"
 
 _log = logging.getLogger("tollway.spool")
@@ -93,6 +96,8 @@ class Spool:
         self._others_bytes = 0
         self._measured_s = float("-inf")
         self._unsynced: deque[tuple[int, bytes]] = deque(maxlen=_MOST_UNSYNCED)
+        self._unsynced_dropped = 0
+        self._open: dict[UUID, tuple[int, float]] = {}
         self._retired: deque[int] = deque()
         self._has_new_name = False
         self._dirty = threading.Event()
@@ -140,6 +145,18 @@ class Spool:
     def max_bytes(self) -> int:
         return self._max_bytes
 
+    @property
+    def needed_from(self) -> int:
+        """The oldest segment that tells of a request whose record is not written yet.
+
+        After a crash it is what shows that its attempts had begun. A request that is open for hours
+        counts as forgotten.
+        """
+        limit_s = time.monotonic() - _LONGEST_OPEN_S
+        for request in [key for key, (_, began_s) in self._open.items() if began_s < limit_s]:
+            del self._open[request]
+        return min((sequence for sequence, _ in self._open.values()), default=self.sequence)
+
     def append_begun(self, begun: AttemptBegun) -> None:
         """Write that an attempt is about to begin.
 
@@ -147,6 +164,7 @@ class Spool:
             SpoolUnwritableError: it could not be written.
         """
         self._append(BEGUN, encode_begun(begun))
+        self._open.setdefault(begun.request_id, (self.sequence, time.monotonic()))
 
     def append_record(self, record: RequestRecord) -> None:
         """Write a request's record.
@@ -155,6 +173,7 @@ class Spool:
             SpoolUnwritableError: it could not be written.
         """
         self._append(RECORD, encode_record(record))
+        self._open.pop(record.id, None)
 
     def close(self) -> None:
         """Sync and stop writing. The lock stays held until ``writer.release``."""
@@ -165,12 +184,9 @@ class Spool:
                 self._rewrite_unsynced()
         self._is_closed = True
         self._dirty.set()
-        self._syncer.join()
-        self._retired.append(self._fd)
-        try:
-            self._retire()
-        except OSError as exc:
-            _log.error("the last records may not be on the disk: %s", exc.strerror)
+        self._syncer.join(_LAST_SYNC_S)
+        if self._syncer.is_alive():
+            _log.error("the disk does not answer; the last records may not be on it")
 
     def _append(self, kind: int, payload: bytes) -> None:
         if self._is_closed:
@@ -200,6 +216,8 @@ class Spool:
             os.ftruncate(self._fd, self._size)
             raise OSError(errno.ENOSPC, _SHORT_WRITE)
         self._size += written
+        if len(self._unsynced) == _MOST_UNSYNCED:
+            self._unsynced_dropped += 1
         self._unsynced.append((kind, payload))
         if not self._dirty.is_set():
             self._dirty.set()
@@ -222,13 +240,17 @@ class Spool:
             )
         )
         path = self.writer.segment_path(sequence)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+        # Under another name until its header is there: readers take a segment for complete as soon
+        # as there is a later one, and this one may come to nothing.
+        temporary = path.with_suffix(".new")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, 0o600)
         try:
             _write_whole(descriptor, start)
+            temporary.rename(path)
         except OSError:
             os.close(descriptor)
-            path.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
             raise
         if self._fd >= 0:
             # Synced and closed by the thread: a slow disk must not hold up the event loop.
@@ -300,9 +322,15 @@ class Spool:
             if not self._has_failed_sync:
                 self._sync_once()
             time.sleep(SYNC_S)
+        self._retired.append(self._fd)
+        try:
+            self._retire()
+        except OSError as exc:
+            _log.error("the last records may not be on the disk: %s", exc.strerror)
 
     def _sync_once(self) -> None:
         # Counted first: whatever was written by now is in this segment or in a retired one.
+        dropped = self._unsynced_dropped
         count = len(self._unsynced)
         try:
             os.fdatasync(self._fd)
@@ -312,7 +340,8 @@ class Spool:
             _log.error("a segment could not be synced and is abandoned: %s", exc.strerror)
             self._has_failed_sync = True
             return
-        for _ in range(min(count, len(self._unsynced))):
+        # On a slow disk the oldest of those may have made room for later ones, not synced yet.
+        for _ in range(count - (self._unsynced_dropped - dropped)):
             self._unsynced.popleft()
 
     def _retire(self) -> None:

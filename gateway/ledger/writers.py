@@ -19,6 +19,7 @@ _SEGMENT = ".seg"
 _LOCK = ".lock"
 _POSITION = ".pos"
 _NEW_POSITION = ".pos-new"
+_SETTLED = ".settled"
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True, order=True):
@@ -73,16 +74,27 @@ class Writer:
             os.close(descriptor)
         temporary.replace(path)
 
-    def remove_shipped(self, position: Position, *, older_than_s: float) -> None:
-        """Delete segments that were shipped whole and were last written that long ago.
+    def mark_shipped(self, sequences: range) -> None:
+        """Note the time at which these segments were shipped whole: from now on they are kept."""
+        for sequence in sequences:
+            with suppress(FileNotFoundError):
+                os.utime(self.segment_path(sequence))
+
+    def remove_shipped(
+        self, position: Position, *, older_than_s: float, keep_from: int | None = None
+    ) -> None:
+        """Delete segments that were shipped whole at least that long ago.
+
+        Those numbered `keep_from` and above are kept in any case.
 
         The oldest go first and none is left out, so that no request's record is deleted before what
         was written when its attempts began.
         """
         limit_s = time.time() - older_than_s
+        before = position.sequence if keep_from is None else min(position.sequence, keep_from)
         for sequence in self.sequences():
             path = self.segment_path(sequence)
-            if sequence >= position.sequence or path.stat().st_mtime >= limit_s:
+            if sequence >= before or path.stat().st_mtime > limit_s:
                 return
             path.unlink()
 
@@ -101,12 +113,29 @@ class Writer:
         limit_s = time.time() - age_s
         return all(self.segment_path(n).stat().st_mtime < limit_s for n in self.sequences())
 
+    def mark_settled(self) -> None:
+        """Note that all of an ended writer is in Postgres, and what its open requests had begun."""
+        (self.directory / (self.name + _SETTLED)).touch(mode=0o600)
+
+    @property
+    def settled_s(self) -> float | None:
+        """How long ago all of it was in Postgres; None when it is not."""
+        try:
+            settled_at_s = (self.directory / (self.name + _SETTLED)).stat().st_mtime
+        except FileNotFoundError:
+            return None
+        return max(0.0, time.time() - settled_at_s)
+
     def remove_all(self) -> None:
         """Delete everything; nothing of it is needed any more."""
         for sequence in self.sequences():
             self.segment_path(sequence).unlink(missing_ok=True)
-        for ending in (_POSITION, _NEW_POSITION, _LOCK):
-            (self.directory / (self.name + ending)).unlink(missing_ok=True)
+        lock = self.name + _LOCK
+        for path in self.directory.glob(f"{self.name}[.-]*"):
+            # The lock goes last: whatever else is left is found by it.
+            if path.name != lock:
+                path.unlink(missing_ok=True)
+        (self.directory / lock).unlink(missing_ok=True)
         self.release()
 
     def release(self) -> None:
@@ -129,8 +158,11 @@ def begin_writer(directory: Path, worker: int) -> Writer:
 def adopt_orphans(directory: Path) -> list[Writer]:
     """The writers whose processes have ended and that nobody else has adopted, oldest first."""
     adopted: list[Writer] = []
-    for path in sorted(directory.glob(f"*{_LOCK}")):
-        writer = _hold(directory, path.stem)
+    names = {path.stem for path in directory.glob(f"*{_LOCK}")}
+    # Segments may have been brought back by hand, without their lock.
+    names |= {path.stem.rpartition("-")[0] for path in directory.glob(f"*{_SEGMENT}")}
+    for name in sorted(names):
+        writer = _hold(directory, name)
         if writer is not None:
             adopted.append(writer)
     return adopted

@@ -4,6 +4,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -100,6 +101,16 @@ def test_what_fills_a_frame_and_a_long_reason_are_set_aside_all_the_same(tmp_pat
     (letter,) = read_letters(tmp_path / "dead")
 
     assert len(letter.payload) > MAX_PAYLOAD_BYTES - 10_000
+
+
+def test_threads_do_not_get_into_each_others_letters(tmp_path: Path) -> None:
+    dead = DeadLetters(tmp_path / "dead")
+    found = [make_found(offset) for offset in range(1, 41)]
+    with ThreadPoolExecutor(4) as pool:
+        appending = [pool.submit(dead.append, item, "no", None) for item in found + found]
+    assert sum(future.result() for future in appending) == 40
+    letters = read_letters(tmp_path / "dead")
+    assert sorted(letter.payload for letter in letters) == sorted(item.payload for item in found)
 
 
 def test_a_later_process_of_the_same_number_goes_on_in_the_same_file(tmp_path: Path) -> None:

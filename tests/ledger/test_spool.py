@@ -2,6 +2,7 @@ import errno
 import os
 import resource
 import stat
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -263,3 +264,93 @@ def test_a_closed_spool_takes_no_records(tmp_path: Path) -> None:
     assert not spool.is_writable
     with pytest.raises(SpoolUnwritableError):
         spool.append_record(make_answered())
+
+
+def test_a_segment_appears_with_its_header_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool", worker=0, segment_bytes=1)
+    seen: list[int] = []
+    real_write = os.write
+
+    def fail(descriptor: int, data: bytes) -> int:
+        seen.append(len(segments_of(spool.directory)))
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(os, "write", fail)
+    with pytest.raises(SpoolUnwritableError):
+        spool.append_record(make_answered())
+    monkeypatch.setattr(os, "write", real_write)
+
+    assert set(seen) == {1}
+    assert [path.suffix for path in sorted(spool.directory.iterdir())] == [".seg", ".lock"]
+    spool.close()
+
+
+def test_the_oldest_segment_of_an_open_request_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = Spool(tmp_path / "spool", worker=0, segment_bytes=1)
+    assert spool.needed_from == 1
+    first, second = make_answered(), make_answered()
+    spool.append_begun(make_begun(first.id))
+    spool.append_begun(make_begun(second.id))
+    spool.append_begun(make_begun(first.id, number=2))
+    assert (spool.needed_from, spool.sequence) == (2, 4)
+    spool.append_record(first)
+    assert spool.needed_from == 3
+    monkeypatch.setattr(spool_module, "_LONGEST_OPEN_S", -1.0)
+    assert spool.needed_from == spool.sequence
+    spool.close()
+
+
+def test_what_is_not_synced_is_kept_up_to_a_bound_and_never_let_go_too_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "_MOST_UNSYNCED", 3)
+    is_syncing, may_go_on = threading.Event(), threading.Event()
+    real_sync = os.fdatasync
+
+    def slow_sync(descriptor: int) -> None:
+        is_syncing.set()
+        assert may_go_on.wait(DEADLINE_S)
+        real_sync(descriptor)
+
+    spool = Spool(tmp_path / "spool", worker=0)
+    until(lambda: spool.unsynced_count == 0)
+    monkeypatch.setattr(os, "fdatasync", slow_sync)
+    for _ in range(2):
+        spool.append_record(make_answered())
+    assert is_syncing.wait(DEADLINE_S)
+    # Two are being synced at most; with three more, the older ones make room.
+    for _ in range(3):
+        spool.append_record(make_answered())
+    assert spool.unsynced_count == 3
+    is_syncing.clear()
+    monkeypatch.setattr(spool_module, "SYNC_S", DEADLINE_S)
+    may_go_on.set()
+    time.sleep(0.1)
+    assert spool.unsynced_count == 3
+    monkeypatch.undo()
+
+
+def test_closing_does_not_wait_for_a_disk_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "_LAST_SYNC_S", 0.05)
+    spool = Spool(tmp_path / "spool", worker=0)
+    may_go_on = threading.Event()
+
+    def hang(descriptor: int) -> None:
+        may_go_on.wait(DEADLINE_S)
+
+    monkeypatch.setattr(os, "fdatasync", hang)
+    record = make_answered()
+    spool.append_record(record)
+    started_s = time.monotonic()
+    spool.close()
+    waited_s = time.monotonic() - started_s
+    may_go_on.set()
+
+    assert waited_s < DEADLINE_S / 2
+    assert list(read_all(spool.writer)) == [record]

@@ -163,3 +163,65 @@ def test_shipped_segments_are_deleted_oldest_first_once_they_are_old(tmp_path: P
     assert after_first == [2, 3, 4, 5]
     assert writer.sequences() == [4, 5]
     writer.release()
+
+
+def test_a_segment_is_kept_from_when_it_was_shipped_not_from_when_it_was_written(
+    tmp_path: Path,
+) -> None:
+    spool = Spool(tmp_path / "spool", worker=0, segment_s=0.0)
+    for _ in range(3):
+        spool.append_record(make_answered())
+    spool.close()
+    writer = spool.writer
+    for sequence in writer.sequences():
+        os.utime(writer.segment_path(sequence), (0, 0))
+    writer.mark_shipped(range(2, 4))
+    writer.remove_shipped(Position(sequence=4), older_than_s=600.0)
+
+    assert writer.sequences() == [2, 3, 4]
+    writer.release()
+
+
+def test_what_tells_of_open_requests_is_kept_however_old_it_is(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", worker=0, segment_s=0.0)
+    for _ in range(3):
+        spool.append_record(make_answered())
+    spool.close()
+    spool.writer.remove_shipped(Position(sequence=4), older_than_s=-1.0, keep_from=3)
+
+    assert spool.writer.sequences() == [3, 4]
+    spool.writer.release()
+
+
+def test_a_settled_writer_says_since_when_and_leaves_nothing(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", worker=0)
+    spool.append_record(make_answered())
+    spool.close()
+    writer = spool.writer
+    other = begin_writer(spool.directory, 1)
+    assert writer.settled_s is None
+    writer.mark_settled()
+    assert writer.settled_s is not None
+    assert writer.settled_s < 60
+    writer.save_position(Position(sequence=1))
+    for ending in (".pos-new", ".probe", "-00000002.new"):
+        (spool.directory / (writer.name + ending)).touch()
+    writer.remove_all()
+
+    assert [path.name for path in spool.directory.iterdir()] == [f"{other.name}.lock"]
+    other.release()
+
+
+def test_segments_without_their_lock_are_adopted(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool", worker=0)
+    record = make_answered()
+    spool.append_record(record)
+    spool.close()
+    spool.writer.release()
+    (spool.directory / f"{spool.writer.name}.lock").unlink()
+
+    [writer] = adopt_orphans(spool.directory)
+
+    assert list(read_all(writer)) == [record]
+    writer.remove_all()
+    assert list(spool.directory.iterdir()) == []
