@@ -27,7 +27,12 @@ def dashboard(*, config: Config = None, data_dir: DataDir = None, port: int | No
     )
     with Database(settings) as database:
         bring_up_to_date(database.url)
-        child = start_dashboard(reader_url(database.url, settings), "127.0.0.1", chosen)
+        child = start_dashboard(
+            reader_url(database.url, settings),
+            "127.0.0.1",
+            chosen,
+            gateway_url=f"http://{settings.host}:{settings.port}",
+        )
         child.await_port("127.0.0.1", chosen)
         say(f"Dashboard: http://127.0.0.1:{chosen}")
         signal.signal(signal.SIGTERM, _end)

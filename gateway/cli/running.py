@@ -121,7 +121,10 @@ class Installation:
         """Start the dashboard; it takes seconds, so waiting for it comes last."""
         self._dashboard = self._adopt(
             start_dashboard(
-                reader_url(self._url(), self._settings), "127.0.0.1", self._ports["dashboard"]
+                reader_url(self._url(), self._settings),
+                "127.0.0.1",
+                self._ports["dashboard"],
+                gateway_url=self.told()["gateway_url"],
             )
         )
 

@@ -85,9 +85,14 @@ class Child:
             self.process.stdin.close()
 
 
-def start_dashboard(database_url: str, host: str, port: int) -> Child:
+def start_dashboard(database_url: str, host: str, port: int, *, gateway_url: str) -> Child:
     """The dashboard, reading the database as a role that can only read."""
-    orders: dict[str, object] = {"database_url": database_url, "host": host, "port": port}
+    orders: dict[str, object] = {
+        "database_url": database_url,
+        "host": host,
+        "port": port,
+        "gateway_url": gateway_url,
+    }
     return Child("dashboard", "dashboard.serve", orders)
 
 
