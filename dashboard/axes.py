@@ -13,8 +13,7 @@ _FILLING_ALPHA = 0.5
 
 MONEY_LABEL = (
     "datum.value == 0 ? '$0' : "
-    "abs(datum.value) < 0.01 ? '$' + format(datum.value, '.1~e') : "
-    "abs(datum.value) < 1 ? '$' + format(datum.value, '.2~f') : '$' + format(datum.value, '~s')"
+    "abs(datum.value) < 1 ? '$' + format(datum.value, '.2~r') : '$' + format(datum.value, '~s')"
 )
 LATENCY_LABEL = (
     "datum.value < 1000 ? format(datum.value, '~f') + ' ms' : "
