@@ -2,7 +2,6 @@
 
 import json
 import os
-import select
 import shutil
 import signal
 import socket
@@ -12,18 +11,21 @@ import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from select import select as select_ready
 from typing import Any, Self, TypeVar
 
 import httpx
 import psutil
+from sqlalchemy import select as sql_select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.cli.database import Database, ask
-from gateway.domain.ids import parse_generation_id
+from gateway.domain.ids import parse_generation_id, to_generation_id
 from gateway.domain.records import RequestRecord
 from gateway.settings.load import load_settings
 from gateway.settings.values import Flags
 from gateway.storage.queries import latest_records, read_record
+from gateway.storage.tables import request_record
 
 T = TypeVar("T")
 PAUSE_S = 0.02
@@ -140,7 +142,7 @@ class Gateway:
         descriptor = self._stdout.fileno()
         line = b""
         while not line.endswith(b"\n"):
-            readable, _, _ = select.select([descriptor], [], [], until_s - time.monotonic())
+            readable, _, _ = select_ready([descriptor], [], [], until_s - time.monotonic())
             # One byte at a time: what comes after the line stays where it is.
             data = os.read(descriptor, 1) if readable else b""
             if not data:
@@ -180,11 +182,11 @@ class Gateway:
         token = (self.data_dir / "owner-token").read_text().strip()
         return {"authorization": f"Bearer {token}"}
 
-    def make_key(self, name: str = "test") -> str:
+    def make_key(self, name: str = "test", labels: Mapping[str, str] | None = None) -> str:
         """A key that every worker accepts."""
         answer = httpx.post(
             f"{self.admin_url}/admin/keys",
-            json={"name": name},
+            json={"name": name, "labels": labels or {}},
             headers=self.owner_headers,
             trust_env=False,
         )
@@ -258,6 +260,15 @@ class Gateway:
             return self.ask(lambda connection: read_record(connection, request_id))
 
         return wait_until(f"{generation_id} is in the database", look, within_s=within_s)
+
+    def recorded_ids(self) -> list[str]:
+        """The generation ids of all rows in the database."""
+
+        async def look(connection: AsyncConnection) -> list[str]:
+            rows = await connection.scalars(sql_select(request_record.c.id))
+            return [to_generation_id(one) for one in rows]
+
+        return self.ask(look)
 
     def records(self, limit: int = 100_000) -> list[RequestRecord]:
         """All records, newest first."""

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import uvloop
@@ -37,6 +38,7 @@ _SWITCH_S = 0.0005
 _GC_THRESHOLDS = (10_000, 20, 100)
 _CLOSE_S = 2.0
 _SHIP_S = 10.0
+_LET_GO_S = 2.0
 
 _log = logging.getLogger("tollway.worker")
 
@@ -56,13 +58,15 @@ def main() -> None:
     )
     # The shipper prepares its batches in a thread: the event loop gets its turn back at once.
     sys.setswitchinterval(_SWITCH_S)
-    code = 0
     try:
         uvloop.run(_serve(create_app(settings, _place(settings, orders)), orders))
     except Exception:  # noqa: BLE001 - said aloud, and told by the exit code
         _log.exception("worker %d cannot go on", orders.worker)
-        code = 1
-    # Threads of libraries must not keep a drained process alive.
+        _leave(1)
+
+
+def _leave(code: int) -> NoReturn:
+    # Neither threads of libraries nor a database that hangs may keep a drained process alive.
     logging.shutdown()
     os._exit(code)
 
@@ -107,7 +111,13 @@ async def _serve(worker: Worker, orders: Orders) -> None:
         # granian waits for open connections without limit; by now none of them is being served.
         async with asyncio.timeout(_CLOSE_S):
             await asyncio.wait(serving)
-    await worker.stop(ship_within_s=_SHIP_S)
+    stopping = asyncio.create_task(worker.stop(ship_within_s=_SHIP_S))
+    done, _ = await asyncio.wait([stopping], timeout=_SHIP_S + _LET_GO_S)
+    if not done:
+        _log.warning("the database hangs; what it did not get is shipped at the next start")
+    elif (exc := stopping.exception()) is not None:
+        raise exc
+    _leave(0)
 
 
 def _place(settings: Settings, orders: Orders) -> Place:
