@@ -10,7 +10,7 @@ _LONGEST_DATA = 64
 # Images and sounds are the caller's own; the beginning shows which.
 _DATA: Final = re.compile(rb"(;base64,[A-Za-z0-9+/]{%d})[A-Za-z0-9+/=_-]{64,}" % _LONGEST_DATA)
 _BARE_DATA: Final = re.compile(
-    rb'("(?:data|file_data)":"[A-Za-z0-9+/]{%d})[^"]{64,}' % _LONGEST_DATA
+    rb'("(?:data|file_data)"\s*:\s*"[A-Za-z0-9+/]{%d})[^"]{64,}' % _LONGEST_DATA
 )
 _KEYS: Final = re.compile(KEYS.pattern.encode(), KEYS.flags & ~re.UNICODE)
 

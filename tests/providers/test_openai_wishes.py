@@ -1,0 +1,156 @@
+"""Reasoning, searches and choices among tools, in each endpoint's own words."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.chat.decode import decode_chat_request
+from gateway.chat.dialects import Dialect
+from gateway.providers.base import Target, UpstreamRequest
+from gateway.providers.openai import OpenAIAdapter
+
+MakeTarget = Callable[..., Target]
+SEARCHES = {"web_search": True}
+PLACE = {"type": "approximate", "approximate": {"city": "Graz"}}
+
+
+def wire(target: Target, **members: Any) -> UpstreamRequest:
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], **members}
+    request = decode_chat_request(json.dumps(body).encode(), dialect=Dialect.OPENAI)
+    return OpenAIAdapter().build_request(request, target, "")
+
+
+def more(result: UpstreamRequest) -> dict[str, Any]:
+    body = json.loads(result.body)
+    return {name: value for name, value in body.items() if name not in {"model", "messages"}}
+
+
+@pytest.mark.parametrize(
+    ("form", "sent", "expected"),
+    [
+        ("options", {"web_search": True}, {"web_search_options": {}}),
+        ("plugin", {"web_search": True}, {"plugins": [{"id": "web", "engine": "native"}]}),
+        (
+            "plugin",
+            {"web_search_options": {"search_context_size": "low", "user_location": PLACE}},
+            {
+                "plugins": [{"id": "web", "engine": "native"}],
+                "web_search_options": {"search_context_size": "low", "user_location": PLACE},
+            },
+        ),
+        ("switch", {"web_search": True}, {"enable_search": True}),
+        ("builtin", {"web_search": True}, {}),
+    ],
+)
+def test_a_search_is_asked_for_in_the_words_of_the_service(
+    make_target: MakeTarget, form: str, sent: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    result = wire(make_target(capabilities=SEARCHES, web_search_form=form), **sent)
+
+    assert more(result) == expected
+    assert result.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "quirks"),
+    [
+        ({}, {}),
+        ({"web_search": False}, {}),
+        (SEARCHES, {"web_search_form": "none"}),
+        (SEARCHES, {"web_search_model_mark": "search"}),
+    ],
+)
+def test_no_search_is_asked_for_where_none_is_known_to_be(
+    make_target: MakeTarget, capabilities: dict[str, bool], quirks: dict[str, Any]
+) -> None:
+    result = wire(make_target(capabilities=capabilities, **quirks), web_search=True)
+
+    assert more(result) == {}
+    assert result.warnings == (
+        "no web search by acme/native-1, which is not known to have one here "
+        "(asked for by `web_search`)",
+    )
+
+
+def test_a_limit_on_searches_is_warned_about(make_target: MakeTarget) -> None:
+    result = wire(make_target(capabilities=SEARCHES), tools=[{"type": "web_search", "max_uses": 2}])
+
+    assert "`max_uses`" in result.warnings[0]
+
+
+def test_switching_reasoning_off_where_there_is_none_is_no_loss(make_target: MakeTarget) -> None:
+    target = make_target(capabilities={"reasoning": False})
+
+    for off in ({"reasoning_effort": "none"}, {"reasoning": {"enabled": False}}):
+        result = wire(target, **off)
+        assert more(result) == {}
+        assert result.warnings == ()
+
+
+def test_an_effort_alone_becomes_an_object_where_that_is_understood(
+    make_target: MakeTarget,
+) -> None:
+    result = wire(make_target(accepts_reasoning_object=True), reasoning_effort="high")
+
+    assert more(result) == {"reasoning": {"effort": "high"}}
+
+
+def test_refused_efforts_are_not_sent(make_target: MakeTarget) -> None:
+    target = make_target(refused_parameters=frozenset({"reasoning_effort"}))
+
+    assert more(wire(target, reasoning={"effort": "high"})) == {}
+
+
+def test_a_summary_that_cannot_be_had_is_warned_about(target: Target) -> None:
+    result = wire(target, reasoning={"effort": "low", "summary": "auto"})
+
+    assert more(result) == {"reasoning_effort": "low"}
+    assert "`reasoning.summary`" in result.warnings[0]
+
+
+def test_nulls_are_taken_out_everywhere_but_in_schemas(target: Target) -> None:
+    schema = {"type": "object", "properties": {"x": {"default": None}}}
+    function = {"name": "f", "description": None, "parameters": schema, "strict": None}
+    form = {"name": "s", "description": None, "schema": schema, "strict": None}
+
+    result = wire(
+        target,
+        tools=[{"type": "function", "function": function, "custom": None}],
+        response_format={"type": "json_schema", "json_schema": form},
+    )
+
+    assert more(result) == {
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": schema}}],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}},
+    }
+
+
+def test_tools_stay_when_the_allowed_ones_are_unknown(target: Target) -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    allowed = {"mode": "auto", "tools": [{"type": "function", "name": "g"}]}
+
+    result = wire(
+        target,
+        tools=tools,
+        tool_choice={"type": "allowed_tools", "allowed_tools": allowed},
+    )
+
+    assert more(result) == {"tools": tools, "tool_choice": "auto"}
+
+
+def test_sessions_do_not_replace_a_cache_key(make_target: MakeTarget) -> None:
+    target = make_target(takes_session_as_cache_key=True)
+
+    assert more(wire(target, session_id="s", prompt_cache_key="k")) == {"prompt_cache_key": "k"}
+    assert "s" != more(wire(target, session_id="s"))["prompt_cache_key"]
+
+
+def test_service_tiers_are_those_of_the_service(make_target: MakeTarget) -> None:
+    target = make_target(service_tiers=frozenset({"on_demand"}))
+
+    assert more(wire(target, service_tier="on_demand")) == {"service_tier": "on_demand"}
+    refused = wire(target, service_tier="priority")
+    assert more(refused) == {}
+    assert "`service_tier`" in refused.warnings[0]
