@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import msgspec
 from litestar import Litestar, Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import OpenAPIConfig
 
 from gateway.api.admin.keys import admin_key_routes
@@ -236,7 +236,7 @@ def _answer_exception(request: Request[Any, Any, Any], exc: Exception) -> Respon
     if isinstance(exc, HTTPException):
         kind = "invalid_request_error" if exc.status_code < 500 else "api_error"  # noqa: PLR2004
         error = GatewayError(
-            f"{request.method} {request.scope['path']}: {exc.detail}",
+            f"{request.method} {request.scope['path']}: {_particulars(exc)}",
             status=exc.status_code,
             kind=kind,
             code="not_found" if exc.status_code == 404 else None,  # noqa: PLR2004
@@ -244,6 +244,13 @@ def _answer_exception(request: Request[Any, Any, Any], exc: Exception) -> Respon
         return error_response(error, Dialect.OPENAI)
     _log.error("a request failed by a fault of the gateway", exc_info=exc)
     return error_response(InternalError("the gateway failed; its log says how"), Dialect.OPENAI)
+
+
+def _particulars(exc: HTTPException) -> str:
+    """What is wrong, and with which fields where the framework says so."""
+    if not isinstance(exc, ValidationException) or not isinstance(exc.extra, list):
+        return exc.detail
+    return "; ".join(f"{fault.get('key')}: {fault.get('message')}" for fault in exc.extra)
 
 
 def _tell_failure(task: asyncio.Task[None]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from litestar import delete, get, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
+from litestar.params import JSONBody, Parameter
 
 from gateway.domain.errors import GatewayError, InvalidRequestError, OverloadedError
 from gateway.storage.asking import Asker
@@ -35,7 +35,7 @@ def admin_key_routes(ask: Asker, pepper: bytes) -> list[HTTPRouteHandler]:
     """``/admin/keys``."""
 
     @post("/admin/keys", operation_id="createKey", tags=["keys"])
-    async def create(data: KeyWish) -> CreatedKey:
+    async def create(data: JSONBody[KeyWish]) -> CreatedKey:
         """Make a key. Its text is in this answer and nowhere else."""
         try:
             stored, text = await ask(
