@@ -14,7 +14,7 @@ from litestar.openapi import OpenAPIConfig
 
 from gateway.api.admin.keys import admin_key_routes
 from gateway.api.admin.owner import OwnerGuard
-from gateway.api.auth import authenticate
+from gateway.api.auth import KEYS_STALE_AFTER_S, authenticate
 from gateway.api.chat import chat_routes
 from gateway.api.health import Readiness, health_routes
 from gateway.api.models import error_response, model_routes
@@ -184,8 +184,11 @@ class Worker:
             return Readiness(ready=False, reason="shutting down")
         if not self._spool.is_writable:
             return Readiness(ready=False, reason="requests cannot be recorded: spool unwritable")
-        if self._snapshots.current.confirmed_at_s is None:
+        confirmed_at_s = self._snapshots.current.confirmed_at_s
+        if confirmed_at_s is None:
             return Readiness(ready=False, reason="API keys were never loaded")
+        if time.time() - confirmed_at_s > KEYS_STALE_AFTER_S:
+            return Readiness(ready=False, reason="API keys could not be confirmed for too long")
         return Readiness(ready=True)
 
 
