@@ -15,11 +15,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv .venv
 
 $(RUN_STAMP): requirements.lock pyproject.toml | $(BIN)/python
+	@test -e $(DEV_STAMP) || echo "Installing into .venv (once, a minute or so)" >&2
 	@test -e $(DEV_STAMP) || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(DEV_STAMP): requirements-dev.lock pyproject.toml | $(BIN)/python
+	@echo "Installing into .venv (once, a minute or so)" >&2
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@ $(RUN_STAMP)
