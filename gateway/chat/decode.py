@@ -15,7 +15,7 @@ from gateway.chat.dialects import Dialect
 from gateway.chat.fields import NOT_PARAMETERS
 from gateway.chat.flat_preferences import read_preferences
 from gateway.chat.labels import read_labels
-from gateway.chat.plugins import RESPONSE_HEALING, WEB, PluginWishes, read_plugins
+from gateway.chat.plugins import PluginWishes, read_plugins
 from gateway.chat.preferences import ProviderPreferences
 from gateway.chat.reasoning import read_reasoning
 from gateway.chat.request import ChatRequest, Need
@@ -24,7 +24,8 @@ from gateway.chat.structure import check_members_are_unique, check_size_of_struc
 from gateway.chat.unsupported import refuse_unsupported
 from gateway.chat.unwrap import MARK, unwrap
 from gateway.chat.view import VIEW, View
-from gateway.chat.web_search import SentSearch, WebSearch, merge_searches
+from gateway.chat.web_search import WebSearch
+from gateway.chat.wishes import can_heal, echoes_upstream_body, read_web_search
 from gateway.domain.errors import InvalidRequestError
 
 _MEMBERS = msgspec.json.Decoder(dict[str, Raw])
@@ -33,8 +34,6 @@ _NULL = Raw(b"null")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _NO_PLUGINS = PluginWishes()
-_ONLINE = ":online"
-"""A model's suffix that asks for a web search; routing takes it off."""
 
 
 def decode_chat_request(
@@ -112,7 +111,7 @@ def _read(
     labels = {} if view.metadata is None else read_labels(view.metadata, dialect)
     plugins = _NO_PLUGINS if view.plugins is None else read_plugins(view.plugins, warnings)
     models = _models(view, dialect)
-    search = _web_search(view, plugins, models)
+    search = read_web_search(view, plugins, models)
     needs: set[Need] = set()
     weight = Weight(needs=needs)
     weigh_messages(view.messages, weight)
@@ -139,8 +138,8 @@ def _read(
         ),
         web_search=search,
         uses_legacy_functions=view.functions is not None or view.function_call is not None,
-        heals_response=plugins.heals_response and _can_heal(view, warnings),
-        echo_upstream_body=_echoes(view, warnings),
+        heals_response=plugins.heals_response and can_heal(view, warnings),
+        echo_upstream_body=echoes_upstream_body(view, warnings),
         service_tier=_clean(view.service_tier, "service_tier"),
         user=_clean(view.user, "user"),
         session_id=_session_id(view, headers),
@@ -186,49 +185,6 @@ def _output_cap(view: View, warnings: list[str]) -> int | None:
             "the latter is used"
         )
     return int(newer)
-
-
-def _web_search(view: View, plugins: PluginWishes, models: tuple[str, ...]) -> WebSearch | None:
-    wishes: list[tuple[str, SentSearch]] = []
-    if view.web_search_options is not None:
-        wishes.append(("web_search_options", view.web_search_options))
-    for number, tool in enumerate(view.tools or ()):
-        if tool.type == "web_search":
-            wishes.append((f"tools.{number}", tool))
-    if view.web_search:
-        wishes.append(("web_search", SentSearch()))
-    if plugins.searches_web:
-        wishes.append((f"plugins.{WEB}", SentSearch()))
-    if any(model.endswith(_ONLINE) for model in models):
-        wishes.append((_ONLINE, SentSearch()))
-    if not wishes:
-        return None
-    if view.web_search is False:
-        raise InvalidRequestError(
-            f"`web_search` is false, and `{wishes[0][0]}` asks for a search; send one of them.",
-            param="web_search",
-            code="contradiction",
-        )
-    return merge_searches(wishes)
-
-
-def _can_heal(view: View, warnings: list[str]) -> bool:
-    form = view.response_format
-    if not view.stream and form is not None and form.type in {"json_object", "json_schema"}:
-        return True
-    warnings.append(
-        f"the plugin {RESPONSE_HEALING} works on whole answers whose `response_format` is "
-        "json_object or json_schema, and was ignored"
-    )
-    return False
-
-
-def _echoes(view: View, warnings: list[str]) -> bool:
-    if view.debug is None or not view.debug.echo_upstream_body:
-        return False
-    if not view.stream:
-        warnings.append("`debug.echo_upstream_body` works on streams only, and was ignored")
-    return view.stream is True
 
 
 def _add_needs(view: View, search: WebSearch | None, needs: set[Need]) -> None:

@@ -60,6 +60,7 @@ _CAPABILITY_OF_PARAMETER: Final[dict[str, tuple[str, ...]]] = {
 """Parameters that an endpoint can do without, by the capabilities that accept them."""
 
 _TRUE: Final = Raw(b"true")
+_FALSE: Final = Raw(b"false")
 _NULL: Final = Raw(b"null")
 _INCLUDE_USAGE: Final = Raw(b'{"include_usage":true}')
 
@@ -96,6 +97,8 @@ def build_body(request: ChatRequest, target: Target) -> tuple[bytes, tuple[str, 
     add_web_search(body, request, target, warnings)
     if "tool_choice" in body and not quirks.accepts_allowed_tools:
         narrow_tools(body)
+    if request.uses_legacy_functions and _can_call_one_by_one(body, endpoint.capabilities):
+        body["parallel_tool_calls"] = _FALSE
     if quirks.takes_session_as_cache_key and request.session_id and "prompt_cache_key" not in body:
         body["prompt_cache_key"] = _cache_key(request.session_id)
     if "metadata" in sent and body.get("store") == _TRUE:
@@ -111,6 +114,15 @@ def _is_refused(name: str, capabilities: Mapping[str, bool]) -> bool:
     accepting = _CAPABILITY_OF_PARAMETER.get(name)
     return accepting is not None and any(
         capabilities.get(capability) is False for capability in accepting
+    )
+
+
+def _can_call_one_by_one(body: Mapping[str, Raw], capabilities: Mapping[str, bool]) -> bool:
+    """The older form of an answer holds one call."""
+    return (
+        "tools" in body
+        and "parallel_tool_calls" not in body
+        and capabilities.get("parallel_tool_calls") is True
     )
 
 

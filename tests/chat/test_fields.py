@@ -100,6 +100,54 @@ def test_every_typed_member_is_listed_once() -> None:
     assert set(View.__struct_fields__) <= set(BY_NAME)
 
 
+def refusal(body: dict[str, Any], dialect: Dialect) -> tuple[int, dict[str, Any]]:
+    with pytest.raises(InvalidRequestError) as caught:
+        decode_chat_request(json.dumps(body).encode(), dialect=dialect)
+    status, _, rendered = render_error(caught.value, dialect)
+    return status, json.loads(rendered)
+
+
+@pytest.mark.parametrize("body", [{"model": "m"}, {"model": "m", "messages": None}])
+def test_missing_messages_are_told_in_every_dialect(body: dict[str, Any]) -> None:
+    status, shown = refusal(body, Dialect.FASTAPI)
+    assert status == 422
+    assert shown["detail"][0]["loc"] == ["body", "messages"]
+    assert shown["detail"][0]["type"] == "missing"
+
+    status, shown = refusal(body, Dialect.OPENAI)
+    assert (status, shown["error"]["param"]) == (400, "messages")
+
+    status, shown = refusal(body, Dialect.OPENROUTER)
+    assert (status, shown["error"]["code"]) == (400, 400)
+
+
+@pytest.mark.parametrize("more", [{}, {"model": None}, {"model": " "}, {"models": ["a"]}])
+def test_the_model_is_required_by_the_fastapi_dialect_alone(more: dict[str, Any]) -> None:
+    body = {"messages": HELLO} | more
+
+    status, shown = refusal(body, Dialect.FASTAPI)
+
+    assert status == 422
+    assert shown["detail"][0]["loc"] == ["body", "model"]
+    for dialect in (Dialect.OPENAI, Dialect.OPENROUTER):
+        request = decode_chat_request(json.dumps(body).encode(), dialect=dialect)
+        assert request.models == tuple(more.get("models", ()))
+
+
+def test_labels_are_texts_where_the_dialect_asks_for_texts() -> None:
+    body = json.dumps(
+        NAMELESS | {"metadata": {"a": "b", "n": 1.50, "yes": True, "no": None}, "store": True}
+    ).encode()
+
+    for dialect in (Dialect.OPENAI, Dialect.FASTAPI):
+        request = decode_chat_request(body, dialect=dialect)
+        assert request.labels == {"a": "b", "n": "1.5", "yes": "true"}
+        assert json.loads(bytes(request.body["metadata"])) == request.labels
+    status, shown = refusal(json.loads(body), Dialect.OPENROUTER)
+    assert status == 400
+    assert "`metadata`: 'n' is not a text" in shown["error"]["message"]
+
+
 @pytest.mark.parametrize("dialect", [Dialect.OPENAI, Dialect.OPENROUTER])
 def test_unknown_members_are_carried(dialect: Dialect) -> None:
     body = json.dumps(NAMELESS | {"tomorrow": {"x": 1}}).encode()

@@ -140,11 +140,24 @@ def test_tools_stay_when_the_allowed_ones_are_unknown(target: Target) -> None:
     assert more(result) == {"tools": tools, "tool_choice": "auto"}
 
 
+def test_the_older_form_of_tools_asks_for_one_call_at_a_time(make_target: MakeTarget) -> None:
+    functions = [{"name": "f"}]
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    knows_parallel = make_target(capabilities={"parallel_tool_calls": True})
+
+    assert more(wire(knows_parallel, functions=functions)) == {
+        "tools": tools,
+        "parallel_tool_calls": False,
+    }
+    assert more(wire(make_target(), functions=functions)) == {"tools": tools}
+    assert more(wire(knows_parallel, tools=tools)) == {"tools": tools}
+
+
 def test_sessions_do_not_replace_a_cache_key(make_target: MakeTarget) -> None:
     target = make_target(takes_session_as_cache_key=True)
 
     assert more(wire(target, session_id="s", prompt_cache_key="k")) == {"prompt_cache_key": "k"}
-    assert "s" != more(wire(target, session_id="s"))["prompt_cache_key"]
+    assert more(wire(target, session_id="s"))["prompt_cache_key"] != "s"
 
 
 def test_service_tiers_are_those_of_the_service(make_target: MakeTarget) -> None:
