@@ -1,6 +1,7 @@
 """Reads a writer's segments in order, from where they were last shipped."""
 
 import time
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -94,6 +95,15 @@ def read_batch(writer: Writer, position: Position, *, live_sequence: int | None)
             is_end = is_newest and len(parsed.frames) < MAX_FRAMES and not _is_cut(parsed, offset)
             return Batch(found, position, corrupt, is_end)
     return Batch([], position, corrupt, is_end=True)
+
+
+def shipped_up_to(batch: Batch, read_at: datetime, before: datetime) -> datetime:
+    """Since when records may be missing from Postgres, now that a batch is there."""
+    if batch.is_end:
+        return read_at
+    last = batch.found[-1].record if batch.found else None
+    # It was written after it was received, and whatever follows it later still.
+    return before if last is None else max(before, min(last.received_at, read_at))
 
 
 def unfinished(writer: Writer) -> list[RequestRecord]:

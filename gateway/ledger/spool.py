@@ -257,6 +257,8 @@ class Spool:
             self._retired.append(self._fd)
         self._fd = descriptor
         self.sequence = sequence
+        # Until they are measured again.
+        self._others_bytes += self._size
         self._size = len(start)
         self._opened_s = time.monotonic()
         self._seeds = frame_seeds(salt_of(name))

@@ -9,6 +9,7 @@ everything the writer left.
 import fcntl
 import os
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -108,11 +109,6 @@ class Writer:
                 total -= position.offset if sequence == position.sequence else 0
         return max(0, total)
 
-    def is_older_than(self, age_s: float) -> bool:
-        """Whether nothing was written for that long; true when there is nothing."""
-        limit_s = time.time() - age_s
-        return all(self.segment_path(n).stat().st_mtime < limit_s for n in self.sequences())
-
     def mark_settled(self) -> None:
         """Note that all of an ended writer is in Postgres, and what its open requests had begun."""
         (self.directory / (self.name + _SETTLED)).touch(mode=0o600)
@@ -155,17 +151,18 @@ def begin_writer(directory: Path, worker: int) -> Writer:
         # Somebody looking for orphans got hold of the new lock file before we did.
 
 
-def adopt_orphans(directory: Path) -> list[Writer]:
-    """The writers whose processes have ended and that nobody else has adopted, oldest first."""
-    adopted: list[Writer] = []
+def adopt_orphans(directory: Path) -> Iterator[Writer]:
+    """The writers whose processes have ended and that nobody else has adopted, oldest first.
+
+    Each is held from when it is yielded on.
+    """
     names = {path.stem for path in directory.glob(f"*{_LOCK}")}
     # Segments may have been brought back by hand, without their lock.
     names |= {path.stem.rpartition("-")[0] for path in directory.glob(f"*{_SEGMENT}")}
     for name in sorted(names):
         writer = _hold(directory, name)
         if writer is not None:
-            adopted.append(writer)
-    return adopted
+            yield writer
 
 
 def _hold(directory: Path, name: str) -> Writer | None:

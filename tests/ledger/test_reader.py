@@ -1,3 +1,4 @@
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from gateway.ledger.frames import (
     parse_file_start,
     salt_of,
 )
-from gateway.ledger.reader import read_batch, unfinished
+from gateway.ledger.reader import read_batch, shipped_up_to, unfinished
 from gateway.ledger.spool import Spool
 from gateway.ledger.writers import Position
 from tests.ledger.samples import ESTIMATE, make_answered, make_begun, read_all, segments_of
@@ -218,3 +219,21 @@ def test_a_frame_moved_to_another_file_is_not_taken_for_one_of_its_own(tmp_path:
 
     assert batch.found == []
     assert batch.corrupt_frames == 1
+
+
+def test_a_long_backlog_is_as_old_as_what_is_still_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "MAX_FRAMES", 10)
+    now = datetime.now(UTC)
+    spool = closed_spool(tmp_path)
+    for minute in range(30):
+        spool.append_record(make_answered(received_at=now - timedelta(minutes=30 - minute)))
+    position, since, ages = Position(), now - timedelta(hours=1), list[float]()
+    for _ in range(4):
+        batch = read_batch(spool.writer, position, live_sequence=1)
+        position, since = batch.position, shipped_up_to(batch, now, since)
+        ages.append((now - since).total_seconds() / 60)
+    spool.close()
+
+    assert ages == [21, 11, 1, 0]

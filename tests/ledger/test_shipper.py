@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import random
 import signal
@@ -21,7 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 import migrations
 from gateway.domain.records import RequestRecord
 from gateway.ledger import shipper as shipper_module
+from gateway.ledger import storing
 from gateway.ledger.frames import make_file_start, parse_file_start
+from gateway.ledger.orphans import Orphans
 from gateway.ledger.pressure import Pressure
 from gateway.ledger.shipper import Shipper
 from gateway.ledger.spool import Spool
@@ -367,6 +370,9 @@ async def test_an_attempt_whose_process_died_is_recorded_as_crashed_once(
                 return shipper.state.shipped_records == 1
 
             await until(is_shipped)
+        # As if the one who shipped it had died before it could note that.
+        for path in spool.directory.glob("*.settled"):
+            path.unlink()
 
     async with engine.connect() as connection:
         [row] = (await connection.execute(select(request_record))).all()
@@ -412,6 +418,13 @@ async def test_drain_ships_everything_even_what_never_got_its_record(
 
     assert is_done
     assert await count(engine, request_record) == 501
+    # The next start has nothing to do but to delete it when its time has come.
+    orphans = Orphans(spool.directory)
+    orphans.adopt(keep_s=600.0)
+    assert not orphans.held
+    assert segments_of(spool.directory)
+    orphans.adopt(keep_s=0.0)
+    assert not list(spool.directory.iterdir())
 
 
 async def test_drain_gives_up_in_time_and_leaves_all_to_the_next_start(
@@ -453,6 +466,112 @@ async def test_a_wrong_schema_stops_shipping_loudly_until_it_is_right(
         assert shipper.state.dead_letters == 0
 
 
+async def test_an_orphan_that_cannot_be_read_holds_nobody_up(
+    spool: Spool, dsn: str, engine: AsyncEngine
+) -> None:
+    unreadable = leave_orphan(spool.directory, [make_answered()])
+    unreadable.segment_path(1).unlink()
+    unreadable.segment_path(1).mkdir()
+    record = make_answered()
+    leave_orphan(spool.directory, [record], worker=8)
+    async with shipping(spool, dsn) as shipper:
+        await until(has_stored(engine, 1))
+        assert shipper.state.refused_writers == 1
+
+    assert await stored_ids(engine) == [record.id]
+    assert unreadable.segment_path(1).exists()
+
+
+async def test_a_full_disk_does_not_keep_records_from_being_shipped_and_making_room(
+    tmp_path: Path, dsn: str, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(Writer, "save_position", fail)
+    spool = Spool(tmp_path / "spool", worker=0, max_bytes=40_000, segment_bytes=4_000)
+    while spool.is_writable:
+        spool.append_record(make_answered())
+    written = len(segments_of(spool.directory))
+    async with shipping(spool, dsn) as shipper:
+
+        async def has_room() -> bool:
+            return spool.is_writable
+
+        await until(has_room)
+        assert shipper.state.backlog_bytes == 0
+        assert shipper.state.last_error is None
+    assert len(segments_of(spool.directory)) < written
+    end(spool)
+
+
+async def test_what_is_shipped_makes_room_also_while_postgres_is_away(
+    tmp_path: Path, dsn: str, engine: AsyncEngine
+) -> None:
+    spool = Spool(tmp_path / "spool", worker=0, max_bytes=60_000, segment_bytes=4_000)
+    for _ in range(20):
+        spool.append_record(make_answered())
+    async with shipping(spool, dsn):
+        await until(has_stored(engine, 20))
+        kept = len(segments_of(spool.directory))
+        async with engine.begin() as connection:
+            await connection.execute(text("ALTER TABLE request_record RENAME TO away"))
+        while spool.is_writable:
+            spool.append_record(make_answered())
+
+        async def has_room() -> bool:
+            return spool.is_writable
+
+        await until(has_room)
+    assert kept > 3
+    end(spool)
+
+
+async def test_what_an_open_request_began_outlives_a_spool_that_fills(
+    tmp_path: Path, dsn: str, engine: AsyncEngine
+) -> None:
+    spool = Spool(tmp_path / "spool", worker=0, max_bytes=60_000, segment_bytes=4_000)
+    begun = make_begun(request_id(datetime.now(UTC)))
+    spool.append_begun(begun)
+    while spool.is_writable:
+        spool.append_record(make_answered())
+    async with shipping(spool, dsn) as shipper:
+
+        async def is_empty() -> bool:
+            return shipper.state.shipped_records > 0 and not shipper.state.backlog_bytes
+
+        await until(is_empty)
+        await asyncio.sleep(0.2)
+    end(spool)
+    following = Spool(tmp_path / "spool", worker=1)
+    async with shipping(following, dsn):
+
+        async def has_crashed() -> bool:
+            return begun.request_id in await stored_ids(engine)
+
+        await until(has_crashed)
+    end(following)
+
+
+async def test_a_table_that_is_locked_for_a_while_is_no_fault_of_the_schema(
+    spool: Spool, dsn: str, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipper_module, "_SCHEMA_PAUSE_S", 600.0)
+    async with shipping(spool, dsn) as shipper:
+        spool.append_record(make_answered())
+        await until(has_stored(engine, 1))
+        async with engine.begin() as connection:
+            await connection.execute(text("LOCK TABLE request_record IN ACCESS EXCLUSIVE MODE"))
+            spool.append_record(make_answered())
+
+            async def was_in_vain() -> bool:
+                return "lock timeout" in (shipper.state.last_error or "")
+
+            await until(was_in_vain)
+        await until(has_stored(engine, 2))
+        assert shipper.state.dead_letters == 0
+
+
 async def test_a_trickle_of_records_is_shipped_in_few_batches(
     spool: Spool, dsn: str, engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -477,7 +596,8 @@ async def test_a_trickle_of_records_is_shipped_in_few_batches(
 async def test_a_server_that_hangs_dies_and_comes_back_loses_nothing(
     spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shipper_module, "_STORE_S", 0.5)
+    monkeypatch.setattr(storing, "_STORE_S", 0.5)
+    monkeypatch.setattr(shipper_module, "_TELL_S", 0.5)
     # What it committed must survive its end, or the loss would not be ours.
     settings = {**FAST_SETTINGS, "synchronous_commit": "on"}
     server = EmbeddedPostgres(tmp_path / "own", settings=settings)

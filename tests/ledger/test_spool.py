@@ -354,3 +354,17 @@ def test_closing_does_not_wait_for_a_disk_that_hangs(
 
     assert waited_s < DEADLINE_S / 2
     assert list(read_all(spool.writer)) == [record]
+
+
+def test_a_burst_cannot_fill_more_than_is_allowed_between_two_measurements(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "_MEASURE_S", 3600.0)
+    spool = Spool(tmp_path / "spool", worker=0, max_bytes=60_000, segment_bytes=4_000)
+    for _ in range(1_000):
+        if not spool.is_writable:
+            break
+        spool.append_record(make_answered())
+    assert not spool.is_writable
+    assert sum(path.stat().st_size for path in segments_of(spool.directory)) < 60_000
+    spool.close()

@@ -73,7 +73,7 @@ def test_every_record_that_a_killed_writer_acknowledged_is_found_once(tmp_path: 
 
 
 def try_to_adopt(directory: Path, pipe: Connection) -> None:
-    adopted = adopt_orphans(directory)
+    adopted = list(adopt_orphans(directory))
     pipe.send([writer.name for writer in adopted])
     pipe.recv()
 
@@ -91,7 +91,7 @@ def test_a_living_writer_is_not_adopted_and_a_dead_one_only_once(tmp_path: Path)
 
     assert sorted(map(len, names)) == [0, 1]
     assert living.writer.name not in names[0] + names[1]
-    assert adopt_orphans(directory) == []
+    assert list(adopt_orphans(directory)) == []
     for adopter in adopters:
         adopter.send("go")
     living.close()
@@ -127,7 +127,7 @@ def test_a_new_writer_holds_its_lock_whoever_looks_for_orphans_meanwhile(tmp_pat
     adopter.join()
 
     assert len({writer.name for writer in writers}) == 200
-    assert adopt_orphans(tmp_path) == []
+    assert list(adopt_orphans(tmp_path)) == []
     for writer in writers:
         assert (tmp_path / f"{writer.name}.lock").exists()
         writer.remove_all()
