@@ -22,7 +22,7 @@ from gateway.chat.request import ChatRequest, Need
 from gateway.chat.routing_preferences import FORBIDDEN_MEMBERS
 from gateway.chat.structure import check_members_are_unique, check_size_of_structure
 from gateway.chat.unsupported import refuse_unsupported
-from gateway.chat.unwrap import MARK, unwrap
+from gateway.chat.unwrap import has_unions, unwrap
 from gateway.chat.view import VIEW, View
 from gateway.chat.web_search import WebSearch
 from gateway.chat.wishes import can_heal, echoes_upstream_body, read_web_search
@@ -91,7 +91,7 @@ def _read(
     body: bytes, members: dict[str, Raw], dialect: Dialect, headers: Mapping[str, str]
 ) -> ChatRequest:
     _refuse_addresses(members)
-    if MARK in body:
+    if has_unions(body):
         members = unwrap(members)
         body = _ENCODER.encode(members)
     if "messages" not in members or members["messages"] == _NULL:

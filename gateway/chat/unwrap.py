@@ -4,15 +4,13 @@ Its page was generated from Go types whose unions are structs with one field per
 made from that page send the wrapped form, others the plain one, so both are read.
 """
 
+import re
 from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import Raw
 
 from gateway.domain.errors import InvalidRequestError
-
-MARK = b'"Of'
-"""Without it there is nothing to unwrap anywhere in a body."""
 
 Members = dict[str, Raw]
 _Path = str
@@ -22,6 +20,9 @@ _MEMBERS = msgspec.json.Decoder(Members)
 _ITEMS = msgspec.json.Decoder(list[Raw])
 _ENCODER = msgspec.json.Encoder()
 _NULL = Raw(b"null")
+_MARK = b'"Of'
+# Inside a text a quote is escaped, so that "Of course" is not taken for a variant.
+_VARIANT = re.compile(rb'[{,]\s*"Of[A-Z]')
 
 _IMPLIED: Mapping[str, tuple[str, bytes]] = {
     "OfText": ("type", b'"text"'),
@@ -46,6 +47,11 @@ _ROLES: Mapping[str, tuple[str, bytes]] = {
 }
 
 
+def has_unions(body: bytes) -> bool:
+    """Whether there may be something to unwrap; a no is certain."""
+    return _MARK in body and _VARIANT.search(body) is not None
+
+
 def unwrap(members: Members) -> Members:
     """The members with every union of the published positions in its plain form.
 
@@ -55,7 +61,7 @@ def unwrap(members: Members) -> Members:
     plain = dict(members)
     for name, step in _POSITIONS.items():
         raw = plain.get(name)
-        if raw is not None and MARK in bytes(raw):
+        if raw is not None and _MARK in bytes(raw):
             plain[name] = step(raw, name)
     return plain
 
@@ -119,7 +125,7 @@ def _inside(**steps: _Step) -> _Step:
             return raw
         for name, step in steps.items():
             value = members.get(name)
-            if value is not None and MARK in bytes(value):
+            if value is not None and _MARK in bytes(value):
                 members[name] = step(value, f"{path}.{name}")
         return _encode(members)
 

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.chat.decode import decode_chat_request
 from gateway.chat.dialects import Dialect
+from gateway.chat.unwrap import has_unions
 from gateway.domain.errors import InvalidRequestError
 from gateway.providers.base import Quirks, Target
 from gateway.providers.openai import OpenAIAdapter
@@ -168,6 +169,13 @@ def test_text_and_schemas_that_look_wrapped_stay_as_they_are() -> None:
     }
 
     assert upstream(**members) == {"model": "one", **members}
+
+
+def test_only_members_are_taken_for_variants() -> None:
+    assert has_unions(b'{"stop": {"OfString": "x"}}')
+    assert has_unions(b'{"stop":{ "OfString":null,\n"OfStringArray":[]}}')
+    assert not has_unions(b'{"messages":[{"content":"she said, \\"Of course\\""}]}')
+    assert not has_unions(b'{"messages":[{"content":"Of course"}]}')
 
 
 def test_two_variants_at_once_are_refused() -> None:
