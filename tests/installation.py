@@ -28,6 +28,8 @@ from gateway.storage.queries import latest_records, read_record
 from gateway.storage.tables import request_record
 
 T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[1]
+"""What stands beside the tests is what they start."""
 PAUSE_S = 0.02
 READY_S = 60.0
 END_S = 30.0
@@ -55,7 +57,9 @@ def closed_port() -> int:
 
 def clean_environment(home: Path, **more: str) -> dict[str, str]:
     """Nothing of the developer's: no credential, proxy or setting of theirs enables anything."""
-    return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", **more}
+    path = os.pathsep.join(filter(None, (more.pop("PYTHONPATH", ""), str(ROOT))))
+    own = {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", "PYTHONPATH": path}
+    return own | more
 
 
 def tollway(
@@ -362,7 +366,7 @@ class SimulatorProcess:
             [sys.executable, "-m", "gateway.simulator", "--until-stdin-closes", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={"PATH": os.environ["PATH"]},
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
         )
         if self._process.stdout is None:
             raise RuntimeError("started with a pipe")

@@ -12,8 +12,6 @@ from pydantic import BaseModel
 
 from tests.clients.conftest import Site
 
-pytestmark = [pytest.mark.xdist_group("clients")]
-
 USER: Any = {"role": "user", "content": "How far is the bridge?"}
 TOOL: Any = {
     "type": "function",

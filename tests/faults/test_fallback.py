@@ -20,8 +20,6 @@ from tests.installation import (
     provider_toml,
 )
 
-pytestmark = [pytest.mark.xdist_group("faults")]
-
 # How the first endpoint fails -> what its attempt is recorded as, with the provider's status.
 FAULTS = {
     "refused": (Outcome.CONNECT_ERROR, 0),
@@ -164,4 +162,5 @@ def assert_recorded(record: RequestRecord, fault: str) -> None:
     assert good.cost.total_usd
     assert good.cost.price_version
     if outcome is Outcome.FIRST_TOKEN_TIMEOUT:
-        assert dead.duration_ms >= LATE_S * 1000
+        # Timers of the event loop count in whole milliseconds.
+        assert dead.duration_ms >= LATE_S * 1000 - 5

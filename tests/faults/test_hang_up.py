@@ -18,8 +18,6 @@ from gateway.simulator.running import simulator_in_thread
 from gateway.simulator.server import Simulator
 from tests.installation import MESSAGES, Gateway, installation, provider_toml, wait_until
 
-pytestmark = [pytest.mark.xdist_group("faults")]
-
 # Model -> what its provider does, and whether a stream is asked.
 CASES = {
     "gone/waiting": ("waiting!hang", False),

@@ -24,8 +24,6 @@ from tests.installation import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.xdist_group("postgres-away")]
-
 ENDPOINTS = {"test/plain": "plain!tokens=8", "test/slow": "slow!tokens=200,tokens_per_s=400"}
 AWAY_S = 4.0
 # Little more than one segment, so that the first to be shipped makes room.

@@ -26,8 +26,6 @@ from tests.installation import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.xdist_group("drain")]
-
 STREAMS = 12
 ENDPOINTS = {
     "test/endless": "endless!endless,tokens_per_s=100",

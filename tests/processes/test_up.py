@@ -26,8 +26,6 @@ from tests.installation import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.xdist_group("up")]
-
 CREDENTIAL = "sk-abcdefghijklmnopqrstuvwxyz"
 DRAIN = "[deadlines]\ndrain_listen_s = 0\n"
 

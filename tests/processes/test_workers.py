@@ -29,8 +29,6 @@ from tests.installation import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.xdist_group("workers")]
-
 CLIENTS = 20
 LOAD_S = 2.0
 SETTLED_S = 40.0
