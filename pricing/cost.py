@@ -236,18 +236,18 @@ def expected_cost_usd(
     """
     if price is None:
         return None
-    input_rate, output_rate = price.input_usd_per_mtok, price.output_usd_per_mtok
+    input_rate, output_rate = price.input_usd_per_token, price.output_usd_per_token
     if (input_rate is None and prompt_tokens) or (output_rate is None and output_tokens):
         return None
     total = _ZERO
     if input_rate is not None:
         total = _EXACT.multiply(input_rate, prompt_tokens)
         if cached_tokens and price.cache_read_usd_per_mtok is not None:
-            dearer = _EXACT.subtract(price.cache_read_usd_per_mtok, input_rate)
+            cached_rate = _EXACT.scaleb(price.cache_read_usd_per_mtok, _MTOK_EXPONENT)
+            dearer = _EXACT.subtract(cached_rate, input_rate)
             total = _EXACT.fma(dearer, min(cached_tokens, prompt_tokens), total)
     if output_rate is not None:
         total = _EXACT.fma(output_rate, output_tokens, total)
-    total = _EXACT.scaleb(total, _MTOK_EXPONENT)
     if price.request_usd is not None:
         total = _EXACT.add(total, price.request_usd)
     if images:

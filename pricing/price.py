@@ -14,11 +14,12 @@ import msgspec
 
 # Wide enough that a price times a multiplier is never rounded.
 _EXACT = Context(prec=60)
+_MTOK_EXPONENT = Decimal(-6)
 
 STANDARD_SERVICE_TIERS = frozenset({"default", "standard", "auto", "on_demand"})
 
 
-class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     """USD amounts that hold for one request. None means unknown; 0 means free of charge.
 
     `version` names the price version this came from. `is_upper_bound`: the true price may be
@@ -46,6 +47,20 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     is_upper_bound: bool = False
     is_estimated: bool = False
     is_free: bool = False
+
+    @cached_property
+    def input_usd_per_token(self) -> Decimal | None:
+        """`input_usd_per_mtok` by the token, exactly."""
+        return _per_token(self.input_usd_per_mtok)
+
+    @cached_property
+    def output_usd_per_token(self) -> Decimal | None:
+        """`output_usd_per_mtok` by the token, exactly."""
+        return _per_token(self.output_usd_per_mtok)
+
+
+def _per_token(usd_per_mtok: Decimal | None) -> Decimal | None:
+    return None if usd_per_mtok is None else _EXACT.scaleb(usd_per_mtok, _MTOK_EXPONENT)
 
 
 TOKEN_RATES: tuple[str, ...] = tuple(
