@@ -4,24 +4,21 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import httpx
 import msgspec
-from litestar import Litestar, Request, Response
-from litestar.exceptions import HTTPException, ValidationException
+from litestar import Litestar
 from litestar.openapi import OpenAPIConfig
 
 from gateway.api.admin.keys import admin_key_routes
 from gateway.api.admin.owner import OwnerGuard
 from gateway.api.auth import KEYS_STALE_AFTER_S, authenticate
-from gateway.api.chat import chat_routes
+from gateway.api.failures import answer_exception
+from gateway.api.front import Front
 from gateway.api.health import Readiness, health_routes
-from gateway.api.models import error_response, model_routes
+from gateway.api.surface import Surroundings, data_app
 from gateway.api.traffic import Traffic
-from gateway.chat.dialects import Dialect
 from gateway.domain.caller import Caller
-from gateway.domain.errors import GatewayError, InternalError
 from gateway.execution.access import AccessBook, ProviderAccess
 from gateway.execution.deadlines import Deadlines
 from gateway.execution.egress import make_policy
@@ -43,6 +40,7 @@ from gateway.storage.asking import Asker
 from gateway.version import CODE_VERSION, USER_AGENT
 
 _ADMIN_S = 5.0
+_ACCOUNT_S = 2.0
 
 _log = logging.getLogger("tollway.app")
 
@@ -95,6 +93,9 @@ class Worker:
             self._snapshots, place.database_url, settings.data_dir / "snapshot" / "keys.msgpack"
         )
         self._ask = Asker(place.database_url, within_s=_ADMIN_S, application_name="tollway admin")
+        self._account = Asker(
+            place.database_url, within_s=_ACCOUNT_S, application_name="tollway account"
+        )
         self._tasks: set[asyncio.Task[None]] = set()
         self.data = self._data_app(settings)
         self.admin = self._admin_app() if place.has_admin else None
@@ -121,8 +122,10 @@ class Worker:
         await asyncio.wait(self._tasks, timeout=1.0) if self._tasks else None
         await self._transport.aclose()
         await self._ask.aclose()
+        await self._account.aclose()
 
-    def _data_app(self, settings: Settings) -> Litestar:
+    def _data_app(self, settings: Settings) -> Front:
+        health = HealthBoard()
         pipeline = Pipeline(
             snapshots=self._snapshots,
             runner=Runner(
@@ -138,7 +141,7 @@ class Worker:
                     for provider in self._offer.providers
                 }
             ),
-            health=HealthBoard(),
+            health=health,
             ledger=self._spool,
             policy=Policy(
                 slash_pins_provider=settings.routing.slash_pins_provider,
@@ -146,22 +149,19 @@ class Worker:
                 code_version=CODE_VERSION,
             ),
         )
-        return Litestar(
-            [
-                *chat_routes(
-                    pipeline,
-                    self._authenticate,
-                    self.traffic,
-                    body_limit=settings.limits.body_bytes,
-                    text_limit=settings.limits.text_bytes,
-                ),
-                *model_routes(self._authenticate, lambda: self._snapshots.current.catalogue),
-                *health_routes(self._readiness),
-            ],
-            openapi_config=None,
-            exception_handlers={Exception: _answer_exception},
-            request_max_body_size=settings.limits.body_bytes,
-            logging_config=None,
+        return data_app(
+            Surroundings(
+                pipeline=pipeline,
+                authenticate=self._authenticate,
+                traffic=self.traffic,
+                catalogue=lambda: self._snapshots.current.catalogue,
+                health=health,
+                readiness=self._readiness,
+                ask=self._account,
+                body_limit=settings.limits.body_bytes,
+                text_limit=settings.limits.text_bytes,
+                cors_origins=settings.cors.origins,
+            )
         )
 
     def _admin_app(self) -> Litestar:
@@ -172,7 +172,7 @@ class Worker:
             ],
             guards=[OwnerGuard(self._place.owner_token)],
             openapi_config=OpenAPIConfig(title="Tollway admin", version=CODE_VERSION),
-            exception_handlers={Exception: _answer_exception},
+            exception_handlers={Exception: answer_exception},
             logging_config=None,
         )
 
@@ -230,30 +230,6 @@ def _quirks(provider: EnabledProvider) -> Quirks:
     quirks = quirks_of(provider.id)
     flavour = provider.settings.usage_flavour
     return msgspec.structs.replace(quirks, usage_flavour=flavour) if flavour else quirks
-
-
-def _answer_exception(request: Request[Any, Any, Any], exc: Exception) -> Response[bytes]:
-    """What the web framework raised, in OpenAI's shape: unknown paths, wrong methods, bugs."""
-    if isinstance(exc, GatewayError):
-        return error_response(exc, Dialect.OPENAI)
-    if isinstance(exc, HTTPException):
-        kind = "invalid_request_error" if exc.status_code < 500 else "api_error"  # noqa: PLR2004
-        error = GatewayError(
-            f"{request.method} {request.scope['path']}: {_particulars(exc)}",
-            status=exc.status_code,
-            kind=kind,
-            code="not_found" if exc.status_code == 404 else None,  # noqa: PLR2004
-        )
-        return error_response(error, Dialect.OPENAI)
-    _log.error("a request failed by a fault of the gateway", exc_info=exc)
-    return error_response(InternalError("the gateway failed; its log says how"), Dialect.OPENAI)
-
-
-def _particulars(exc: HTTPException) -> str:
-    """What is wrong, and with which fields where the framework says so."""
-    if not isinstance(exc, ValidationException) or not isinstance(exc.extra, list):
-        return exc.detail
-    return "; ".join(f"{fault.get('key')}: {fault.get('message')}" for fault in exc.extra)
 
 
 def _tell_failure(task: asyncio.Task[None]) -> None:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from gateway.chat.answer import DONE, ChunkFrame, render_completion
+from gateway.chat.dialects import Dialect
 from gateway.chat.request import ChatRequest
 from gateway.chat.routing_report import make_metadata, render_metadata
 from gateway.chat.usage_report import render_usage, to_json_number
@@ -220,6 +221,12 @@ class _Exchange:
         """The attempt whose answer the client gets; there is one once a request succeeded."""
         return self.journal.attempts[-1]
 
+    def shown_model(self, used: str) -> str:
+        """What the answer calls its model: the FastAPI dialect echoes what was asked for."""
+        request = self.request
+        echoes = request.dialect is Dialect.FASTAPI and request.models
+        return request.models[0] if echoes else used
+
     def end_attempt(self, end: AttemptEnd) -> None:
         self.journal.end(end)
         self._health.report(end)
@@ -280,7 +287,7 @@ def _whole(exchange: _Exchange, served: Served, completion: Completion) -> Whole
     body = render_completion(
         id=exchange.id,
         created=exchange.created,
-        model=answered.model,
+        model=exchange.shown_model(answered.model),
         provider=answered.provider,
         choices=completion.choices,
         usage=_usage(exchange, served),
@@ -299,7 +306,8 @@ async def _stream(exchange: _Exchange, served: Served) -> AsyncGenerator[bytes]:
     exchange.warn(attempt.warnings)
     exchange.journal.first_content_s = attempt.first_content_s
     endpoint = attempt.candidate.endpoint
-    frame = ChunkFrame(exchange.id, exchange.created, endpoint.model, endpoint.provider)
+    shown_model = exchange.shown_model(endpoint.model)
+    frame = ChunkFrame(exchange.id, exchange.created, shown_model, endpoint.provider)
     held: StreamEvent | None = None
     try:
         yield b""

@@ -1,4 +1,4 @@
-"""``POST /v1/chat/completions``: bytes become a request and a caller, the pipeline answers."""
+"""``POST …/chat/completions``: bytes become a request and a caller, the pipeline answers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +9,7 @@ from litestar.types import ASGIApp, Receive
 
 from gateway.api.answering import Answering
 from gateway.api.body import read_json_body
+from gateway.api.paths import CHAT_PATHS
 from gateway.api.traffic import OpenRequest, Traffic
 from gateway.chat.decode import decode_chat_request
 from gateway.chat.dialects import Dialect
@@ -16,10 +17,7 @@ from gateway.domain.caller import Caller
 from gateway.domain.errors import PayloadTooLargeError
 from gateway.pipeline import Pipeline, StreamedAnswer, WholeAnswer
 
-
 Authenticate = Callable[[dict[str, str]], Caller]
-
-CHAT_PATHS: dict[str, Dialect] = {"/v1/chat/completions": Dialect.OPENAI}
 
 
 def chat_routes(
@@ -35,7 +33,12 @@ def chat_routes(
         _route(
             path,
             _chat_app(
-                pipeline, authenticate, traffic, dialect, body_limit, text_limit or body_limit
+                pipeline,
+                authenticate,
+                traffic,
+                dialect,
+                body_limit=body_limit,
+                text_limit=text_limit or body_limit,
             ),
         )
         for path, dialect in CHAT_PATHS.items()
@@ -47,6 +50,7 @@ def _chat_app(
     authenticate: Authenticate,
     traffic: Traffic,
     dialect: Dialect,
+    *,
     body_limit: int,
     text_limit: int,
 ) -> Answering:

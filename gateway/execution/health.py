@@ -18,6 +18,19 @@ _COOL_DOWN_UNTOLD_MAX_MS = 60_000.0
 _SAMPLES = 64
 _SAMPLES_PER_VIEW = 8
 _MS_PER_S = 1000.0
+_UPTIME_MINUTES = 30
+_S_PER_MINUTE = 60.0
+
+
+class _Minute:
+    """How many attempts ended in one minute of the clock, well or by the provider's failure."""
+
+    __slots__ = ("failed", "number", "succeeded")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.succeeded = 0
+        self.failed = 0
 
 
 class _Seen:
@@ -26,6 +39,7 @@ class _Seen:
         "credential_refused_until_ms",
         "failed_at_ms",
         "latencies_ms",
+        "minutes",
         "rate_limits_in_a_row",
         "samples_since_view",
         "throughputs",
@@ -39,6 +53,14 @@ class _Seen:
         self.samples_since_view = 0
         self.latencies_ms: deque[float] = deque(maxlen=_SAMPLES)
         self.throughputs: deque[float] = deque(maxlen=_SAMPLES)
+        self.minutes: deque[_Minute] = deque(maxlen=_UPTIME_MINUTES)
+
+    def minute(self, now_s: float) -> _Minute:
+        """The minute that is now."""
+        number = int(now_s // _S_PER_MINUTE)
+        if not self.minutes or self.minutes[-1].number != number:
+            self.minutes.append(_Minute(number))
+        return self.minutes[-1]
 
 
 class HealthBoard:
@@ -56,10 +78,12 @@ class HealthBoard:
 
     def report(self, end: AttemptEnd) -> None:
         """Take an attempt's end into account."""
-        now_ms = self._clock() * _MS_PER_S
+        now_s = self._clock()
+        now_ms = now_s * _MS_PER_S
         seen = self._seen.setdefault(end.start.endpoint.id, _Seen())
         consequence = CONSEQUENCES[end.outcome]
         if end.outcome is Outcome.SUCCESS:
+            seen.minute(now_s).succeeded += 1
             was_troubled = (
                 seen.failed_at_ms is not None or seen.credential_refused_until_ms is not None
             )
@@ -71,6 +95,7 @@ class HealthBoard:
                 self._view_holds_until_ms = now_ms
             return
         if consequence.is_failure:
+            seen.minute(now_s).failed += 1
             seen.failed_at_ms = now_ms
         if consequence.cools_down:
             self._cool_down(seen, end, now_ms)
@@ -109,6 +134,20 @@ class HealthBoard:
             )
         self._view, self._view_holds_until_ms = view, holds_until_ms
         return view
+
+    def uptime_percent(self, endpoint: str) -> float | None:
+        """The share of attempts within the last 30 minutes that the endpoint did not fail.
+
+        Answers and failures of the provider count, nothing else; None when there were none.
+        """
+        seen = self._seen.get(endpoint)
+        if seen is None:
+            return None
+        first = int(self._clock() // _S_PER_MINUTE) - _UPTIME_MINUTES + 1
+        lately = [minute for minute in seen.minutes if minute.number >= first]
+        succeeded = sum(minute.succeeded for minute in lately)
+        ended = succeeded + sum(minute.failed for minute in lately)
+        return 100.0 * succeeded / ended if ended else None
 
     def _sample(self, seen: _Seen, end: AttemptEnd) -> None:
         is_first = not seen.latencies_ms

@@ -21,7 +21,7 @@ import uvloop
 from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
-from litestar import Litestar
+from litestar.types import ASGIApp
 
 from gateway.app import Place, Worker, create_app
 from gateway.processes.data_directory import DataDirectory
@@ -143,7 +143,7 @@ def _settle_garbage() -> None:
     gc.set_threshold(*_GC_THRESHOLDS)
 
 
-def _server(app: Litestar, host: str, port: int) -> Server:
+def _server(app: ASGIApp, host: str, port: int) -> Server:
     return Server(
         app,
         address=host,

@@ -84,6 +84,7 @@ def load_settings(
         routing=file.routing,
         deadlines=file.deadlines,
         limits=file.limits,
+        cors=file.cors,
         environment=env,
     )
 

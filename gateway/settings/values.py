@@ -10,6 +10,10 @@ from msgspec import Meta
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
 MaybeNoSeconds: TypeAlias = Annotated[float, Meta(ge=0, le=86_400)]
+Origin: TypeAlias = Annotated[
+    str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[a-z0-9._\-\[\]:]+)$", max_length=256)
+]
+"""As browsers write it: ``https://app.example.com`` in lower case, without a path."""
 
 
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -67,6 +71,13 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """None: 10 GiB or a quarter of the free disk, whichever is less."""
 
 
+class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[cors]``."""
+
+    origins: tuple[Origin, ...] = ()
+    """Web pages that may call the gateway from a browser; ``*`` is every page."""
+
+
 class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole of ``tollway.toml``."""
 
@@ -83,6 +94,7 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     routing: RoutingSettings = RoutingSettings()
     deadlines: DeadlineSettings = DeadlineSettings()
     limits: LimitSettings = LimitSettings()
+    cors: CorsSettings = CorsSettings()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +116,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     routing: RoutingSettings
     deadlines: DeadlineSettings
     limits: LimitSettings
+    cors: CorsSettings
     environment: Mapping[str, str]
     """Where credentials are found; passed on, never printed."""
 

@@ -11,43 +11,52 @@ from typing import Any
 
 import httpx
 import msgspec
-from litestar import Litestar
 
 from gateway.api.auth import authenticate
-from gateway.api.chat import chat_routes
-from gateway.api.health import Readiness, health_routes
-from gateway.api.models import model_routes
+from gateway.api.health import Readiness
+from gateway.api.surface import Surroundings, data_app
 from gateway.api.traffic import Traffic
-from gateway.app import _answer_exception  # pyright: ignore[reportPrivateUsage]
 from gateway.domain.caller import Caller
 from gateway.domain.keys import digest_key, make_key
 from gateway.processes.worker import _server  # pyright: ignore[reportPrivateUsage]
+from gateway.storage.asking import Asker
 from tests.pipeline.rig import Rig
 
 PEPPER = b"pepper"
 CHAT = "/v1/chat/completions"
+NO_DATABASE = "postgresql://nobody@127.0.0.1:1/nothing"
 
 
 class Edge:
     """One application in front of a rig. The key ``key`` may do everything."""
 
-    def __init__(self, rig: Rig, *, most: int = 100, body_limit: int = 65_536) -> None:
+    def __init__(
+        self,
+        rig: Rig,
+        *,
+        most: int = 100,
+        body_limit: int = 65_536,
+        ask: Asker | None = None,
+        cors_origins: tuple[str, ...] = (),
+    ) -> None:
         self.rig = rig
         self.key = make_key(lambda count: b"k" * count).text
         self.traffic = Traffic(most=most, stalled_client_s=30)
         self.readiness = Readiness(ready=True)
         self.port = 0
         self.let_in(self.key)
-        self.app = Litestar(
-            [
-                *chat_routes(rig.pipeline, self._caller_of, self.traffic, body_limit=body_limit),
-                *model_routes(self._caller_of, lambda: rig.snapshots.current.catalogue),
-                *health_routes(lambda: self.readiness),
-            ],
-            openapi_config=None,
-            exception_handlers={Exception: _answer_exception},
-            request_max_body_size=body_limit,
-            logging_config=None,
+        self.app = data_app(
+            Surroundings(
+                pipeline=rig.pipeline,
+                authenticate=self._caller_of,
+                traffic=self.traffic,
+                catalogue=lambda: rig.snapshots.current.catalogue,
+                health=rig.health,
+                readiness=lambda: self.readiness,
+                ask=ask or Asker(NO_DATABASE, within_s=0.2, application_name="tests"),
+                body_limit=body_limit,
+                cors_origins=cors_origins,
+            )
         )
 
     def _caller_of(self, headers: dict[str, str]) -> Caller:

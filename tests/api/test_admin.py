@@ -14,8 +14,8 @@ from litestar.openapi import OpenAPIConfig
 import migrations
 from gateway.api.admin.keys import admin_key_routes
 from gateway.api.admin.owner import OwnerGuard
+from gateway.api.failures import answer_exception
 from gateway.api.health import Readiness, health_routes
-from gateway.app import _answer_exception  # pyright: ignore[reportPrivateUsage]
 from gateway.domain.keys import parse_key
 from gateway.storage.asking import Asker
 from tests.api.edge import error_in
@@ -43,7 +43,7 @@ async def admin_on(url: str, *, within_s: float = 5.0) -> AsyncGenerator[httpx.A
         ],
         guards=[OwnerGuard(TOKEN)],
         openapi_config=OpenAPIConfig(title="Tollway admin", version="test"),
-        exception_handlers={Exception: _answer_exception},
+        exception_handlers={Exception: answer_exception},
         logging_config=None,
     )
     transport = httpx.ASGITransport(app=app)  # pyright: ignore[reportArgumentType] - one protocol, two spellings

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.api.models import list_models
-from tests.routing.factories import make_caller, make_catalogue_of, make_endpoint
+from gateway.api.listing import list_models
+from tests.routing.factories import AT, make_caller, make_catalogue_of, make_endpoint
 
 CATALOGUE = make_catalogue_of(
     make_endpoint("beta", "acme/large", context_tokens=200_000, release_date=date(2026, 3, 2)),
@@ -19,7 +19,7 @@ CATALOGUE = make_catalogue_of(
 
 
 def shown(**fields: Any) -> list[str]:
-    return [model.id for model in list_models(CATALOGUE, make_caller(**fields)).data]
+    return [model.id for model in list_models(CATALOGUE, make_caller(**fields), AT).data]
 
 
 def test_every_chat_model_is_listed_once_by_name() -> None:
@@ -41,7 +41,7 @@ def test_a_key_sees_only_what_it_may_use(fields: dict[str, Any], expected: list[
 
 
 def test_a_model_tells_of_all_its_endpoints_together() -> None:
-    large = list_models(CATALOGUE, make_caller()).data[0]
+    large = list_models(CATALOGUE, make_caller(), AT).data[0]
 
     assert (large.object, large.owned_by) == ("model", "acme")
     assert large.providers == ("alpha", "beta")
@@ -50,14 +50,14 @@ def test_a_model_tells_of_all_its_endpoints_together() -> None:
 
 
 def test_what_is_not_known_of_a_model_is_said_to_be_so() -> None:
-    small = list_models(CATALOGUE, make_caller()).data[1]
+    small = list_models(CATALOGUE, make_caller(), AT).data[1]
 
     assert (small.context_length, small.created) == (None, 0)
 
 
 def test_of_a_model_only_the_allowed_providers_are_named() -> None:
     (large,) = list_models(
-        CATALOGUE, make_caller(allowed_providers=("beta",), allowed_models=("acme/large",))
+        CATALOGUE, make_caller(allowed_providers=("beta",), allowed_models=("acme/large",)), AT
     ).data
 
     assert large.providers == ("beta",)

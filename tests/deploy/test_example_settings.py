@@ -21,7 +21,7 @@ ENVIRONMENT = {
     "OPENAI_API_KEY": "sk-example",
 }
 # What stands in the example is not what holds without it.
-NO_DEFAULTS = {"database_url", "spool_bytes", "aliases", "providers"}
+NO_DEFAULTS = {"database_url", "spool_bytes", "aliases", "providers", "origins"}
 # Known only once environment and flags are joined with the file.
 JOINED_DEFAULTS = ("host", "port", "admin_port", "dashboard_port", "workers")
 
@@ -103,7 +103,7 @@ def test_the_example_tells_the_true_defaults(example: str, tmp_path: Path) -> No
     assert in_force.data_dir == defaults.data_dir
     for name in JOINED_DEFAULTS:
         assert getattr(in_force, name) == getattr(defaults, name), name
-    for table in ("routing", "deadlines", "limits"):
+    for table in ("routing", "deadlines", "limits", "cors"):
         shown: Any = getattr(in_force, table)
         default: Any = getattr(defaults, table)
         for name in set(shown.__struct_fields__) - NO_DEFAULTS:

@@ -1,0 +1,59 @@
+"""Every route of the data listener, put together once for workers and for tests."""
+
+from collections.abc import Callable
+
+import msgspec
+from litestar import Litestar
+
+from gateway.api.chat import Authenticate, chat_routes
+from gateway.api.cors import Cors
+from gateway.api.failures import answer_exception
+from gateway.api.front import Front
+from gateway.api.health import Readiness, health_routes
+from gateway.api.models import model_routes
+from gateway.api.traffic import Traffic
+from gateway.execution.health import HealthBoard
+from gateway.pipeline import Pipeline
+from gateway.storage.asking import Asker
+from pricing.catalogue import Catalogue
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the routes need of the rooms behind them."""
+
+    pipeline: Pipeline
+    authenticate: Authenticate
+    traffic: Traffic
+    catalogue: Callable[[], Catalogue]
+    health: HealthBoard
+    readiness: Callable[[], Readiness]
+    ask: Asker
+    """Of Postgres, for what an account was used for; never for chat."""
+    body_limit: int
+    """Bytes of a body, images and audio included."""
+    text_limit: int | None = None
+    """Bytes of text in messages and tools; None is the body's limit."""
+    cors_origins: tuple[str, ...] = ()
+    """Empty lets no page of another origin in."""
+
+
+def data_app(around: Surroundings) -> Front:
+    """The application that clients of the gateway talk to."""
+    app = Litestar(
+        [
+            *chat_routes(
+                around.pipeline,
+                around.authenticate,
+                around.traffic,
+                body_limit=around.body_limit,
+                text_limit=around.text_limit,
+            ),
+            *model_routes(around.authenticate, around.catalogue, around.health),
+            *health_routes(around.readiness),
+        ],
+        openapi_config=None,
+        exception_handlers={Exception: answer_exception},
+        request_max_body_size=around.body_limit,
+        logging_config=None,
+    )
+    return Front(app, Cors(around.cors_origins) if around.cors_origins else None)

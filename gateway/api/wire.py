@@ -1,0 +1,56 @@
+"""How answers outside of chat are written: exact amounts, UTC instants, one JSON encoder."""
+
+from datetime import datetime
+from decimal import Context, Decimal
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+from litestar import Response
+from msgspec import Meta, Raw
+
+from gateway.chat.usage_report import to_json_number
+
+MaybeUsd: TypeAlias = Annotated[
+    Raw,
+    Meta(
+        description="Exact USD; null where it is not known.",
+        extra_json_schema={"type": ["number", "null"]},
+    ),
+]
+Usd: TypeAlias = Annotated[
+    Raw, Meta(description="Exact USD.", extra_json_schema={"type": "number"})
+]
+
+_EXACT = Context(prec=60)
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+
+
+def usd(amount: Decimal | None) -> Raw:
+    """An amount as a JSON number without exponent; ``null`` for None."""
+    return Raw(to_json_number(amount).encode())
+
+
+def per_token(rate_usd_per_mtok: Decimal | None) -> str | None:
+    """A rate per million tokens as the exact USD of one token, in text; None stays None."""
+    return None if rate_usd_per_mtok is None else plain(_EXACT.scaleb(rate_usd_per_mtok, -6))
+
+
+def plain(amount: Decimal) -> str:
+    """All the digits of an amount, without exponent and closing zeros."""
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def iso(instant: datetime | None) -> str | None:
+    """An aware instant as text in UTC."""
+    return None if instant is None else instant.isoformat().replace("+00:00", "Z")
+
+
+def encode(value: Any) -> bytes:  # noqa: ANN401 - whatever msgspec encodes
+    """JSON, money as numbers."""
+    return _ENCODER.encode(value)
+
+
+def json_response(body: bytes, status: int = 200) -> Response[bytes]:
+    """An answer whose JSON is ready."""
+    return Response(body, status_code=status, media_type="application/json")
