@@ -17,6 +17,7 @@ from gateway.chat.answer import DONE, ChunkFrame, render_completion
 from gateway.chat.dialects import Dialect
 from gateway.chat.request import ChatRequest
 from gateway.chat.routing_report import make_metadata, render_metadata
+from gateway.chat.shaping import Shape, shape_of, shape_whole
 from gateway.chat.usage_report import render_usage, to_json_number
 from gateway.domain.attempts import AttemptEnd
 from gateway.domain.caller import Caller
@@ -67,6 +68,8 @@ class StreamedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """An answer that has begun; close the generator whatever happens."""
 
     headers: list[tuple[str, str]]
+    first: bytes
+    """To be sent before the events; often nothing."""
     events: AsyncGenerator[bytes]
 
 
@@ -132,8 +135,8 @@ class Pipeline:
             return _whole(exchange, served, served.completion)
         events = _stream(exchange, served)
         # Closing a generator that was never begun would neither record nor stop anything.
-        await anext(events)
-        return StreamedAnswer(headers=_headers(exchange), events=events)
+        first = await anext(events)
+        return StreamedAnswer(headers=_headers(exchange), first=first, events=events)
 
     def _begin(
         self, request: ChatRequest, caller: Caller, interruption: Interruption
@@ -180,11 +183,13 @@ class _Exchange:
 
     __slots__ = (
         "_health",
+        "echoes",
         "inputs",
         "interruption",
         "journal",
         "plan",
         "record",
+        "repairs",
         "request",
         "upstream_model",
         "warnings",
@@ -206,6 +211,9 @@ class _Exchange:
         self.record: RequestRecord | None = None
         self.upstream_model: str | None = None
         self.warnings = request.warnings
+        self.repairs: tuple[str, ...] = ()
+        self.echoes: list[bytes] = []
+        """What providers were sent, for a caller that asked to be shown it."""
         self._health = health
 
     @property
@@ -230,6 +238,12 @@ class _Exchange:
     def end_attempt(self, end: AttemptEnd) -> None:
         self.journal.end(end)
         self._health.report(end)
+        if end.echo is not None:
+            self.echoes.append(end.echo)
+
+    def echoes_with(self, served: bytes | None) -> list[bytes]:
+        """What every provider was sent, the one that answers last."""
+        return self.echoes if served is None else [*self.echoes, served]
 
     def warn(self, warnings: tuple[str, ...]) -> None:
         self.warnings = tuple(dict.fromkeys((*self.warnings, *warnings)))
@@ -252,6 +266,7 @@ class _Exchange:
         attempts = self.journal.attempts
         outcome = attempts[-1].outcome if attempts else Outcome.REFUSED
         self.close(outcome, error.status, error_kind=error.code or error.kind)
+        error.metadata["generation_id"] = self.id
 
     def close_interrupted(self) -> None:
         """The caller hung up, or the gateway is going down."""
@@ -274,6 +289,7 @@ class _Exchange:
                 underlying_used_model=record.underlying_used_model if record else None,
                 strategy=plan.strategy if plan else None,
                 warnings=self.warnings,
+                repairs=self.repairs,
             )
         )
 
@@ -284,12 +300,13 @@ def _whole(exchange: _Exchange, served: Served, completion: Completion) -> Whole
     exchange.warn(served.attempt.warnings)
     exchange.close(Outcome.SUCCESS, _OK)
     answered = exchange.answered
+    choices, exchange.repairs = shape_whole(completion.choices, exchange.request)
     body = render_completion(
         id=exchange.id,
         created=exchange.created,
         model=exchange.shown_model(answered.model),
         provider=answered.provider,
-        choices=completion.choices,
+        choices=choices,
         usage=_usage(exchange, served),
         metadata=exchange.metadata(),
         extras=completion.extras,
@@ -308,16 +325,17 @@ async def _stream(exchange: _Exchange, served: Served) -> AsyncGenerator[bytes]:
     endpoint = attempt.candidate.endpoint
     shown_model = exchange.shown_model(endpoint.model)
     frame = ChunkFrame(exchange.id, exchange.created, shown_model, endpoint.provider)
+    shape = shape_of(exchange.request)
     held: StreamEvent | None = None
     try:
-        yield b""
+        yield b"".join(map(frame.echo, exchange.echoes_with(attempt.echo)))
         while (events := await relay.next()) is not None:
-            shown, held = _shown(events, held, frame)
+            shown, held = _shown(events, held, frame, shape)
             if shown:
                 yield shown
         attempt.end(Outcome.SUCCESS)
         exchange.close(Outcome.SUCCESS, _OK)
-        yield _closing(exchange, served, frame, held)
+        yield _closing(exchange, served, frame, held, shape)
     except FaultError as exc:
         attempt.fail(exc.fault)
         failed = FailedAttempt(endpoint=endpoint.id, provider=endpoint.provider, fault=exc.fault)
@@ -347,25 +365,33 @@ async def _stream(exchange: _Exchange, served: Served) -> AsyncGenerator[bytes]:
 
 
 def _shown(
-    events: list[StreamEvent], held: StreamEvent | None, frame: ChunkFrame
+    events: list[StreamEvent], held: StreamEvent | None, frame: ChunkFrame, shape: Shape | None
 ) -> tuple[bytes, StreamEvent | None]:
     """What of these events goes out now, and the finish that waits for the usage behind it."""
     shown: list[bytes] = []
     for event in events:
         if event.finish_reason is not None:
             if held is not None:
-                shown.append(frame.chunk(held.choices, held.extras))
+                choices = held.choices if shape is None else shape(held.choices)
+                shown.append(frame.chunk(choices, held.extras))
             held = event
-        elif event.choices != b"[]":
-            shown.append(frame.chunk(event.choices, event.extras))
+            continue
+        choices = event.choices if shape is None else shape(event.choices)
+        if choices != b"[]":
+            shown.append(frame.chunk(choices, event.extras))
     return b"".join(shown), held
 
 
 def _closing(
-    exchange: _Exchange, served: Served, frame: ChunkFrame, held: StreamEvent | None
+    exchange: _Exchange,
+    served: Served,
+    frame: ChunkFrame,
+    held: StreamEvent | None,
+    shape: Shape | None,
 ) -> bytes:
     """The finish and the accounts: apart when the client asked for usage, else in one chunk."""
     choices, extras = (held.choices, held.extras) if held is not None else (b"[]", b"")
+    choices = choices if shape is None else shape(choices)
     usage, metadata = _usage(exchange, served), exchange.metadata()
     if exchange.request.include_usage:
         accounts = frame.with_usage(b"[]", b"", usage, metadata)

@@ -85,7 +85,7 @@ class Answering:
         request.is_streaming = True
         try:
             await send(_start(200, answer.headers))
-            data = await anext(events, None)
+            data = answer.first or await anext(events, None)
             while data is not None:
                 request.send_began_at_s = time.monotonic()
                 try:

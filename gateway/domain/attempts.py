@@ -46,6 +46,8 @@ class AttemptEnd(msgspec.Struct, frozen=True, kw_only=True):
     text_bytes: int = 0
     """UTF-8 bytes that were generated and seen here."""
     retry_after_ms: float | None = None
+    echo: bytes | None = None
+    """The body that was sent, redacted; only when the request asked to be shown it. Never kept."""
 
 
 OnAttemptStart = Callable[[AttemptStart], None]

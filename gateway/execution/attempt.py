@@ -20,6 +20,7 @@ class Attempt:
         "_on_end",
         "_started_s",
         "candidate",
+        "echo",
         "finish_reason",
         "first_content_s",
         "is_over",
@@ -63,6 +64,8 @@ class Attempt:
         self.reported_cost_usd: Decimal | None = None
         self.text_bytes = 0
         self.warnings: tuple[str, ...] = ()
+        self.echo: bytes | None = None
+        """The body that was sent, redacted, for a request that asked to be shown it."""
 
     @property
     def duration_ms(self) -> float:
@@ -133,6 +136,7 @@ class Attempt:
                 reported_cost_usd=self.reported_cost_usd,
                 text_bytes=self.text_bytes,
                 retry_after_ms=fault.retry_after_ms if fault else None,
+                echo=self.echo,
             )
         )
 

@@ -23,6 +23,7 @@ from gateway.providers.base import (
     Target,
     UpstreamRequest,
 )
+from gateway.providers.echo import redacted_body
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
@@ -149,6 +150,8 @@ class Upstream:
         """Send, and read an error's body; returns only 2xx answers."""
         wire = access.adapter.build_request(request, access.target, access.secret)
         attempt.warnings = wire.warnings
+        if request.echo_upstream_body:
+            attempt.echo = redacted_body(wire)
         outgoing = _to_httpx(wire, access)
         try:
             response = await access.transport.handle_async_request(outgoing)
