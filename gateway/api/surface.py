@@ -5,10 +5,12 @@ from collections.abc import Callable
 import msgspec
 from litestar import Litestar
 
+from gateway.api.account import account_routes
 from gateway.api.chat import Authenticate, chat_routes
 from gateway.api.cors import Cors
 from gateway.api.failures import answer_exception
 from gateway.api.front import Front
+from gateway.api.generations import generation_routes
 from gateway.api.health import Readiness, health_routes
 from gateway.api.models import model_routes
 from gateway.api.traffic import Traffic
@@ -49,6 +51,8 @@ def data_app(around: Surroundings) -> Front:
                 text_limit=around.text_limit,
             ),
             *model_routes(around.authenticate, around.catalogue, around.health),
+            *account_routes(around.authenticate, around.ask, around.catalogue),
+            *generation_routes(around.authenticate, around.ask, around.catalogue),
             *health_routes(around.readiness),
         ],
         openapi_config=None,

@@ -66,12 +66,18 @@ class Edge:
     def let_in(self, key: str, **fields: Any) -> None:
         """Make a key known."""
         snapshot = self.rig.snapshots.current
-        caller = Caller(key_id=uuid.uuid4(), kid=key[5:13], name="tests", **fields)
+        known: dict[str, Any] = {"key_id": uuid.uuid4(), "kid": key[5:13], "name": "tests"}
+        caller = Caller(**(known | fields))
         self.rig.snapshots.current = msgspec.structs.replace(
             snapshot,
             callers={**snapshot.callers, digest_key(key, PEPPER): caller},
             confirmed_at_s=time.time(),
         )
+
+    @property
+    def caller(self) -> Caller:
+        """Whom ``key`` stands for."""
+        return self.rig.snapshots.current.callers[digest_key(self.key, PEPPER)]
 
     @property
     def url(self) -> str:
