@@ -33,7 +33,7 @@ demo: $(RUN_STAMP)  ## The same with simulated providers and traffic to look at
 	@$(BIN)/tollway up --demo
 
 test: $(DEV_STAMP)  ## Run the tests
-	@$(BIN)/python -m pytest -n auto --dist loadgroup
+	@$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(DEV_STAMP)  ## Format, lint, types, import contracts, migrations in step with the tables
 	@$(BIN)/ruff format --check .

@@ -1,5 +1,6 @@
 """Databases to look at: one without a record, one with a few days of traffic."""
 
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -30,6 +31,14 @@ def filled_url(postgres_dsn: Callable[..., str]) -> str:
     migrations.upgrade(url)
     traffic.fill(url, [*RECORDS, FALLBACK])
     return url
+
+
+@pytest.fixture(autouse=True)
+def own_main() -> Iterator[None]:
+    """Streamlit's tests run a script as the main module, and processes begun later would run it."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture

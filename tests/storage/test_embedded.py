@@ -4,6 +4,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -80,8 +81,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    return tmp_path / "tollway"
+def data_dir() -> Iterator[Path]:
+    """A short one, wherever the tests run: long paths have tests of their own."""
+    with tempfile.TemporaryDirectory(prefix="tw-") as directory:
+        yield Path(directory) / "tollway"
 
 
 @pytest.fixture
