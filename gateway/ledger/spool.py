@@ -34,6 +34,7 @@ from gateway.ledger.writers import Writer, begin_writer
 SEGMENT_BYTES = 16 * 1024 * 1024
 SEGMENT_S = 60.0
 SYNC_S = 0.01
+_LEAST_SEGMENTS = 8
 _MOST_BYTES = 10 * 1024**3
 _FREE_SHARE = 0.25
 _RETRY_S = 1.0
@@ -83,10 +84,11 @@ class Spool:
         """Of the segment that is written to."""
         self.oldest_unshipped_s = 0.0
         """Age of the oldest record that is not in Postgres; told by whoever ships."""
-        self._segment_bytes = segment_bytes
         self._segment_s = segment_s
         free_bytes = shutil.disk_usage(directory).free
         self._max_bytes = max_bytes or min(_MOST_BYTES, int(free_bytes * _FREE_SHARE))
+        # A small spool needs small segments: only whole ones can be let go.
+        self._segment_bytes = min(segment_bytes, self._max_bytes // _LEAST_SEGMENTS)
         self._fd = -1
         self._size = 0
         self._opened_s = 0.0
