@@ -220,12 +220,17 @@ _MODALITIES: frozenset[Need] = frozenset(
 )
 
 
+_WISH: Need = "web_search"
+
+
 def meets_needs(question: Question) -> Check | None:
     """What the answer depends on: what is known to be missing never serves.
 
     What is unknown serves when the endpoint is pinned, or when no offer of the model is known to
     have it; never under ``require_parameters``. Every live offer counts, whatever the request
     thinks of it: otherwise ignoring one would let others in.
+
+    A web search is a wish: where no offer is known to search, all may serve, without it.
     """
     needs = sorted(question.request.needs)
     if not needs:
@@ -237,6 +242,8 @@ def meets_needs(question: Question) -> Check | None:
         and any(meets(offer, need) and is_live(offer) is None for offer in question.offers)
         for need in needs
     }
+    if not must_be_known and not strict.get(_WISH, True):
+        del strict[_WISH]
 
     def check(endpoint: Endpoint) -> Verdict:
         for need, is_strict in strict.items():

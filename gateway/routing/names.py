@@ -12,10 +12,16 @@ from gateway.routing.plan import PlanInputs
 from pricing.catalogue import Catalogue
 from pricing.endpoint import Endpoint
 
-Variant = Literal["floor", "nitro", "free"]
+Variant = Literal["floor", "nitro", "free", "online"]
 
-VARIANTS: dict[str, Variant] = {":floor": "floor", ":nitro": "nitro", ":free": "free"}
-"""Suffixes that change how a model is routed; any other suffix is part of the name."""
+VARIANTS: dict[str, Variant] = {
+    ":floor": "floor",
+    ":nitro": "nitro",
+    ":free": "free",
+    ":online": "online",
+}
+"""Suffixes that change how a model is routed (``:online`` asks for a web search, which reading the
+request has taken note of); any other suffix is part of the name."""
 
 AUTO_NAMES = frozenset(
     {"auto", "openrouter/auto", "llmgateway/auto", "nordlys/hypernova", "intelligent-routing"}

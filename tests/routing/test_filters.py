@@ -360,3 +360,15 @@ def test_a_refusal_counts_reasons_and_says_what_would_help() -> None:
 
 def test_every_reason_has_a_remedy() -> None:
     assert set(REMEDIES) == set(ExclusionReason)
+
+
+def test_a_web_search_is_a_wish_where_nobody_is_known_to_search() -> None:
+    search = frozenset({"web_search"})
+    searches = make_endpoint("searches", capabilities={"web_search": True})
+    cannot = make_endpoint("cannot", capabilities={"web_search": False})
+    unknown = make_endpoint("unknown")
+
+    assert ids(plan_of(searches, cannot, unknown, needs=search)) == ["searches/large"]
+    assert sorted(ids(plan_of(cannot, unknown, needs=search))) == ["cannot/large", "unknown/large"]
+    with pytest.raises(NoEndpointError):
+        plan_of(cannot, unknown, needs=search, require_parameters=True)
