@@ -37,7 +37,7 @@ from gateway.providers.base import Completion, FaultError, StreamEvent
 from gateway.routing.engine import make_plan
 from gateway.routing.plan import Plan, PlanInputs
 from gateway.routing.record import compact
-from gateway.snapshot.snapshot import SnapshotHolder
+from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
 
 _OK = 200
 _CLIENT_CLOSED = 499
@@ -109,6 +109,14 @@ class Pipeline:
         except SpoolUnwritableError as exc:
             raise _unrecordable() from exc
 
+    def plan(self, request: ChatRequest, caller: Caller) -> Plan:
+        """What `answer` would do now, without doing it; nothing is recorded.
+
+        Raises:
+            GatewayError: no endpoint may serve the request.
+        """
+        return make_plan(request, self._inputs(self._snapshots.current, caller, time.time()))
+
     async def _answer(self, exchange: "_Exchange") -> WholeAnswer | StreamedAnswer:
         try:
             exchange.plan = make_plan(exchange.request, exchange.inputs)
@@ -143,20 +151,9 @@ class Pipeline:
     ) -> "_Exchange":
         """Gather the facts: what the request meets here and now, fixed until its end."""
         snapshot, policy = self._snapshots.current, self._policy
-        now_s, now_ms = time.time(), time.monotonic() * 1000
-        received_at = datetime.fromtimestamp(now_s, UTC)
-        inputs = PlanInputs(
-            catalogue=snapshot.catalogue,
-            caller=caller,
-            at=received_at,
-            now_ms=now_ms,
-            health=self._health.view(now_ms),
-            aliases=snapshot.aliases,
-            slash_pins_provider=policy.slash_pins_provider,
-            expected_output_tokens=policy.expected_output_tokens,
-            configured_models=snapshot.configured_models,
-            seed=random.getrandbits(_SEED_BITS),
-        )
+        now_s = time.time()
+        inputs = self._inputs(snapshot, caller, now_s)
+        received_at = inputs.at
         facts = RequestFacts(
             id=self._ids.next(
                 unix_ms=int(now_s * 1000), random_bits=random.getrandbits(_RANDOM_BITS)
@@ -176,6 +173,22 @@ class Pipeline:
             facts, self._ledger, prompt_tokens_estimate=request.prompt_tokens_estimate
         )
         return _Exchange(request, inputs, journal, interruption, self._health)
+
+    def _inputs(self, snapshot: Snapshot, caller: Caller, now_s: float) -> PlanInputs:
+        policy = self._policy
+        now_ms = time.monotonic() * 1000
+        return PlanInputs(
+            catalogue=snapshot.catalogue,
+            caller=caller,
+            at=datetime.fromtimestamp(now_s, UTC),
+            now_ms=now_ms,
+            health=self._health.view(now_ms),
+            aliases=snapshot.aliases,
+            slash_pins_provider=policy.slash_pins_provider,
+            expected_output_tokens=policy.expected_output_tokens,
+            configured_models=snapshot.configured_models,
+            seed=random.getrandbits(_SEED_BITS),
+        )
 
 
 class _Exchange:

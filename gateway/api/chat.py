@@ -9,10 +9,10 @@ from litestar.types import ASGIApp, Receive
 
 from gateway.api.answering import Answering
 from gateway.api.body import read_json_body
+from gateway.api.idempotency import Idempotency, refuse_stream
 from gateway.api.paths import CHAT_PATHS
 from gateway.api.traffic import OpenRequest, Traffic
 from gateway.chat.decode import decode_chat_request
-from gateway.chat.dialects import Dialect
 from gateway.domain.caller import Caller
 from gateway.domain.errors import PayloadTooLargeError
 from gateway.pipeline import Pipeline, StreamedAnswer, WholeAnswer
@@ -29,6 +29,7 @@ def chat_routes(
     text_limit: int | None = None,
 ) -> list[HTTPRouteHandler]:
     """One handler per path; the path fixes the dialect."""
+    idempotency = Idempotency()
     return [
         _route(
             path,
@@ -36,12 +37,13 @@ def chat_routes(
                 pipeline,
                 authenticate,
                 traffic,
-                dialect,
+                idempotency,
+                path,
                 body_limit=body_limit,
                 text_limit=text_limit or body_limit,
             ),
         )
-        for path, dialect in CHAT_PATHS.items()
+        for path in CHAT_PATHS
     ]
 
 
@@ -49,11 +51,14 @@ def _chat_app(
     pipeline: Pipeline,
     authenticate: Authenticate,
     traffic: Traffic,
-    dialect: Dialect,
+    idempotency: Idempotency,
+    path: str,
     *,
     body_limit: int,
     text_limit: int,
 ) -> Answering:
+    dialect = CHAT_PATHS[path]
+
     async def serve(
         headers: dict[str, str], receive: Receive, request: OpenRequest
     ) -> WholeAnswer | StreamedAnswer:
@@ -65,7 +70,17 @@ def _chat_app(
                 f"messages and tools hold {chat.prompt_bytes} bytes of text; "
                 f"at most {text_limit} are taken"
             )
-        return await pipeline.answer(chat, caller, request.interruption)
+        once = headers.get("idempotency-key")
+        if once is None:
+            return await pipeline.answer(chat, caller, request.interruption)
+        if chat.stream:
+            raise refuse_stream()
+        return await idempotency.once(
+            caller.key_id,
+            once,
+            (path, body),
+            lambda: pipeline.answer(chat, caller, request.interruption),
+        )
 
     return Answering(traffic, dialect, serve)
 

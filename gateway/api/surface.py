@@ -13,6 +13,7 @@ from gateway.api.front import Front
 from gateway.api.generations import generation_routes
 from gateway.api.health import Readiness, health_routes
 from gateway.api.models import model_routes
+from gateway.api.select_model import select_model_routes
 from gateway.api.traffic import Traffic
 from gateway.execution.health import HealthBoard
 from gateway.pipeline import Pipeline
@@ -49,6 +50,12 @@ def data_app(around: Surroundings) -> Front:
                 around.traffic,
                 body_limit=around.body_limit,
                 text_limit=around.text_limit,
+            ),
+            *select_model_routes(
+                around.pipeline,
+                around.authenticate,
+                around.traffic,
+                body_limit=around.body_limit,
             ),
             *model_routes(around.authenticate, around.catalogue, around.health),
             *account_routes(around.authenticate, around.ask, around.catalogue),
