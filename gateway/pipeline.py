@@ -197,6 +197,7 @@ class _Exchange:
     __slots__ = (
         "_health",
         "echoes",
+        "id",
         "inputs",
         "interruption",
         "journal",
@@ -228,10 +229,7 @@ class _Exchange:
         self.echoes: list[bytes] = []
         """What providers were sent, for a caller that asked to be shown it."""
         self._health = health
-
-    @property
-    def id(self) -> str:
-        return to_generation_id(self.journal.facts.id)
+        self.id = to_generation_id(journal.facts.id)
 
     @property
     def created(self) -> int:
@@ -259,7 +257,8 @@ class _Exchange:
         return self.echoes if served is None else [*self.echoes, served]
 
     def warn(self, warnings: tuple[str, ...]) -> None:
-        self.warnings = tuple(dict.fromkeys((*self.warnings, *warnings)))
+        if warnings or self.warnings:
+            self.warnings = tuple(dict.fromkeys((*self.warnings, *warnings)))
 
     def close(self, outcome: Outcome, status_code: int, *, error_kind: str | None = None) -> None:
         """Settle and write the record."""

@@ -56,9 +56,10 @@ def authenticate(
         OverloadedError: keys could not be confirmed for too long, or were never loaded.
     """
     token = carried_key(headers)
-    if parse_key(token) is None:
-        raise AuthenticationError("the API key is not valid")
     caller = snapshot.callers.get(digest_key(token, pepper))
+    # A key that is known is well-formed: its checksum, a loop of 3 µs, need not be worked out.
+    if caller is None and parse_key(token) is None:
+        raise AuthenticationError("the API key is not valid")
     confirmed_at_s = snapshot.confirmed_at_s
     if confirmed_at_s is None or now_s - confirmed_at_s > KEYS_STALE_AFTER_S:
         raise OverloadedError(

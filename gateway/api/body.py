@@ -1,6 +1,5 @@
 """Reads a request's body within its limits."""
 
-import asyncio
 from collections.abc import Mapping
 
 from litestar.types import Receive
@@ -10,6 +9,7 @@ from gateway.domain.errors import (
     PayloadTooLargeError,
     UnsupportedMediaTypeError,
 )
+from gateway.execution.time_limit import TimeLimit
 
 UPLOAD_S = 30.0
 
@@ -49,7 +49,7 @@ async def read_json_body(
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(within_s):
+        with TimeLimit(within_s):
             while True:
                 part, has_more = await _receive(receive)
                 size += len(part)

@@ -9,6 +9,7 @@ from litestar.types import ASGIApp, Receive
 
 from gateway.api.answering import Answering
 from gateway.api.body import read_json_body
+from gateway.api.direct import DIRECT
 from gateway.api.idempotency import Idempotency, refuse_stream
 from gateway.api.paths import CHAT_PATHS
 from gateway.api.traffic import OpenRequest, Traffic
@@ -86,7 +87,13 @@ def _chat_app(
 
 
 def _route(path: str, app: Answering) -> HTTPRouteHandler:
-    @post(path, status_code=200, operation_id="createChatCompletion", tags=["chat"])
+    @post(
+        path,
+        status_code=200,
+        operation_id="createChatCompletion",
+        tags=["chat"],
+        opt={DIRECT: app},
+    )
     async def chat_completions(request: Request[Any, Any, Any]) -> ASGIApp:
         """Answer a chat-completions request from the endpoint that fits it at the best price."""
         del request

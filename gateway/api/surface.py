@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import msgspec
-from litestar import Litestar
 
 from gateway.api.account import account_routes
 from gateway.api.chat import Authenticate, chat_routes
 from gateway.api.cors import Cors
+from gateway.api.direct import DirectApp
 from gateway.api.failures import answer_exception
 from gateway.api.front import Front
 from gateway.api.generations import generation_routes
@@ -42,7 +42,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
 def data_app(around: Surroundings) -> Front:
     """The application that clients of the gateway talk to."""
-    app = Litestar(
+    app = DirectApp(
         [
             *chat_routes(
                 around.pipeline,

@@ -13,26 +13,27 @@ from pricing.cost import Cost
 from pricing.usage import Usage
 
 _PART_OF_METER: Mapping[str, str] = {
-    "input_tokens": "input",
-    "audio_input_tokens": "input",
-    "image_input_tokens": "input",
-    "video_input_tokens": "input",
-    "citation_tokens": "input",
-    "cache_read_tokens": "cached_input",
-    "audio_cache_read_tokens": "cached_input",
-    "cache_write_tokens": "cache_write",
-    "cache_write_1h_tokens": "cache_write",
-    "output_tokens": "output",
-    "reasoning_tokens": "output",
-    "audio_output_tokens": "output",
-    "image_output_tokens": "output",
-    "images": "output",
-    "requests": "request",
-    "web_searches": "web_search",
+    "input_tokens": "input_usd",
+    "audio_input_tokens": "input_usd",
+    "image_input_tokens": "input_usd",
+    "video_input_tokens": "input_usd",
+    "citation_tokens": "input_usd",
+    "cache_read_tokens": "cached_input_usd",
+    "audio_cache_read_tokens": "cached_input_usd",
+    "cache_write_tokens": "cache_write_usd",
+    "cache_write_1h_tokens": "cache_write_usd",
+    "output_tokens": "output_usd",
+    "reasoning_tokens": "output_usd",
+    "audio_output_tokens": "output_usd",
+    "image_output_tokens": "output_usd",
+    "images": "output_usd",
+    "requests": "request_usd",
+    "web_searches": "web_search_usd",
 }
 _EXACT = Context(prec=60)
 _ZERO = Decimal(0)
-_MOST_DECIMALS = -12
+_NO_PARTS: dict[str, Decimal] = dict.fromkeys(_PART_OF_METER.values(), _ZERO)
+_MOST_DECIMALS = 12
 
 
 class CostParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,18 +56,15 @@ def to_cost_parts(cost: Cost | None) -> CostParts:
     """
     if cost is None or cost.total_usd is None:
         return CostParts()
-    parts: dict[str, Decimal] = dict.fromkeys(_PART_OF_METER.values(), _ZERO)
+    parts = _NO_PARTS.copy()
     total = _ZERO
     for meter, line in cost.lines.items():
-        part = _PART_OF_METER.get(meter, "input")
+        part = _PART_OF_METER.get(meter, "input_usd")
         parts[part] = _EXACT.add(parts[part], line)
         total = _EXACT.add(total, line)
     if total != cost.total_usd:
         return CostParts(total_usd=cost.total_usd)
-    return CostParts(
-        total_usd=cost.total_usd,
-        **{f"{part}_usd": amount for part, amount in parts.items()},
-    )
+    return CostParts(total_usd=cost.total_usd, **parts)
 
 
 def to_json_number(amount: Decimal | None) -> str:
@@ -75,10 +73,13 @@ def to_json_number(amount: Decimal | None) -> str:
         return "null"
     if not amount:
         return "0"
-    if int(amount.as_tuple().exponent) < _MOST_DECIMALS:
-        amount = round(amount, -_MOST_DECIMALS)
     text = format(amount, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    _, point, decimals = text.partition(".")
+    if not point:
+        return text
+    if len(decimals) > _MOST_DECIMALS:
+        text = format(round(amount, _MOST_DECIMALS), "f")
+    return text.rstrip("0").rstrip(".")
 
 
 def render_usage(
@@ -100,7 +101,8 @@ def render_usage(
     if usage is None and cost is None:
         return b"null"
     parts = to_cost_parts(cost)
-    total = to_json_number(parts.total_usd)
+    # Each amount is written once, however often it is named.
+    total, output = to_json_number(parts.total_usd), to_json_number(parts.output_usd)
     counts = _render_counts(usage, details) if usage is not None else _UNKNOWN_COUNTS
     status = cost.status if cost is not None else "unpriced"
     estimated = ',"is_estimated":true' if is_estimated else ""
@@ -108,9 +110,9 @@ def render_usage(
         f'{{{counts},"cost":{total},"is_byok":false,"cost_details":{{'
         f'"upstream_inference_cost":{total},'
         f'"upstream_inference_prompt_cost":{to_json_number(_prompt_usd(parts))},'
-        f'"upstream_inference_completions_cost":{to_json_number(parts.output_usd)}}},'
+        f'"upstream_inference_completions_cost":{output}}},'
         f'"cost_usd_total":{total},"cost_usd_input":{to_json_number(parts.input_usd)},'
-        f'"cost_usd_output":{to_json_number(parts.output_usd)},'
+        f'"cost_usd_output":{output},'
         f'"cost_usd_cached_input":{to_json_number(parts.cached_input_usd)},'
         f'"cost_usd_cache_write":{to_json_number(parts.cache_write_usd)},'
         f'"cost_usd_request":{to_json_number(parts.request_usd)},'
@@ -122,6 +124,8 @@ def render_usage(
 def _prompt_usd(parts: CostParts) -> Decimal | None:
     if parts.input_usd is None or parts.cached_input_usd is None or parts.cache_write_usd is None:
         return None
+    if not parts.cached_input_usd and not parts.cache_write_usd:
+        return parts.input_usd
     return _EXACT.add(_EXACT.add(parts.input_usd, parts.cached_input_usd), parts.cache_write_usd)
 
 

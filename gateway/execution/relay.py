@@ -1,11 +1,11 @@
 """One streamed answer: reads it event by event, within its deadlines."""
 
-import asyncio
 import time
 
 from gateway.domain.outcomes import Outcome
 from gateway.execution.attempt import Attempt
 from gateway.execution.deadlines import Deadlines
+from gateway.execution.time_limit import TimeLimit
 from gateway.execution.upstream import OpenStream
 from gateway.providers.base import Fault, FaultError, StreamEvent
 
@@ -85,7 +85,7 @@ class Relay:
                 self._until_s,
             )
             try:
-                async with asyncio.timeout(wait_until_s - now_s):
+                with TimeLimit(wait_until_s - now_s):
                     events = await self._read()
             except TimeoutError as exc:
                 raise FaultError(self._silence()) from exc

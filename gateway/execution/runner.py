@@ -14,6 +14,7 @@ from gateway.domain.outcomes import CONSEQUENCES, Consequence, Outcome
 from gateway.execution.attempt import Attempt
 from gateway.execution.failures import FailedAttempt, error_of
 from gateway.execution.relay import Relay
+from gateway.execution.time_limit import TimeLimit
 from gateway.execution.upstream import Access, StaleConnectionFaultError, Upstream
 from gateway.providers.base import Completion, Fault, FaultError
 from gateway.routing.plan import Candidate
@@ -144,7 +145,7 @@ class Runner:
         )
         relay: Relay | None = None
         try:
-            async with asyncio.timeout(min(allowed_s, until_s - time.monotonic())):
+            with TimeLimit(min(allowed_s, until_s - time.monotonic())):
                 stream = await self._upstream.open(request, access, attempt)
                 relay = Relay(stream, attempt, access.deadlines, until_s=until_s)
                 await relay.begin()

@@ -1,6 +1,5 @@
 """Sends one request to one endpoint and reads its answer, within its deadlines and size limits."""
 
-import asyncio
 import functools
 import os
 import time
@@ -13,6 +12,7 @@ from gateway.chat.request import ChatRequest
 from gateway.domain.outcomes import Outcome
 from gateway.execution.attempt import Attempt
 from gateway.execution.deadlines import Deadlines
+from gateway.execution.time_limit import TimeLimit
 from gateway.execution.transport import StaleConnectionError, TlsError
 from gateway.providers.base import (
     Adapter,
@@ -115,7 +115,7 @@ class Upstream:
         """
         allowed_s = access.deadlines.whole_answer_s
         try:
-            async with asyncio.timeout(min(allowed_s, until_s - time.monotonic())):
+            with TimeLimit(min(allowed_s, until_s - time.monotonic())):
                 response = await self._send(request, access, attempt)
                 try:
                     body = await _read_all(response, MAX_ANSWER_BYTES)
