@@ -13,6 +13,7 @@ from litestar.openapi import OpenAPIConfig
 from gateway.api.admin.keys import admin_key_routes
 from gateway.api.admin.owner import OwnerGuard
 from gateway.api.auth import KEYS_STALE_AFTER_S, authenticate
+from gateway.api.embeddings import EMBEDDINGS, for_embeddings
 from gateway.api.failures import answer_exception
 from gateway.api.front import Front
 from gateway.api.health import Readiness, health_routes
@@ -28,7 +29,7 @@ from gateway.execution.transport import AiohttpTransport
 from gateway.execution.upstream import Upstream
 from gateway.ledger.shipper import Shipper
 from gateway.ledger.spool import Spool
-from gateway.pipeline import Pipeline, Policy
+from gateway.pipeline import CHAT, Pipeline, Policy
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for, quirks_of
 from gateway.settings.enabled import EnabledProvider
@@ -126,32 +127,38 @@ class Worker:
 
     def _data_app(self, settings: Settings) -> Front:
         health = HealthBoard()
-        pipeline = Pipeline(
-            snapshots=self._snapshots,
-            runner=Runner(
-                Upstream(),
-                Limits(
-                    max_attempts=settings.routing.max_attempts,
-                    total_s=settings.deadlines.total_s,
-                ),
-            ),
-            access_of=AccessBook(
-                {
-                    provider.id: _access(provider, settings, self._transport)
-                    for provider in self._offer.providers
-                }
-            ),
-            health=health,
-            ledger=self._spool,
-            policy=Policy(
-                slash_pins_provider=settings.routing.slash_pins_provider,
-                expected_output_tokens=settings.routing.expected_output_tokens,
-                code_version=CODE_VERSION,
+        providers = {
+            provider.id: _access(provider, settings, self._transport)
+            for provider in self._offer.providers
+        }
+        runner = Runner(
+            Upstream(),
+            Limits(
+                max_attempts=settings.routing.max_attempts,
+                total_s=settings.deadlines.total_s,
             ),
         )
+        policy = Policy(
+            slash_pins_provider=settings.routing.slash_pins_provider,
+            expected_output_tokens=settings.routing.expected_output_tokens,
+            code_version=CODE_VERSION,
+        )
+        pipelines = {
+            api.name: Pipeline(
+                snapshots=self._snapshots,
+                runner=runner,
+                access_of=AccessBook(reached),
+                health=health,
+                ledger=self._spool,
+                policy=policy,
+                api=api,
+            )
+            for api, reached in ((CHAT, providers), (EMBEDDINGS, for_embeddings(providers)))
+        }
         return data_app(
             Surroundings(
-                pipeline=pipeline,
+                chat=pipelines[CHAT.name],
+                embeddings=pipelines[EMBEDDINGS.name],
                 authenticate=self._authenticate,
                 traffic=self.traffic,
                 catalogue=lambda: self._snapshots.current.catalogue,

@@ -8,7 +8,7 @@ leaves exactly one record (malformed and unauthenticated ones never do, and are 
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from datetime import UTC, datetime
 
 import msgspec
@@ -26,10 +26,10 @@ from gateway.domain.ids import RequestIds, to_generation_id
 from gateway.domain.interruption import Interruption
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import AttemptRecord, RequestRecord
-from gateway.execution.access import AccessBook
 from gateway.execution.failures import FailedAttempt, error_of
 from gateway.execution.health import HealthBoard
 from gateway.execution.runner import Runner, Served
+from gateway.execution.upstream import Access
 from gateway.ledger.journal import Journal, Ledger
 from gateway.ledger.settle import RequestFacts
 from gateway.ledger.spool import SpoolUnwritableError
@@ -38,6 +38,7 @@ from gateway.routing.engine import make_plan
 from gateway.routing.plan import Plan, PlanInputs
 from gateway.routing.record import compact
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
+from pricing.endpoint import Endpoint
 
 _OK = 200
 _CLIENT_CLOSED = 499
@@ -54,6 +55,19 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     slash_pins_provider: bool
     expected_output_tokens: int
     code_version: str
+
+
+class Api(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs between the APIs that are answered the same way."""
+
+    name: str
+    """In records."""
+    make_plan: Callable[[ChatRequest, PlanInputs], Plan]
+    render: Callable[..., bytes]
+    """A whole answer; takes what `render_completion` takes."""
+
+
+CHAT = Api(name="chat", make_plan=make_plan, render=render_completion)
 
 
 class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,10 +95,11 @@ class Pipeline:
         *,
         snapshots: SnapshotHolder,
         runner: Runner,
-        access_of: AccessBook,
+        access_of: Callable[[Endpoint], Access],
         health: HealthBoard,
         ledger: Ledger,
         policy: Policy,
+        api: Api = CHAT,
     ) -> None:
         self._snapshots = snapshots
         self._runner = runner
@@ -92,6 +107,7 @@ class Pipeline:
         self._health = health
         self._ledger = ledger
         self._policy = policy
+        self._api = api
         self._ids = RequestIds()
 
     async def answer(
@@ -115,11 +131,12 @@ class Pipeline:
         Raises:
             GatewayError: no endpoint may serve the request.
         """
-        return make_plan(request, self._inputs(self._snapshots.current, caller, time.time()))
+        inputs = self._inputs(self._snapshots.current, caller, time.time())
+        return self._api.make_plan(request, inputs)
 
     async def _answer(self, exchange: "_Exchange") -> WholeAnswer | StreamedAnswer:
         try:
-            exchange.plan = make_plan(exchange.request, exchange.inputs)
+            exchange.plan = exchange.api.make_plan(exchange.request, exchange.inputs)
             served = await self._runner.run(
                 exchange.request,
                 exchange.plan.candidates,
@@ -172,7 +189,7 @@ class Pipeline:
         journal = Journal(
             facts, self._ledger, prompt_tokens_estimate=request.prompt_tokens_estimate
         )
-        return _Exchange(request, inputs, journal, interruption, self._health)
+        return _Exchange(request, inputs, journal, interruption, health=self._health, api=self._api)
 
     def _inputs(self, snapshot: Snapshot, caller: Caller, now_s: float) -> PlanInputs:
         policy = self._policy
@@ -196,6 +213,7 @@ class _Exchange:
 
     __slots__ = (
         "_health",
+        "api",
         "echoes",
         "id",
         "inputs",
@@ -215,9 +233,12 @@ class _Exchange:
         inputs: PlanInputs,
         journal: Journal,
         interruption: Interruption,
+        *,
         health: HealthBoard,
+        api: Api,
     ) -> None:
         self.request = request
+        self.api = api
         self.inputs = inputs
         self.journal = journal
         self.interruption = interruption
@@ -268,10 +289,16 @@ class _Exchange:
             outcome=outcome,
             status_code=status_code,
             error_kind=error_kind,
-            plan=compact(plan) if plan is not None else {"seed": self.inputs.seed},
+            plan=self._compact_plan(),
             requested_provider=plan.requested_provider if plan is not None else None,
             underlying_used_model=self.upstream_model,
         )
+
+    def _compact_plan(self) -> dict[str, object]:
+        compacted: dict[str, object] = {"seed": self.inputs.seed}
+        if self.plan is not None:
+            compacted = compact(self.plan)
+        return compacted if self.api is CHAT else {"api": self.api.name, **compacted}
 
     def close_with(self, error: GatewayError) -> None:
         """No endpoint answered, or none was allowed to."""
@@ -313,7 +340,7 @@ def _whole(exchange: _Exchange, served: Served, completion: Completion) -> Whole
     exchange.close(Outcome.SUCCESS, _OK)
     answered = exchange.answered
     choices, exchange.repairs = shape_whole(completion.choices, exchange.request)
-    body = render_completion(
+    body = exchange.api.render(
         id=exchange.id,
         created=exchange.created,
         model=exchange.shown_model(answered.model),

@@ -8,6 +8,7 @@ from gateway.api.account import account_routes
 from gateway.api.chat import Authenticate, chat_routes
 from gateway.api.cors import Cors
 from gateway.api.direct import DirectApp
+from gateway.api.embeddings import embedding_routes
 from gateway.api.failures import answer_exception
 from gateway.api.front import Front
 from gateway.api.generations import generation_routes
@@ -24,7 +25,8 @@ from pricing.catalogue import Catalogue
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """What the routes need of the rooms behind them."""
 
-    pipeline: Pipeline
+    chat: Pipeline
+    embeddings: Pipeline
     authenticate: Authenticate
     traffic: Traffic
     catalogue: Callable[[], Catalogue]
@@ -45,19 +47,25 @@ def data_app(around: Surroundings) -> Front:
     app = DirectApp(
         [
             *chat_routes(
-                around.pipeline,
+                around.chat,
                 around.authenticate,
                 around.traffic,
                 body_limit=around.body_limit,
                 text_limit=around.text_limit,
             ),
             *select_model_routes(
-                around.pipeline,
+                around.chat,
                 around.authenticate,
                 around.traffic,
                 body_limit=around.body_limit,
             ),
             *model_routes(around.authenticate, around.catalogue, around.health),
+            *embedding_routes(
+                around.embeddings,
+                around.authenticate,
+                around.traffic,
+                body_limit=around.body_limit,
+            ),
             *account_routes(around.authenticate, around.ask, around.catalogue),
             *generation_routes(around.authenticate, around.ask, around.catalogue),
             *health_routes(around.readiness),

@@ -13,11 +13,14 @@ import httpx
 import msgspec
 
 from gateway.api.auth import authenticate
+from gateway.api.embeddings import EMBEDDINGS, for_embeddings
 from gateway.api.health import Readiness
 from gateway.api.surface import Surroundings, data_app
 from gateway.api.traffic import Traffic
 from gateway.domain.caller import Caller
 from gateway.domain.keys import digest_key, make_key
+from gateway.execution.access import AccessBook
+from gateway.pipeline import Pipeline, Policy
 from gateway.processes.worker import _server  # pyright: ignore[reportPrivateUsage]
 from gateway.storage.asking import Asker
 from tests.pipeline.rig import Rig
@@ -47,7 +50,18 @@ class Edge:
         self.let_in(self.key)
         self.app = data_app(
             Surroundings(
-                pipeline=rig.pipeline,
+                chat=rig.pipeline,
+                embeddings=Pipeline(
+                    snapshots=rig.snapshots,
+                    runner=rig.runner,
+                    access_of=AccessBook(for_embeddings(rig.providers)),
+                    health=rig.health,
+                    ledger=rig.ledger,
+                    policy=Policy(
+                        slash_pins_provider=True, expected_output_tokens=100, code_version="test"
+                    ),
+                    api=EMBEDDINGS,
+                ),
                 authenticate=self._caller_of,
                 traffic=self.traffic,
                 catalogue=lambda: rig.snapshots.current.catalogue,

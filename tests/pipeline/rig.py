@@ -141,6 +141,7 @@ class Rig:
             )
         self.catalogue: Catalogue = make_catalogue_of(*self.endpoints)
         self.snapshots = SnapshotHolder(Snapshot(catalogue=self.catalogue))
+        self.providers = providers
         self.access = AccessBook(providers)
         self.runner = Runner(Upstream(), limits, chance=chance)
         self.pipeline = Pipeline(
