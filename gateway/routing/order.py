@@ -138,10 +138,9 @@ def _drawn(
     first_draw: float | None = None
     for tier in _tiers(priced):
         weights = _weights(tier)
-        places, draw = _places(weights, chance)
+        places, draw, total = _places(weights, chance)
         if is_first and not ordered:
             first_draw = draw
-            *_, total = accumulate(weights)
             ordered = [
                 replace(tier[i], weight=weights[i], probability=weights[i] / total) for i in places
             ]
@@ -154,13 +153,16 @@ def _drawn(
 
 def _tiers(priced: Sequence[Candidate]) -> Iterator[list[Candidate]]:
     """Cuts candidates that are sorted by cost; no tier is empty."""
-    for has_outage in (False, True):
-        alike = [c for c in priced if c.has_recent_outage is has_outage]
+    troubled = [candidate for candidate in priced if candidate.has_recent_outage]
+    healthy = [c for c in priced if not c.has_recent_outage] if troubled else priced
+    for alike in (healthy, troubled):
+        if not alike:
+            continue
         free = list(takewhile(_is_free, alike))
         if free:
             yield free
         if len(free) < len(alike):
-            yield alike[len(free) :]
+            yield list(alike[len(free) :])
 
 
 def _is_free(candidate: Candidate) -> bool:
@@ -176,8 +178,10 @@ def _weights(tier: Sequence[Candidate]) -> list[float]:
     return [(cheapest / cost) ** 2 for cost in costs]
 
 
-def _places(weights: Sequence[float], chance: Chance) -> tuple[list[int], float | None]:
-    """Places in the order drawn, without replacement, in proportion to weight; and the first draw.
+def _places(weights: Sequence[float], chance: Chance) -> tuple[list[int], float | None, float]:
+    """Places in the order drawn, without replacement, in proportion to weight.
+
+    Also the first draw, and the sum of the weights.
 
     The first is looked up in the running sums of the weights, so that one number tells why. The
     others come in the order of exponential waiting times with their weights as rates, which is
@@ -185,7 +189,7 @@ def _places(weights: Sequence[float], chance: Chance) -> tuple[list[int], float 
     """
     count = len(weights)
     if count == 1:
-        return [0], None
+        return [0], None, weights[0]
     draws = chance.draws(count)
     sums = list(accumulate(weights))
     first = min(bisect_right(sums, draws[0] * sums[-1]), count - 1)
@@ -195,4 +199,4 @@ def _places(weights: Sequence[float], chance: Chance) -> tuple[list[int], float 
         for draw, weight in zip(draws, weights, strict=True)
     ]
     waits[first] = -1.0
-    return sorted(range(count), key=waits.__getitem__), draws[0]
+    return sorted(range(count), key=waits.__getitem__), draws[0], sums[-1]

@@ -1,17 +1,40 @@
 """Times single calls on the request path; add yours to ``CALLS``."""
 
+import atexit
+import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 
+from gateway.chat.answer import ChunkFrame, render_completion
+from gateway.chat.decode import decode_chat_request
+from gateway.chat.dialects import Dialect
+from gateway.chat.routing_report import make_metadata, render_metadata
+from gateway.chat.usage_report import render_usage
+from gateway.ledger.spool import Spool
+from gateway.providers.base import Quirks, Target
+from gateway.providers.openai_stream import OpenAIStreamDecoder
+from gateway.routing.engine import make_plan
+from gateway.routing.record import compact
 from pricing.catalogue import load_catalogue
 from pricing.cost import compute_cost
 from pricing.endpoint import Endpoint
 from pricing.price import resolve
 from pricing.usage import Usage
+from tests.ledger.samples import make_begun
+from tests.routing.factories import (
+    make_catalogue_of,
+    make_endpoint,
+    make_inputs,
+    make_price,
+    make_request,
+)
+from tests.storage.samples import make_attempt, make_record
 
 REPEATS = 41
 _BATCH_S = 0.004
@@ -56,7 +79,103 @@ def _tiered_endpoint() -> Endpoint:
     )
 
 
+def _make_plan(candidates: int) -> Prepare:
+    def prepare() -> Callable[[], object]:
+        offers = [
+            make_endpoint(f"p{n}", price=make_price(f"0.{n:02}", "2"))
+            for n in range(10, 10 + candidates)
+        ]
+        request, inputs = make_request(), make_inputs(make_catalogue_of(*offers))
+        if len(make_plan(request, inputs).candidates) != candidates:
+            raise RuntimeError("a candidate was excluded")
+        return lambda: make_plan(request, inputs)
+
+    return prepare
+
+
+def _compact() -> Callable[[], object]:
+    offers = [make_endpoint(f"p{n}", price=make_price(f"0.{n}", "2")) for n in range(10, 18)]
+    plan = make_plan(make_request(), make_inputs(make_catalogue_of(*offers)))
+    return lambda: compact(plan)
+
+
+def _decode() -> Callable[[], object]:
+    turns = [
+        {"role": role, "content": "the quick brown fox " * 24}
+        for role in ("system", *("user", "assistant") * 3, "user")
+    ]
+    sent = {"model": "acme/large", "messages": turns, "temperature": 0.2, "max_tokens": 500}
+    body = json.dumps(sent).encode()
+    return lambda: decode_chat_request(body, dialect=Dialect.OPENAI)
+
+
+def _render() -> Callable[[], object]:
+    attempt = make_attempt()
+    choices = json.dumps(
+        [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "fox " * 120},
+                "finish_reason": "stop",
+            }
+        ]
+    ).encode()
+
+    def call() -> bytes:
+        usage = render_usage(attempt.usage, attempt.cost)
+        metadata = make_metadata(
+            requested_model="acme/large", requested_provider=None, attempts=[attempt]
+        )
+        return render_completion(
+            id="gen-1",
+            created=1,
+            model=attempt.model,
+            provider=attempt.provider,
+            choices=choices,
+            usage=usage,
+            metadata=render_metadata(metadata),
+        )
+
+    return call
+
+
+def _append() -> Callable[[], object]:
+    directory = tempfile.TemporaryDirectory(prefix="tollway-micro-")
+    spool = Spool(Path(directory.name), worker=0)
+    atexit.register(directory.cleanup)
+    atexit.register(spool.close)
+    begun, record = make_begun(), make_record()
+
+    def call() -> None:
+        spool.append_begun(begun)
+        spool.append_record(record)
+
+    return call
+
+
+def _relay_chunk() -> Callable[[], object]:
+    target = Target(endpoint=make_endpoint(), base_url="http://127.0.0.1", quirks=Quirks())
+    decoder = OpenAIStreamDecoder(target)
+    frame = ChunkFrame("gen-1", 1, "acme/large", "acme")
+    chunk = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "large",
+        "choices": [{"index": 0, "delta": {"content": "the quick "}, "finish_reason": None}],
+    }
+    data = b"data: " + json.dumps(chunk, separators=(",", ":")).encode() + b"\n\n"
+    return lambda: [frame.chunk(event.choices, event.extras) for event in decoder.feed(data)]
+
+
 CALLS: dict[str, Prepare] = {
+    "decode a request of 4 KiB": _decode,
+    "make_plan, 8 candidates": _make_plan(8),
+    "make_plan, 20 candidates": _make_plan(20),
+    "compact form of a plan, 8 candidates": _compact,
+    "render an answer": _render,
+    "append an attempt's beginning and a record": _append,
+    "one relayed chunk": _relay_chunk,
     "resolve, list price": _resolve,
     "resolve, long prompt and service tier": _resolve_long,
     "compute_cost, four meters": _compute_cost,
