@@ -41,6 +41,7 @@ from gateway.storage.asking import Asker
 from gateway.version import CODE_VERSION, USER_AGENT
 
 _ADMIN_S = 5.0
+_READ_ON_S = 1.0
 _ACCOUNT_S = 2.0
 
 _log = logging.getLogger("tollway.app")
@@ -116,6 +117,8 @@ class Worker:
 
     async def stop(self, *, ship_within_s: float) -> None:
         """Bring what is spooled to Postgres if it answers in time, and let everything go."""
+        for pipeline in self._pipelines.values():
+            await pipeline.aclose(within_s=_READ_ON_S)
         self._spool.close()
         await self._shipper.drain(ship_within_s)
         for task in list(self._tasks):
@@ -143,7 +146,7 @@ class Worker:
             expected_output_tokens=settings.routing.expected_output_tokens,
             code_version=CODE_VERSION,
         )
-        pipelines = {
+        pipelines = self._pipelines = {
             api.name: Pipeline(
                 snapshots=self._snapshots,
                 runner=runner,

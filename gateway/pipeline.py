@@ -26,8 +26,11 @@ from gateway.domain.ids import RequestIds, to_generation_id
 from gateway.domain.interruption import Interruption
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import AttemptRecord, RequestRecord
+from gateway.execution.attempt import Attempt
+from gateway.execution.drains import Drains, Shielded
 from gateway.execution.failures import FailedAttempt, error_of
 from gateway.execution.health import HealthBoard
+from gateway.execution.relay import Relay
 from gateway.execution.runner import Runner, Served
 from gateway.execution.upstream import Access
 from gateway.ledger.journal import Journal, Ledger
@@ -109,6 +112,11 @@ class Pipeline:
         self._policy = policy
         self._api = api
         self._ids = RequestIds()
+        self._drains = Drains()
+
+    async def aclose(self, *, within_s: float) -> None:
+        """End what is still read for callers who hung up."""
+        await self._drains.aclose(within_s=within_s)
 
     async def answer(
         self, request: ChatRequest, caller: Caller, interruption: Interruption
@@ -158,7 +166,7 @@ class Pipeline:
             raise
         if served.completion is not None:
             return _whole(exchange, served, served.completion)
-        events = _stream(exchange, served)
+        events = _stream(exchange, served, self._drains_at(served))
         # Closing a generator that was never begun would neither record nor stop anything.
         first = await anext(events)
         return StreamedAnswer(headers=_headers(exchange), first=first, events=events)
@@ -190,6 +198,11 @@ class Pipeline:
             facts, self._ledger, prompt_tokens_estimate=request.prompt_tokens_estimate
         )
         return _Exchange(request, inputs, journal, interruption, health=self._health, api=self._api)
+
+    def _drains_at(self, served: Served) -> Drains | None:
+        """What reads a stream on when its caller hangs up; None where its provider is stopped."""
+        access = self._access_of(served.attempt.candidate.endpoint)
+        return self._drains if access.drains_on_disconnect and self._drains.has_room else None
 
     def _inputs(self, snapshot: Snapshot, caller: Caller, now_s: float) -> PlanInputs:
         policy = self._policy
@@ -313,6 +326,11 @@ class _Exchange:
         is_shutdown = outcome is Outcome.GATEWAY_SHUTDOWN
         self.close(outcome, _UNAVAILABLE if is_shutdown else _CLIENT_CLOSED)
 
+    @property
+    def is_abandoned(self) -> bool:
+        """The caller hung up before the stream was over."""
+        return not self.journal.is_closed and not self.interruption.is_shutdown
+
     def close_broken(self) -> None:
         """A bug of ours; what was spent until it struck is remembered all the same."""
         if not self.journal.is_closed:
@@ -354,7 +372,9 @@ def _whole(exchange: _Exchange, served: Served, completion: Completion) -> Whole
     return WholeAnswer(status=_OK, headers=_headers(exchange), body=body)
 
 
-async def _stream(exchange: _Exchange, served: Served) -> AsyncGenerator[bytes]:
+async def _stream(
+    exchange: _Exchange, served: Served, drains: Drains | None
+) -> AsyncGenerator[bytes]:
     """Nothing at first; then the events as the client sees them, the last ones with the cost."""
     relay, attempt = served.relay, served.attempt
     if relay is None:
@@ -365,10 +385,11 @@ async def _stream(exchange: _Exchange, served: Served) -> AsyncGenerator[bytes]:
     shown_model = exchange.shown_model(endpoint.model)
     frame = ChunkFrame(exchange.id, exchange.created, shown_model, endpoint.provider)
     shape = shape_of(exchange.request)
+    source = relay if drains is None else Shielded(relay)
     held: StreamEvent | None = None
     try:
         yield b"".join(map(frame.echo, exchange.echoes_with(attempt.echo)))
-        while (events := await relay.next()) is not None:
+        while (events := await source.next()) is not None:
             shown, held = _shown(events, held, frame, shape)
             if shown:
                 yield shown
@@ -397,10 +418,34 @@ async def _stream(exchange: _Exchange, served: Served) -> AsyncGenerator[bytes]:
         exchange.close_broken()
         raise
     finally:
+        await _leave(exchange, attempt, source, drains)
+
+
+async def _leave(
+    exchange: _Exchange, attempt: Attempt, source: Relay | Shielded, drains: Drains | None
+) -> None:
+    """The stream is over, or its caller is gone: record what has none, and stop the provider."""
+    if drains is not None and isinstance(source, Shielded) and exchange.is_abandoned:
+        drains.start(_read_on(exchange, attempt, source))
+        return
+    attempt.end(exchange.interruption.outcome)
+    if not exchange.journal.is_closed:
+        exchange.close_interrupted()
+    await source.aclose()
+
+
+async def _read_on(exchange: _Exchange, attempt: Attempt, source: Shielded) -> None:
+    """The caller is gone, the provider bills on: its last event tells what it counted."""
+    try:
+        while await source.next() is not None:
+            pass
+    except FaultError:
+        # What was seen until here is all there will be.
+        pass
+    finally:
         attempt.end(exchange.interruption.outcome)
-        if not exchange.journal.is_closed:
-            exchange.close_interrupted()
-        await relay.aclose()
+        exchange.close_interrupted()
+        await source.aclose()
 
 
 def _shown(

@@ -64,6 +64,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     capabilities: dict[str, bool] = {}
     quirks: Quirks = Quirks()
     deadlines: Deadlines | None = None
+    drains_on_disconnect: bool = False
 
 
 class MemoryLedger:
@@ -138,6 +139,7 @@ class Rig:
                 transport=transport,
                 secret=offer.secret,
                 deadlines=offer.deadlines or deadlines,
+                drains_on_disconnect=offer.drains_on_disconnect,
             )
         self.catalogue: Catalogue = make_catalogue_of(*self.endpoints)
         self.snapshots = SnapshotHolder(Snapshot(catalogue=self.catalogue))

@@ -308,6 +308,28 @@ class TestAStream:
         assert attempt.usage_source == "estimated"
         assert record.cost_usd
 
+    async def test_whose_caller_hangs_up_is_read_on_where_the_provider_bills_anyway(
+        self, simulator: Simulator
+    ) -> None:
+        offer = Offer(do="tokens=40,tokens_per_s=200", drains_on_disconnect=True)
+        async with rig_on(simulator, offer) as rig:
+            answer = await rig.stream()
+            reading = asyncio.create_task(read_all(answer))
+            await until(lambda: asked(simulator)[0].events_sent >= 3)
+            reading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await reading
+            await until(lambda: bool(rig.ledger.records))
+            entry = asked(simulator)[0]
+
+        assert entry.outcome == "completed"
+        record = rig.ledger.only
+        assert (record.outcome, record.status_code) == (Outcome.CLIENT_CANCELLED, 499)
+        (attempt,) = record.attempts
+        assert attempt.usage is not None
+        assert attempt.usage.completion_tokens == 40
+        assert (attempt.usage_source, attempt.cost.status) == ("reported", "exact")
+
     async def test_whose_task_is_cancelled_while_it_waits_is_recorded_as_given_up(
         self, simulator: Simulator
     ) -> None:
