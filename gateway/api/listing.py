@@ -150,6 +150,12 @@ class ModelWithEndpoints(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[ListedEndpoint, ...]
 
 
+class EndpointsAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``GET …/models/{author}/{slug}/endpoints``."""
+
+    data: ModelWithEndpoints
+
+
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of an endpoint's recent past, by its id."""
 

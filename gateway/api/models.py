@@ -13,6 +13,7 @@ from litestar.params import FromPath
 
 from gateway.api.headers import read_headers
 from gateway.api.listing import (
+    EndpointsAnswer,
     Known,
     list_models,
     may_use,
@@ -45,6 +46,12 @@ class ListedProvider(msgspec.Struct, frozen=True, kw_only=True):
     terms_of_service_url: str | None = None
     status_page_url: str | None = None
     pricing_url: str | None
+
+
+class ProvidersAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """``GET /api/v1/providers``."""
+
+    data: list[ListedProvider]
 
 
 class Lists:
@@ -120,14 +127,14 @@ def model_routes(
         if of_endpoints and not rest and (found := _find(current, wanted, caller, at)) is not None:
             known = _known(health, found) if health is not None else {}
             data = to_model_with_endpoints(current, found[0].model, found, at, known)
-            return json_response(encode({"data": data}))
+            return json_response(encode(EndpointsAnswer(data=data)))
         raise _not_found(current, caller, wanted if of_endpoints and not rest else name[1:], at)
 
     @get("/api/v1/providers", operation_id="listProviders", sync_to_thread=False)
     def providers(request: Request[Any, Any, Any]) -> Response[bytes]:
         """The providers that serve the key here."""
         caller, at = caller_of(request), datetime.now(UTC)
-        return json_response(encode({"data": list_providers(catalogue(), caller, at)}))
+        return json_response(encode(ProvidersAnswer(data=list_providers(catalogue(), caller, at))))
 
     return [models, embedding_models, count, model, providers]
 

@@ -8,6 +8,7 @@ from gateway.api.account import account_routes
 from gateway.api.chat import Authenticate, chat_routes
 from gateway.api.cors import Cors
 from gateway.api.direct import DirectApp
+from gateway.api.docs import docs_routes
 from gateway.api.embeddings import embedding_routes
 from gateway.api.failures import answer_exception
 from gateway.api.front import Front
@@ -69,6 +70,7 @@ def data_app(around: Surroundings) -> Front:
             *account_routes(around.authenticate, around.ask, around.catalogue),
             *generation_routes(around.authenticate, around.ask, around.catalogue),
             *health_routes(around.readiness),
+            *docs_routes(),
         ],
         openapi_config=None,
         exception_handlers={Exception: answer_exception},
