@@ -146,7 +146,8 @@ def settle_request(
 ) -> RequestRecord:
     """The record of a request with all its attempts; its cost is the sum of theirs."""
     used = next((a for a in reversed(attempts) if a.outcome is Outcome.SUCCESS), None)
-    cost = add_costs(attempt.cost for attempt in attempts)
+    # The usual request has one attempt, and the sum is its cost.
+    cost = attempts[0].cost if len(attempts) == 1 else add_costs(a.cost for a in attempts)
     return RequestRecord(
         id=facts.id,
         received_at=facts.received_at,
