@@ -12,8 +12,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from gateway.api.headers import read_headers
+from gateway.api.listed import EndpointsAnswer
 from gateway.api.listing import (
-    EndpointsAnswer,
     Known,
     list_models,
     may_use,

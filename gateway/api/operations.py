@@ -15,7 +15,7 @@ from gateway.api.examples import (
 from gateway.api.generations import GenerationAnswer
 from gateway.api.health import Readiness
 from gateway.api.json_schema import Schema
-from gateway.api.listing import EndpointsAnswer, ListedModel, ModelList
+from gateway.api.listed import EndpointsAnswer, ListedModel, ModelList
 from gateway.api.models import ProvidersAnswer
 from gateway.api.paths import BASES, CHAT_PATHS
 from gateway.api.schemas import (

@@ -117,6 +117,7 @@ def to_chat_body(body: bytes) -> bytes:
         InvalidRequestError: it is neither.
     """
     try:
+        body.decode()
         members = _MEMBERS.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         # The decoder of chat requests says it better.
@@ -125,7 +126,7 @@ def to_chat_body(body: bytes) -> bytes:
         return body
     try:
         wanted = _REQUEST.decode(body)
-    except msgspec.ValidationError as exc:
+    except msgspec.DecodeError as exc:
         raise InvalidRequestError(
             f"The body must be a chat request, or an object of `prompt` and `models`: {exc}",
             code="invalid_value",

@@ -55,15 +55,16 @@ def decode_embedding_request(body: bytes, *, dialect: Dialect) -> ChatRequest:
     check_size_of_structure(body)
     try:
         members = _MEMBERS.decode(body)
-    except msgspec.ValidationError as exc:
-        raise InvalidRequestError("The body must be a JSON object.", code="invalid_value") from exc
-    except msgspec.DecodeError as exc:
-        raise malformed_json(exc) from exc
-    check_members_are_unique(body, members)
-    try:
+        check_members_are_unique(body, members)
         read = _REQUEST.decode(body)
     except msgspec.ValidationError as exc:
         raise wrong_value(exc) from exc
+    except msgspec.DecodeError as exc:
+        raise malformed_json(exc) from exc
+    except RecursionError as exc:
+        raise InvalidRequestError(
+            "The body is nested too deeply; flatten it.", code="too_complex"
+        ) from exc
     warnings: list[str] = []
     size, tokens = _weigh(read)
     return ChatRequest(

@@ -226,6 +226,27 @@ async def test_what_is_wrong_is_named(members: dict[str, Any], status: int, para
     assert error_in(answer.content)["param"] == param
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b'{"model": "acme/embed", "input": ',
+        b'{"model": "acme/embed", "input": "\xff"}',
+        b'{"model": "acme/embed", "input": "\\ud800"}',
+        b'{"model": "acme/embed", "input": ' + b"[" * 5000,
+        b'{"model": "acme/embed", "model": "x", "input": "x"}',
+    ],
+)
+async def test_what_cannot_be_read_is_a_400(body: bytes) -> None:
+    async with serving(Provider()) as edge, edge.client() as client:
+        headers = {"content-type": "application/json"}
+        answer = await client.post(PATH, content=body, headers=headers)
+
+    assert answer.status_code == 400
+    assert error_in(answer.content)["type"] == "invalid_request_error"
+
+
 async def test_a_chat_request_for_an_embedding_model_is_refused() -> None:
     async with serving(Provider()) as edge, edge.client() as client:
         messages = [{"role": "user", "content": "hi"}]
