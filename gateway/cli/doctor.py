@@ -1,5 +1,6 @@
 """``tollway doctor``: whether this installation can run, and what to do where it cannot."""
 
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -17,6 +18,9 @@ from gateway.settings.load import load_settings
 from gateway.settings.offer import make_offer
 from gateway.settings.values import Flags, Settings
 from gateway.storage.engine import shown_url
+
+# The name at the beginning of a requirement (PEP 508).
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +91,10 @@ def _look(subject: str, look: Callable[[], str]) -> Finding:
 def _packages() -> str:
     missing: list[str] = []
     for text in distribution("tollway").requires or []:
-        name = text.replace(">", " ").replace("=", " ").replace("[", " ").split()[0]
+        found = _NAME.match(text)
+        if found is None:
+            continue
+        name = found[0]
         try:
             version(name)
         except PackageNotFoundError:
