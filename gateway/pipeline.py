@@ -13,19 +13,16 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from gateway.chat.answer import DONE, ChunkFrame, render_completion
-from gateway.chat.dialects import Dialect
+from gateway.chat.answer import DONE, ChunkFrame
 from gateway.chat.request import ChatRequest
-from gateway.chat.routing_report import make_metadata, render_metadata
 from gateway.chat.shaping import Shape, shape_of, shape_whole
 from gateway.chat.usage_report import render_usage, to_json_number
-from gateway.domain.attempts import AttemptEnd
 from gateway.domain.caller import Caller
 from gateway.domain.errors import GatewayError, InvalidRequestError, OverloadedError
-from gateway.domain.ids import RequestIds, to_generation_id
+from gateway.domain.ids import RequestIds
 from gateway.domain.interruption import Interruption
 from gateway.domain.outcomes import Outcome
-from gateway.domain.records import AttemptRecord, RequestRecord
+from gateway.exchange import CHAT, Api, Exchange
 from gateway.execution.attempt import Attempt
 from gateway.execution.drains import Drains, Shielded
 from gateway.execution.failures import FailedAttempt, error_of
@@ -37,9 +34,7 @@ from gateway.ledger.journal import Journal, Ledger
 from gateway.ledger.settle import RequestFacts
 from gateway.ledger.spool import SpoolUnwritableError
 from gateway.providers.base import Completion, FaultError, StreamEvent
-from gateway.routing.engine import make_plan
 from gateway.routing.plan import Plan, PlanInputs
-from gateway.routing.record import compact
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
 from pricing.endpoint import Endpoint
 
@@ -58,19 +53,6 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     slash_pins_provider: bool
     expected_output_tokens: int
     code_version: str
-
-
-class Api(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs between the APIs that are answered the same way."""
-
-    name: str
-    """In records."""
-    make_plan: Callable[[ChatRequest, PlanInputs], Plan]
-    render: Callable[..., bytes]
-    """A whole answer; takes what `render_completion` takes."""
-
-
-CHAT = Api(name="chat", make_plan=make_plan, render=render_completion)
 
 
 class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,7 +124,7 @@ class Pipeline:
         inputs = self._inputs(self._snapshots.current, caller, time.time())
         return self._api.make_plan(request, inputs)
 
-    async def _answer(self, exchange: "_Exchange") -> WholeAnswer | StreamedAnswer:
+    async def _answer(self, exchange: Exchange) -> WholeAnswer | StreamedAnswer:
         try:
             exchange.plan = exchange.api.make_plan(exchange.request, exchange.inputs)
             served = await self._runner.run(
@@ -171,9 +153,7 @@ class Pipeline:
         first = await anext(events)
         return StreamedAnswer(headers=_headers(exchange), first=first, events=events)
 
-    def _begin(
-        self, request: ChatRequest, caller: Caller, interruption: Interruption
-    ) -> "_Exchange":
+    def _begin(self, request: ChatRequest, caller: Caller, interruption: Interruption) -> Exchange:
         """Gather the facts: what the request meets here and now, fixed until its end."""
         snapshot, policy = self._snapshots.current, self._policy
         now_s = time.time()
@@ -197,7 +177,7 @@ class Pipeline:
         journal = Journal(
             facts, self._ledger, prompt_tokens_estimate=request.prompt_tokens_estimate
         )
-        return _Exchange(request, inputs, journal, interruption, health=self._health, api=self._api)
+        return Exchange(request, inputs, journal, interruption, health=self._health, api=self._api)
 
     def _drains_at(self, served: Served) -> Drains | None:
         """What reads a stream on when its caller hangs up; None where its provider is stopped."""
@@ -221,137 +201,7 @@ class Pipeline:
         )
 
 
-class _Exchange:
-    """One request between its arrival and its record."""
-
-    __slots__ = (
-        "_health",
-        "api",
-        "echoes",
-        "id",
-        "inputs",
-        "interruption",
-        "journal",
-        "plan",
-        "record",
-        "repairs",
-        "request",
-        "upstream_model",
-        "warnings",
-    )
-
-    def __init__(
-        self,
-        request: ChatRequest,
-        inputs: PlanInputs,
-        journal: Journal,
-        interruption: Interruption,
-        *,
-        health: HealthBoard,
-        api: Api,
-    ) -> None:
-        self.request = request
-        self.api = api
-        self.inputs = inputs
-        self.journal = journal
-        self.interruption = interruption
-        self.plan: Plan | None = None
-        self.record: RequestRecord | None = None
-        self.upstream_model: str | None = None
-        self.warnings = request.warnings
-        self.repairs: tuple[str, ...] = ()
-        self.echoes: list[bytes] = []
-        """What providers were sent, for a caller that asked to be shown it."""
-        self._health = health
-        self.id = to_generation_id(journal.facts.id)
-
-    @property
-    def created(self) -> int:
-        return int(self.journal.facts.received_at.timestamp())
-
-    @property
-    def answered(self) -> AttemptRecord:
-        """The attempt whose answer the client gets; there is one once a request succeeded."""
-        return self.journal.attempts[-1]
-
-    def shown_model(self, used: str) -> str:
-        """What the answer calls its model: the FastAPI dialect echoes what was asked for."""
-        request = self.request
-        echoes = request.dialect is Dialect.FASTAPI and request.models
-        return request.models[0] if echoes else used
-
-    def end_attempt(self, end: AttemptEnd) -> None:
-        self.journal.end(end)
-        self._health.report(end)
-        if end.echo is not None:
-            self.echoes.append(end.echo)
-
-    def echoes_with(self, served: bytes | None) -> list[bytes]:
-        """What every provider was sent, the one that answers last."""
-        return self.echoes if served is None else [*self.echoes, served]
-
-    def warn(self, warnings: tuple[str, ...]) -> None:
-        if warnings or self.warnings:
-            self.warnings = tuple(dict.fromkeys((*self.warnings, *warnings)))
-
-    def close(self, outcome: Outcome, status_code: int, *, error_kind: str | None = None) -> None:
-        """Settle and write the record."""
-        plan = self.plan
-        self.journal.warnings = self.warnings
-        self.record = self.journal.close(
-            outcome=outcome,
-            status_code=status_code,
-            error_kind=error_kind,
-            plan=self._compact_plan(),
-            requested_provider=plan.requested_provider if plan is not None else None,
-            underlying_used_model=self.upstream_model,
-        )
-
-    def _compact_plan(self) -> dict[str, object]:
-        compacted: dict[str, object] = {"seed": self.inputs.seed}
-        if self.plan is not None:
-            compacted = compact(self.plan)
-        return compacted if self.api is CHAT else {"api": self.api.name, **compacted}
-
-    def close_with(self, error: GatewayError) -> None:
-        """No endpoint answered, or none was allowed to."""
-        attempts = self.journal.attempts
-        outcome = attempts[-1].outcome if attempts else Outcome.REFUSED
-        self.close(outcome, error.status, error_kind=error.code or error.kind)
-        error.metadata["generation_id"] = self.id
-
-    def close_interrupted(self) -> None:
-        """The caller hung up, or the gateway is going down."""
-        outcome = self.interruption.outcome
-        is_shutdown = outcome is Outcome.GATEWAY_SHUTDOWN
-        self.close(outcome, _UNAVAILABLE if is_shutdown else _CLIENT_CLOSED)
-
-    @property
-    def is_abandoned(self) -> bool:
-        """The caller hung up before the stream was over."""
-        return not self.journal.is_closed and not self.interruption.is_shutdown
-
-    def close_broken(self) -> None:
-        """A bug of ours; what was spent until it struck is remembered all the same."""
-        if not self.journal.is_closed:
-            self.close(Outcome.GATEWAY_ERROR, _BROKEN, error_kind="internal_error")
-
-    def metadata(self) -> bytes:
-        plan, record = self.plan, self.record
-        return render_metadata(
-            make_metadata(
-                requested_model=plan.requested_model if plan else "",
-                requested_provider=plan.requested_provider if plan else None,
-                attempts=self.journal.attempts,
-                underlying_used_model=record.underlying_used_model if record else None,
-                strategy=plan.strategy if plan else None,
-                warnings=self.warnings,
-                repairs=self.repairs,
-            )
-        )
-
-
-def _whole(exchange: _Exchange, served: Served, completion: Completion) -> WholeAnswer:
+def _whole(exchange: Exchange, served: Served, completion: Completion) -> WholeAnswer:
     """Settle, remember, and only then render what the client gets."""
     exchange.upstream_model = completion.upstream_model
     exchange.warn(served.attempt.warnings)
@@ -373,7 +223,7 @@ def _whole(exchange: _Exchange, served: Served, completion: Completion) -> Whole
 
 
 async def _stream(
-    exchange: _Exchange, served: Served, drains: Drains | None
+    exchange: Exchange, served: Served, drains: Drains | None
 ) -> AsyncGenerator[bytes]:
     """Nothing at first; then the events as the client sees them, the last ones with the cost."""
     relay, attempt = served.relay, served.attempt
@@ -422,7 +272,7 @@ async def _stream(
 
 
 async def _leave(
-    exchange: _Exchange, attempt: Attempt, source: Relay | Shielded, drains: Drains | None
+    exchange: Exchange, attempt: Attempt, source: Relay | Shielded, drains: Drains | None
 ) -> None:
     """The stream is over, or its caller is gone: record what has none, and stop the provider."""
     if drains is not None and isinstance(source, Shielded) and exchange.is_abandoned:
@@ -434,7 +284,7 @@ async def _leave(
     await source.aclose()
 
 
-async def _read_on(exchange: _Exchange, attempt: Attempt, source: Shielded) -> None:
+async def _read_on(exchange: Exchange, attempt: Attempt, source: Shielded) -> None:
     """The caller is gone, the provider bills on: its last event tells what it counted."""
     try:
         while await source.next() is not None:
@@ -467,7 +317,7 @@ def _shown(
 
 
 def _closing(
-    exchange: _Exchange,
+    exchange: Exchange,
     served: Served,
     frame: ChunkFrame,
     held: StreamEvent | None,
@@ -483,7 +333,7 @@ def _closing(
     return frame.with_usage(choices, extras, usage, metadata) + DONE
 
 
-def _usage(exchange: _Exchange, served: Served) -> bytes:
+def _usage(exchange: Exchange, served: Served) -> bytes:
     answered = exchange.answered
     return render_usage(
         answered.usage,
@@ -493,7 +343,7 @@ def _usage(exchange: _Exchange, served: Served) -> bytes:
     )
 
 
-def _headers(exchange: _Exchange) -> list[tuple[str, str]]:
+def _headers(exchange: Exchange) -> list[tuple[str, str]]:
     """Who answers, at which attempt, and, once it is known, for how much."""
     plan, journal, record = exchange.plan, exchange.journal, exchange.record
     headers = [

@@ -1,0 +1,168 @@
+"""What is known of one request while it is served, and how its record is closed."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from gateway.chat.answer import render_completion
+from gateway.chat.dialects import Dialect
+from gateway.chat.request import ChatRequest
+from gateway.chat.routing_report import make_metadata, render_metadata
+from gateway.domain.attempts import AttemptEnd
+from gateway.domain.errors import GatewayError
+from gateway.domain.ids import to_generation_id
+from gateway.domain.interruption import Interruption
+from gateway.domain.outcomes import Outcome
+from gateway.domain.records import AttemptRecord, RequestRecord
+from gateway.execution.health import HealthBoard
+from gateway.ledger.journal import Journal
+from gateway.routing.engine import make_plan
+from gateway.routing.plan import Plan, PlanInputs
+from gateway.routing.record import compact
+
+_CLIENT_CLOSED = 499
+_BROKEN = 500
+_UNAVAILABLE = 503
+
+
+class Api(msgspec.Struct, frozen=True, kw_only=True):
+    """What differs between the APIs that are answered the same way."""
+
+    name: str
+    """In records."""
+    make_plan: Callable[[ChatRequest, PlanInputs], Plan]
+    render: Callable[..., bytes]
+    """A whole answer; takes what `render_completion` takes."""
+
+
+CHAT = Api(name="chat", make_plan=make_plan, render=render_completion)
+
+
+class Exchange:
+    """One request between its arrival and its record, which it closes exactly once."""
+
+    __slots__ = (
+        "_health",
+        "api",
+        "echoes",
+        "id",
+        "inputs",
+        "interruption",
+        "journal",
+        "plan",
+        "record",
+        "repairs",
+        "request",
+        "upstream_model",
+        "warnings",
+    )
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        inputs: PlanInputs,
+        journal: Journal,
+        interruption: Interruption,
+        *,
+        health: HealthBoard,
+        api: Api,
+    ) -> None:
+        self.request = request
+        self.api = api
+        self.inputs = inputs
+        self.journal = journal
+        self.interruption = interruption
+        self.plan: Plan | None = None
+        self.record: RequestRecord | None = None
+        self.upstream_model: str | None = None
+        self.warnings = request.warnings
+        self.repairs: tuple[str, ...] = ()
+        self.echoes: list[bytes] = []
+        """What providers were sent, for a caller that asked to be shown it."""
+        self._health = health
+        self.id = to_generation_id(journal.facts.id)
+
+    @property
+    def created(self) -> int:
+        return int(self.journal.facts.received_at.timestamp())
+
+    @property
+    def answered(self) -> AttemptRecord:
+        """The attempt whose answer the client gets; there is one once a request succeeded."""
+        return self.journal.attempts[-1]
+
+    def shown_model(self, used: str) -> str:
+        """What the answer calls its model: the FastAPI dialect echoes what was asked for."""
+        request = self.request
+        echoes = request.dialect is Dialect.FASTAPI and request.models
+        return request.models[0] if echoes else used
+
+    def end_attempt(self, end: AttemptEnd) -> None:
+        self.journal.end(end)
+        self._health.report(end)
+        if end.echo is not None:
+            self.echoes.append(end.echo)
+
+    def echoes_with(self, served: bytes | None) -> list[bytes]:
+        """What every provider was sent, the one that answers last."""
+        return self.echoes if served is None else [*self.echoes, served]
+
+    def warn(self, warnings: tuple[str, ...]) -> None:
+        if warnings or self.warnings:
+            self.warnings = tuple(dict.fromkeys((*self.warnings, *warnings)))
+
+    def close(self, outcome: Outcome, status_code: int, *, error_kind: str | None = None) -> None:
+        """Settle and write the record."""
+        plan = self.plan
+        self.journal.warnings = self.warnings
+        self.record = self.journal.close(
+            outcome=outcome,
+            status_code=status_code,
+            error_kind=error_kind,
+            plan=self._compact_plan(),
+            requested_provider=plan.requested_provider if plan is not None else None,
+            underlying_used_model=self.upstream_model,
+        )
+
+    def _compact_plan(self) -> dict[str, object]:
+        compacted: dict[str, object] = {"seed": self.inputs.seed}
+        if self.plan is not None:
+            compacted = compact(self.plan)
+        return compacted if self.api is CHAT else {"api": self.api.name, **compacted}
+
+    def close_with(self, error: GatewayError) -> None:
+        """No endpoint answered, or none was allowed to."""
+        attempts = self.journal.attempts
+        outcome = attempts[-1].outcome if attempts else Outcome.REFUSED
+        self.close(outcome, error.status, error_kind=error.code or error.kind)
+        error.metadata["generation_id"] = self.id
+
+    def close_interrupted(self) -> None:
+        """The caller hung up, or the gateway is going down."""
+        outcome = self.interruption.outcome
+        is_shutdown = outcome is Outcome.GATEWAY_SHUTDOWN
+        self.close(outcome, _UNAVAILABLE if is_shutdown else _CLIENT_CLOSED)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """The caller hung up before the stream was over."""
+        return not self.journal.is_closed and not self.interruption.is_shutdown
+
+    def close_broken(self) -> None:
+        """A bug of ours; what was spent until it struck is remembered all the same."""
+        if not self.journal.is_closed:
+            self.close(Outcome.GATEWAY_ERROR, _BROKEN, error_kind="internal_error")
+
+    def metadata(self) -> bytes:
+        plan, record = self.plan, self.record
+        return render_metadata(
+            make_metadata(
+                requested_model=plan.requested_model if plan else "",
+                requested_provider=plan.requested_provider if plan else None,
+                attempts=self.journal.attempts,
+                underlying_used_model=record.underlying_used_model if record else None,
+                strategy=plan.strategy if plan else None,
+                warnings=self.warnings,
+                repairs=self.repairs,
+            )
+        )
