@@ -22,6 +22,8 @@ class AttemptStart(msgspec.Struct, frozen=True, kw_only=True):
     price: Price | None
     """As resolved when the plan was made, for this request's estimated prompt."""
     started_at: datetime
+    credential: int = 0
+    """Which of its provider's credentials it uses, counted from 0."""
 
 
 class AttemptEnd(msgspec.Struct, frozen=True, kw_only=True):
