@@ -185,8 +185,9 @@ def _listed_endpoint(
         supported_parameters=_supported([endpoint]),
         status=_status(health),
         uptime_last_30m=known.uptime_percent if known is not None else None,
-        latency_p50_ms=health.latency_p50_ms,
-        throughput_p50_tokens_per_s=health.throughput_p50_tokens_per_s,
+        latency_p50_ms=health.latency_ms and health.latency_ms.p50,
+        throughput_p50_tokens_per_s=health.throughput_tokens_per_s
+        and health.throughput_tokens_per_s.p50,
     )
 
 

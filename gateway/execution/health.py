@@ -2,13 +2,12 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from statistics import median
+from collections.abc import Callable, Iterable, Mapping
 
 from gateway.domain.attempts import AttemptEnd
 from gateway.domain.outcomes import CONSEQUENCES, Outcome
 from gateway.execution.failures import COOL_DOWN_MAX_S
-from gateway.routing.plan import EndpointHealth
+from gateway.routing.plan import EndpointHealth, Percentiles
 
 RECENT_OUTAGE_S = 30.0
 _CREDENTIAL_REST_S = 600.0
@@ -129,8 +128,8 @@ class HealthBoard:
                 else None,
                 is_credential_refused=seen.credential_refused_until_ms is not None
                 and seen.credential_refused_until_ms > now_ms,
-                latency_p50_ms=median(seen.latencies_ms) if seen.latencies_ms else None,
-                throughput_p50_tokens_per_s=median(seen.throughputs) if seen.throughputs else None,
+                latency_ms=_percentiles(seen.latencies_ms),
+                throughput_tokens_per_s=_percentiles(seen.throughputs, best_first=True),
             )
         self._view, self._view_holds_until_ms = view, holds_until_ms
         return view
@@ -169,6 +168,16 @@ class HealthBoard:
         seen.rate_limits_in_a_row += 1
         # A shorter rest never cuts a longer one short.
         seen.cooling_until_ms = max(seen.cooling_until_ms or 0.0, now_ms + rest_ms)
+
+
+def _percentiles(samples: Iterable[float], *, best_first: bool = False) -> Percentiles | None:
+    """Of latencies as they are, of throughputs ``best_first``: p99 is the worst of both."""
+    ordered = sorted(samples, reverse=best_first)
+    if not ordered:
+        return None
+    last = len(ordered) - 1
+    p50, p75, p90, p99 = (ordered[round(last * share)] for share in (0.5, 0.75, 0.9, 0.99))
+    return Percentiles(p50=p50, p75=p75, p90=p90, p99=p99)
 
 
 def _outage_until_ms(seen: _Seen) -> float | None:

@@ -92,8 +92,9 @@ def admit(
                         price=price,
                         expected_cost_usd=cost_usd,
                         has_recent_outage=seen.has_recent_outage,
-                        latency_p50_ms=seen.latency_p50_ms,
-                        throughput_p50_tokens_per_s=seen.throughput_p50_tokens_per_s,
+                        latency_p50_ms=seen.latency_ms and seen.latency_ms.p50,
+                        throughput_p50_tokens_per_s=seen.throughput_tokens_per_s
+                        and seen.throughput_tokens_per_s.p50,
                         partition=number,
                         rank=_rank(endpoint, order) if order else None,
                         unknown_needs=_unknown_needs(endpoint, request) if is_pinned else 0,

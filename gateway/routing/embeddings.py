@@ -165,7 +165,7 @@ def _priced(
         price=price,
         expected_cost_usd=cost_usd,
         has_recent_outage=seen.has_recent_outage,
-        latency_p50_ms=seen.latency_p50_ms,
+        latency_p50_ms=seen.latency_ms and seen.latency_ms.p50,
         cooling_until_ms=until_ms if until_ms is not None and until_ms > inputs.now_ms else None,
         rank=next(
             (

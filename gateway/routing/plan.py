@@ -46,6 +46,19 @@ class ExclusionReason(StrEnum):
     COOLING_DOWN = "cooling_down"
 
 
+class Percentiles(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How a rolling measure is spread, the best half first: p90 holds for 90 % of the answers.
+
+    Of latencies 90 % are at most p90, of throughputs 90 % are at least p90: p99 is the worst of
+    both.
+    """
+
+    p50: float
+    p75: float
+    p90: float
+    p99: float
+
+
 class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
     """What this process has seen of an endpoint lately; without any it counts as healthy."""
 
@@ -53,9 +66,39 @@ class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
     """A failure within the last 30 s and no success since."""
     cooling_until_ms: float | None = None
     """On the monotonic clock of ``PlanInputs.now_ms``; None when it is not resting."""
+    is_rate_limited: bool = False
+    """The rest was asked for by a 429."""
     is_credential_refused: bool = False
-    latency_p50_ms: float | None = None
-    throughput_p50_tokens_per_s: float | None = None
+    """Every credential of the provider is out."""
+    open_until_ms: float | None = None
+    """A breaker (of the endpoint, its credential or its target) is open until then; monotonic."""
+    is_half_open: bool = False
+    """On probation: behind the healthy ones, and may serve one probe."""
+    weight_factor: float = 1.0
+    """Multiplies the weight in the draw: 0.1 to 1 in slow start, 0.25 when degraded."""
+    latency_ms: Percentiles | None = None
+    """To the first token, over the last 5 minutes."""
+    throughput_tokens_per_s: Percentiles | None = None
+    """Over the last 5 minutes."""
+    uptime: float | None = None
+    """0 to 1, over 30 minutes."""
+
+
+class Sticky(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """Which endpoint is thought to hold the prompt of this conversation in its cache."""
+
+    endpoint: str
+    cached_share: float
+    """Of the prompt, 0 to 1, expected to be read from the cache."""
+
+
+class BalanceWeights(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """How much each part counts in the ``balanced`` strategy; at least one is above zero."""
+
+    price: float = 0.6
+    uptime: float = 0.5
+    throughput: float = 0.05
+    latency: float = 0.025
 
 
 class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +124,18 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     read as a pin."""
     seed: int
     """Fixes every draw of this decision."""
+    learned_output_tokens: Mapping[str, float] = {}
+    """By canonical model: how long this caller's answers are on the average."""
+    sticky: Sticky | None = None
+    auto_pool: tuple[str, ...] = ()
+    """Canonical models that ``auto`` chooses between."""
+    budget_headroom_usd: Decimal | None = None
+    """What may still be spent; None when no budget limits the caller."""
+    strategy: Literal["price-weighted", "balanced"] = "price-weighted"
+    """How candidates are ordered when the request does not say."""
+    balance: BalanceWeights = BalanceWeights()
+    rule_version: str | None = None
+    """Of the rule set that the request was read under; None when there is none."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -10,7 +10,7 @@ from gateway.chat.dialects import Dialect
 from gateway.chat.preferences import MaxPrice, ProviderPreferences
 from gateway.chat.request import ChatRequest
 from gateway.domain.caller import Caller
-from gateway.routing.plan import EndpointHealth, Plan, PlanInputs
+from gateway.routing.plan import EndpointHealth, Percentiles, Plan, PlanInputs
 from pricing.catalogue import Catalogue, make_catalogue
 from pricing.endpoint import DataPolicy, Endpoint, Model, Provider
 from pricing.price import Price, PriceVersion
@@ -141,6 +141,17 @@ def make_inputs(
         seed=seed,
         **fields,
     )
+
+
+def make_health(
+    *, latency_ms: float | None = None, throughput: float | None = None, **fields: Any
+) -> EndpointHealth:
+    """Health whose measures are not spread: every percentile is the same."""
+    latency, speed = (
+        None if value is None else Percentiles(p50=value, p75=value, p90=value, p99=value)
+        for value in (latency_ms, throughput)
+    )
+    return EndpointHealth(latency_ms=latency, throughput_tokens_per_s=speed, **fields)
 
 
 def ids(plan: Plan) -> list[str]:

@@ -19,6 +19,7 @@ from tests.routing.factories import (
     make_caller,
     make_catalogue_of,
     make_endpoint,
+    make_health,
     make_inputs,
     make_policy,
     make_price,
@@ -62,12 +63,12 @@ def endpoints(draw: st.DrawFn) -> list[Endpoint]:
 healths = st.dictionaries(
     st.sampled_from([f"{p}/{m}" for p in PROVIDERS for m in ("large", "small")]),
     st.builds(
-        EndpointHealth,
+        make_health,
         has_recent_outage=st.booleans(),
         cooling_until_ms=st.sampled_from((None, NOW_MS - 1, NOW_MS + 1, NOW_MS + 2)),
         is_credential_refused=st.booleans(),
-        latency_p50_ms=st.none() | st.floats(1, 1000),
-        throughput_p50_tokens_per_s=st.none() | st.floats(1, 1000),
+        latency_ms=st.none() | st.floats(1, 1000),
+        throughput=st.none() | st.floats(1, 1000),
     ),
     max_size=4,
 )

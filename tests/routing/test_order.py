@@ -15,6 +15,7 @@ from tests.routing.factories import (
     ids,
     make_catalogue_of,
     make_endpoint,
+    make_health,
     make_inputs,
     make_price,
     make_request,
@@ -86,8 +87,8 @@ def test_order_goes_before_health_and_a_sort_goes_for_the_rest() -> None:
         sort="latency",
         health={
             "a/large": OUTAGE,
-            "slow/large": EndpointHealth(latency_p50_ms=900),
-            "fast/large": EndpointHealth(latency_p50_ms=100),
+            "slow/large": make_health(latency_ms=900),
+            "fast/large": make_health(latency_ms=100),
         },
     )
 
@@ -95,9 +96,9 @@ def test_order_goes_before_health_and_a_sort_goes_for_the_rest() -> None:
 
 
 HEALTH = {
-    "a/large": EndpointHealth(latency_p50_ms=300, throughput_p50_tokens_per_s=90),
-    "b/large": EndpointHealth(latency_p50_ms=100, throughput_p50_tokens_per_s=30),
-    "c/large": EndpointHealth(latency_p50_ms=200, throughput_p50_tokens_per_s=60),
+    "a/large": make_health(latency_ms=300, throughput=90),
+    "b/large": make_health(latency_ms=100, throughput=30),
+    "c/large": make_health(latency_ms=200, throughput=60),
 }
 
 
@@ -155,7 +156,7 @@ def test_equal_prices_are_in_the_order_of_their_ids() -> None:
 
 def test_variants_sort() -> None:
     cheap, fast = make_endpoint("cheap", price="1"), make_endpoint("fast", price="9")
-    health = {"fast/large": EndpointHealth(throughput_p50_tokens_per_s=200)}
+    health = {"fast/large": make_health(throughput=200)}
 
     floor = plan_of(cheap, fast, models=("acme/large:floor",), health=health)
     nitro = plan_of(cheap, fast, models=("acme/large:nitro",), health=health)

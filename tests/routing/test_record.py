@@ -12,6 +12,7 @@ from tests.routing.factories import (
     ids,
     make_catalogue_of,
     make_endpoint,
+    make_health,
     make_inputs,
     make_request,
 )
@@ -27,9 +28,9 @@ CATALOGUE = make_catalogue_of(
     make_endpoint("b", "acme/small", price="4"),
 )
 HEALTH = {
-    "a/large": EndpointHealth(latency_p50_ms=300.5, throughput_p50_tokens_per_s=1 / 3),
-    "b/large": EndpointHealth(has_recent_outage=True, latency_p50_ms=100),
-    "d/large": EndpointHealth(throughput_p50_tokens_per_s=90.0),
+    "a/large": make_health(latency_ms=300.5, throughput=1 / 3),
+    "b/large": make_health(has_recent_outage=True, latency_ms=100),
+    "d/large": make_health(throughput=90.0),
 }
 
 
