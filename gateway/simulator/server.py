@@ -28,10 +28,11 @@ from gateway.simulator.script import (
     parse_behaviour,
     split_model,
 )
-from gateway.simulator.wire import Call, RefusedError, WireProtocol
+from gateway.simulator.wire import Addressed, Call, RefusedError, WireProtocol
 
 BACKLOG = 4096
 PROTOCOLS: dict[str, WireProtocol] = {protocol.name: protocol for protocol in (OPENAI,)}
+_VERSIONS = frozenset({"v1", "v1beta"})
 STAND_IN_FIRST_TOKEN_MS = 80.0
 STAND_IN_TOKENS_PER_S = 250.0
 
@@ -194,7 +195,9 @@ class Simulator:
         self, exchange: Exchange, entry: LedgerEntry, provider_id: str | None, route: str
     ) -> Outcome:
         provider = find_provider(provider_id or "")
-        protocol = PROTOCOLS[provider.protocol] if provider is not None else _by_route(route)
+        path = _below_base(exchange.target)
+        protocol = PROTOCOLS[provider.protocol] if provider is not None else _by_route(route, path)
+        addressed = protocol.address(path)
         playback = Playback(exchange, protocol, GOOD, Pace(), entry)
         try:
             self._check_key(exchange, protocol)
@@ -204,8 +207,8 @@ class Simulator:
                 body = protocol.list_models(provider, int(time.time()))
                 exchange.send(200, {"content-type": "application/json"}, body)
                 return "completed"
-            _check_route(exchange, protocol, route)
-            call = self._read(exchange, entry, provider, route)
+            _check_route(exchange, protocol, route, addressed)
+            call = self._read(exchange, entry, provider, route, addressed)
         except RefusedError as refusal:
             playback.refuse(refusal)
             return "refused"
@@ -238,6 +241,7 @@ class Simulator:
         entry: LedgerEntry,
         provider: SimulatedProvider | None,
         route: str,
+        addressed: Addressed | None,
     ) -> Call:
         try:
             body = as_object(msgspec.json.decode(exchange.body))
@@ -249,13 +253,15 @@ class Simulator:
             raise RefusedError(400, message) from exc
         if body is None:
             raise RefusedError(400, "The JSON body of your request is not an object.")
-        asked = body.get("model") or ""
+        asked = addressed.model if addressed is not None else body.get("model") or ""
         if not isinstance(asked, str):
             raise RefusedError(400, "Invalid type for 'model': expected a string.", param="model")
         model, items = split_model(asked)
         entry.request = body
         entry.model = asked
-        entry.is_stream = body.get("stream") is True
+        entry.is_stream = (
+            addressed.is_stream if addressed is not None else body.get("stream") is True
+        )
         name = provider.id if provider is not None else STAND_IN
         behaviour = self._script.behaviour(
             provider=name,
@@ -270,7 +276,7 @@ class Simulator:
             raise RefusedError(400, message, code="unknown_behaviour", param="model") from exc
         entry.behaviour = describe(behaviour)
         return Call(
-            route=route,
+            route=addressed.route if addressed is not None else route,
             body=body,
             raw=exchange.body,
             model=model,
@@ -281,6 +287,9 @@ class Simulator:
             cache=self._caches.setdefault(name, PromptCache()),
             number=entry.number,
             created=int(time.time()),
+            is_stream=entry.is_stream,
+            target=exchange.target,
+            headers=exchange.headers,
         )
 
     def _pace(self, provider: SimulatedProvider | None, behaviour: Behaviour) -> Pace:
@@ -310,9 +319,18 @@ def describe(behaviour: Behaviour) -> str:
 def _split_path(target: str) -> tuple[str | None, str]:
     """`/simulated-atlas/v1/models` -> provider and route; provider None for `/v1/models`."""
     first, _, rest = target.partition("?")[0].strip("/").partition("/")
-    if first == "v1":
+    if first in _VERSIONS:
         return None, rest
-    return first, rest.removeprefix("v1/")
+    version, _, below = rest.partition("/")
+    return first, below if version in _VERSIONS else rest
+
+
+def _below_base(target: str) -> str:
+    """Path and query after the version, or after provider and version."""
+    parts = target.lstrip("/").split("/", 2)
+    if parts[0] in _VERSIONS:
+        return "/".join(parts[1:])
+    return parts[2] if len(parts) > 2 and parts[1] in _VERSIONS else "/".join(parts[1:])  # noqa: PLR2004 -- provider, version, rest
 
 
 def _check_provider(provider_id: str | None, provider: SimulatedProvider | None) -> None:
@@ -321,10 +339,16 @@ def _check_provider(provider_id: str | None, provider: SimulatedProvider | None)
         raise RefusedError(404, f"No simulated provider `{provider_id}`. Known: {names}.")
 
 
-def _check_route(exchange: Exchange, protocol: WireProtocol, route: str) -> None:
-    if exchange.method != "POST" or route not in protocol.routes:
+def _check_route(
+    exchange: Exchange, protocol: WireProtocol, route: str, addressed: Addressed | None
+) -> None:
+    is_known = route in protocol.routes or addressed is not None
+    if exchange.method != "POST" or not is_known:
         raise protocol.refuse_route(exchange.method, exchange.target)
 
 
-def _by_route(route: str) -> WireProtocol:
-    return next((one for one in PROTOCOLS.values() if route in one.routes), OPENAI)
+def _by_route(route: str, path: str) -> WireProtocol:
+    for protocol in PROTOCOLS.values():
+        if route in protocol.routes or protocol.address(path) is not None:
+            return protocol
+    return OPENAI

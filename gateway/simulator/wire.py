@@ -53,7 +53,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     """A request as a protocol sees it.
 
     `provider` and `offer` are None for the stand-in, which serves any model. `model` is the name
-    before `!`, `asked_model` the whole of it.
+    before `!`, `asked_model` the whole of it. `target` is the path with its query.
     """
 
     route: str
@@ -67,6 +67,17 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     cache: PromptCache
     number: int
     created: int
+    is_stream: bool = False
+    target: str = ""
+    headers: dict[str, str] = {}
+
+
+class Addressed(msgspec.Struct, frozen=True, kw_only=True):
+    """What a path says where it names the model, and a stream, in the body's stead."""
+
+    route: str
+    model: str
+    is_stream: bool
 
 
 class RefusedError(Exception):
@@ -92,7 +103,8 @@ class RefusedError(Exception):
 class WireProtocol(msgspec.Struct, frozen=True, kw_only=True):
     """A protocol as functions.
 
-    `routes` are the paths below the base URL that take a POST and answer for a model; `list_models`
+    `routes` are the paths below the base URL that take a POST and answer for a model, `address`
+    reads those that name the model (path and query; None: not of this protocol); `list_models`
     answers `GET /models` at an instant in Unix seconds; `error` writes an error body, also as an
     event; `scripted` turns a status or error fault, and the credential presented, into the refusal
     the provider would give; `credential` finds the key among the headers; `headers` go on
@@ -110,3 +122,4 @@ class WireProtocol(msgspec.Struct, frozen=True, kw_only=True):
     refuse_route: Callable[[str, str], RefusedError]
     headers: dict[str, str]
     done: bytes
+    address: Callable[[str], Addressed | None] = lambda _: None
