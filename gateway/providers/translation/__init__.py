@@ -1,0 +1,1 @@
+"""Between our chat shape and protocols that say things differently: what all translators share."""
