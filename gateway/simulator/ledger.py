@@ -20,7 +20,13 @@ KEPT_HEADERS = frozenset(
     {"accept", "accept-encoding", "content-type", "idempotency-key", "traceparent", "user-agent"}
 )
 # Whatever may carry a credential; only whether it was there and its last four characters stay.
-CREDENTIAL_HEADERS = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
+CREDENTIAL_HEADERS = (
+    "authorization",
+    "api-key",
+    "x-api-key",
+    "x-goog-api-key",
+    "x-amz-security-token",
+)
 
 Outcome = Literal["open", "completed", "refused", "faulted", "client_closed", "stopped"]
 
@@ -51,6 +57,8 @@ class LedgerEntry(msgspec.Struct, kw_only=True):
     events_sent: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
     is_usage_sent: bool = False

@@ -11,6 +11,9 @@ import msgspec
 
 STAND_IN = "stand-in"
 
+BASE_PATHS = {"openai": "/v1", "anthropic": "/v1", "gemini": "/v1beta", "bedrock": ""}
+"""By protocol, what a provider's base URL ends with after its name."""
+
 TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
 TOOLS_AND_SCHEMAS = (*TOOLS, "structured_outputs", "json_mode")
 # What every simulated model takes, whatever it offers besides.
@@ -208,7 +211,7 @@ def manifest_tables(base_url: str) -> dict[str, dict[str, Any]]:
 def _provider_table(provider: SimulatedProvider, base_url: str) -> dict[str, Any]:
     return {
         "protocol": provider.protocol,
-        "base_url": f"{base_url.rstrip('/')}/{provider.id}/v1",
+        "base_url": f"{base_url.rstrip('/')}/{provider.id}{BASE_PATHS[provider.protocol]}",
         "allow_private": True,
         "endpoints": [_endpoint_table(model) for model in provider.models],
     }

@@ -18,6 +18,7 @@ from gateway.simulator.json_values import Json, as_array, as_object
 from gateway.simulator.manifest import MANIFEST, SimulatedProvider
 from gateway.simulator.openai_requests import check_chat, check_embeddings, is_reasoning_model
 from gateway.simulator.schema import SchemaError, instance
+from gateway.simulator.server_sent import SERVER_SENT
 from gateway.simulator.wire import (
     Answer,
     Bill,
@@ -488,6 +489,7 @@ OPENAI = WireProtocol(
     credential=openai_errors.credential,
     refuse_credential=openai_errors.refuse_credential,
     refuse_route=openai_errors.refuse_route,
+    unreadable=openai_errors.unreadable,
     headers=HEADERS,
-    done=DONE,
+    stream=SERVER_SENT,
 )

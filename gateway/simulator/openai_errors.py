@@ -107,6 +107,15 @@ def refuse_credential(presented: str | None) -> RefusedError:
     return RefusedError(401, message, code="invalid_api_key")
 
 
+def unreadable(reason: str) -> RefusedError:
+    """400 for a body that is not a JSON object."""
+    message = (
+        "We could not parse the JSON body of your request. (HINT: This likely means you aren't "
+        f"using your HTTP library correctly. {reason})"
+    )
+    return RefusedError(400, message)
+
+
 def refuse_route(method: str, path: str) -> RefusedError:
     """404 for a path that is not part of the API."""
     return RefusedError(404, f"Invalid URL ({method} {path})")

@@ -1,6 +1,6 @@
 """Sends an answer as its behaviour says: at a pace, in a form, and well or badly.
 
-Knows HTTP and server-sent events, and no provider's JSON beyond the bytes it is handed.
+Knows HTTP, and no provider's JSON or framing beyond the bytes it is handed.
 """
 
 import asyncio
@@ -27,11 +27,9 @@ HTML = (
 )
 
 _JSON = "application/json"
-_EVENTS = "text/event-stream; charset=utf-8"
 _CUTS = frozenset(
     {"hang_mid", "reset_mid", "truncated", "truncated_clean", "bad_chunk", "error200"}
 )
-_LINE_ENDS = {"crlf": b"\r\n", "cr": b"\r"}
 
 
 class Pace(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +56,7 @@ class Playback:
     ) -> None:
         self._exchange = exchange
         self._protocol = protocol
+        self._form = protocol.stream
         self._behaviour = behaviour
         self._pace = pace
         self._entry = entry
@@ -86,13 +85,13 @@ class Playback:
         elif ending == "html200":
             self._send(200, {"content-type": "text/html"}, HTML)
         elif ending == "empty200":
-            self._send(200, {"content-type": _EVENTS if is_stream else _JSON}, b"")
+            self._send(200, {"content-type": self._form.content_type if is_stream else _JSON}, b"")
         elif ending == "gzip_bomb":
             bomb = _gzip_bomb(behaviour.megabytes or 200)
             headers = {"content-type": _JSON, "content-encoding": "gzip"}
             self._send(200, headers, bomb)
         elif ending == "hang_headers":
-            self._begin(_EVENTS if is_stream else _JSON)
+            self._begin(self._form.content_type if is_stream else _JSON)
             await _for_ever()
         elif ending == "comments_only":
             await self._comment_for_ever()
@@ -103,7 +102,7 @@ class Playback:
     def refuse(self, refusal: RefusedError) -> None:
         """An error answer, with the retry headers and the body shape that were asked for."""
         behaviour = self._behaviour
-        headers = {"content-type": _JSON}
+        headers = {"content-type": _JSON, **self._protocol.error_headers(refusal)}
         retry_after = behaviour.retry_after
         if retry_after is not None:
             kind, _, seconds = retry_after.partition(":")
@@ -162,11 +161,12 @@ class Playback:
         return "completed" if ending in _HARMLESS else "faulted"
 
     async def stream(self, answer: Answer, frames: tuple[Frame, ...]) -> Outcome:
-        """The answer as server-sent events."""
+        """The answer event by event."""
         behaviour, exchange = self._behaviour, self._exchange
         ending = behaviour.ending
         if ending == "json_for_stream":
             return await self.whole(answer)
+        self._form = answer.form or self._form
         frames = _edited(frames, behaviour)
         end = _position(frames, behaviour.at or 0) if ending in _CUTS else len(frames)
         started = exchange.received_at
@@ -176,7 +176,7 @@ class Playback:
             extra["x-huge"] = "h" * (256 * 1024)
         if ending == "stale":
             exchange.reset_next()
-        content_type = "text/plain" if ending == "wrong_type" else _EVENTS
+        content_type = "text/plain" if ending == "wrong_type" else self._form.content_type
         framing = "close" if ending == "truncated_clean" else "chunked"
         self._begin(content_type, framing=framing, extra=extra)
         if "bom" in behaviour.forms:
@@ -197,14 +197,14 @@ class Playback:
     async def _frame(self, frame: Frame, started: float) -> None:
         behaviour, exchange, entry = self._behaviour, self._exchange, self._entry
         await self._until(started + self._pace.at(frame.produced))
-        data = _encode(frame, behaviour.forms)
+        data = self._form.encode(frame, behaviour.forms)
         if behaviour.ending == "slow_drip" or "split_utf8" in behaviour.forms:
             await self._drip(data)
         else:
             exchange.write(data)
         entry.events_sent += 1
         entry.completion_tokens = max(entry.completion_tokens, frame.produced)
-        entry.is_usage_sent = entry.is_usage_sent or frame.kind == "usage"
+        entry.is_usage_sent = entry.is_usage_sent or frame.kind == "usage" or frame.has_usage
         await exchange.drain()
 
     async def _cut(self) -> Outcome:
@@ -215,15 +215,19 @@ class Playback:
             await asyncio.sleep(RESET_AFTER_S)
             exchange.reset()
         elif ending == "error200":
-            refusal = self._protocol.scripted(self._behaviour, None)
-            error = Frame(kind="content", data=self._protocol.error(refusal))
-            exchange.write(_encode(error, self._behaviour.forms))
+            exchange.write(self._form.encode(self._error_frame(), self._behaviour.forms))
             exchange.end()
         else:
             if ending == "bad_chunk":
                 exchange.write_raw(b"zz\r\nnot a chunk")
             exchange.close()
         return "faulted"
+
+    def _error_frame(self) -> Frame:
+        refusal = self._protocol.scripted(self._behaviour, None)
+        if self._protocol.error_frame is not None:
+            return self._protocol.error_frame(refusal)
+        return Frame(kind="content", data=self._protocol.error(refusal), is_error=True)
 
     async def _generate(self, answer: Answer) -> None:
         tokens = answer.bill.completion_tokens
@@ -248,9 +252,9 @@ class Playback:
             await asyncio.sleep(interval_s if is_slow else 0.001 if is_inside else 0)
 
     async def _comment_for_ever(self) -> NoReturn:
-        self._begin(_EVENTS)
+        self._begin(self._form.content_type)
         while True:
-            self._exchange.write(b": keep-alive\n\n")
+            self._exchange.write(self._form.keep_alive)
             await self._exchange.drain()
             await asyncio.sleep(max(self._behaviour.interval_ms, 1) / 1000)
 
@@ -266,13 +270,17 @@ class Playback:
 
     async def _huge_body(self, *, is_stream: bool) -> None:
         exchange = self._exchange
-        self._begin(_EVENTS if is_stream else _JSON)
-        exchange.write((b"data: " if is_stream else b"") + b'{"choices":[{"text":"')
+        self._begin(self._form.content_type if is_stream else _JSON)
         block = b"x" * (64 * 1024)
-        for _ in range((self._behaviour.megabytes or 64) * 16):
+        count = (self._behaviour.megabytes or 64) * 16
+        before, after = b'{"text":"', b'"}'
+        if is_stream:
+            before, after = self._form.around(count * len(block))
+        exchange.write(before)
+        for _ in range(count):
             exchange.write(block)
             await exchange.drain()
-        exchange.write(b'"}]}' + (b"\n\n" if is_stream else b""))
+        exchange.write(after)
         exchange.end()
 
     async def _scripted_delay(self) -> None:
@@ -305,7 +313,8 @@ class Playback:
         self._exchange.send(status, headers | self._headers(), body)
 
     def _headers(self) -> dict[str, str]:
-        return {"x-request-id": f"req_{self._entry.number:016x}", **self._protocol.headers}
+        request_id = {self._protocol.request_id_header: f"req_{self._entry.number:016x}"}
+        return request_id | self._protocol.headers
 
 
 _INSTEAD = frozenset(
@@ -334,15 +343,18 @@ def _edited(frames: tuple[Frame, ...], behaviour: Behaviour) -> tuple[Frame, ...
         "endless": ("finish", "usage", "done"),
     }.get(ending or "", ())
     frames = tuple(frame for frame in frames if frame.kind not in dropped)
-    if ending not in ("malformed_json", "bad_utf8"):
+    if ending not in ("malformed_json", "bad_utf8", "bad_checksum"):
         return frames
     content = [index for index, frame in enumerate(frames) if frame.kind == "content"] or [0]
     index = content[min(behaviour.at or 0, len(content) - 1)]
     frame = frames[index]
-    data = _spoil(frame.data, frame.text)
     if ending == "malformed_json":
-        data = frame.data[: len(frame.data) * 2 // 3]
-    return (*frames[:index], msgspec.structs.replace(frame, data=data), *frames[index + 1 :])
+        spoilt = msgspec.structs.replace(frame, data=frame.data[: len(frame.data) * 2 // 3])
+    elif ending == "bad_utf8":
+        spoilt = msgspec.structs.replace(frame, data=_spoil(frame.data, frame.text))
+    else:
+        spoilt = msgspec.structs.replace(frame, is_damaged=True)
+    return (*frames[:index], spoilt, *frames[index + 1 :])
 
 
 def _position(frames: tuple[Frame, ...], at: int) -> int:
@@ -357,20 +369,6 @@ def _spoil(data: bytes, text: str) -> bytes:
     # 0xC3 asks for a continuation byte that `(` is not.
     inside = msgspec.json.encode(text)[1:-1]
     return data.replace(inside, b"\xc3(" + inside, 1) if inside else data + b"\xc3("
-
-
-def _encode(frame: Frame, forms: frozenset[str]) -> bytes:
-    line_end = next((_LINE_ENDS[form] for form in _LINE_ENDS if form in forms), b"\n")
-    field = b"data:" if "no_space" in forms else b"data: "
-    payload = frame.data
-    if "multi_data" in forms and payload[:1] == b"{":
-        payload = msgspec.json.format(payload, indent=1)
-    lines = [field + line for line in payload.split(b"\n")]
-    if frame.event is not None:
-        lines.insert(0, b"event: " + frame.event.encode())
-    if "comments" in forms:
-        lines.insert(0, b": keep-alive" + line_end)
-    return line_end.join([*lines, b"", b""])
 
 
 def _shaped(shape: str, refusal: RefusedError, body: bytes) -> bytes:

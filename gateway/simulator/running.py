@@ -35,9 +35,10 @@ def run(
 ) -> None:
     """Serve until SIGINT or SIGTERM, or until standard input closes when that is asked.
 
-    Prints one JSON line once requests are answered: `port`, `base_url`, `providers`. Raises
-    ScriptError for a script that cannot be read and OSError for an address or a ledger file that
-    cannot be had, both before anything is printed.
+    Prints one JSON line once requests are answered: `port`, `base_url`, `providers`, and
+    `stand_ins`, the base URLs by protocol at which any model is served. Raises ScriptError for a
+    script that cannot be read and OSError for an address or a ledger file that cannot be had, both
+    before anything is printed.
     """
     script = load_script(script_path) if script_path is not None else None
     simulator = Simulator(
@@ -59,6 +60,7 @@ async def _serve(simulator: Simulator, *, until_stdin_closes: bool) -> None:
             "port": simulator.port,
             "base_url": simulator.base_url,
             "providers": [provider.id for provider in MANIFEST],
+            "stand_ins": simulator.stand_ins,
         }
         sys.stdout.write(msgspec.json.encode(ready).decode() + "\n")
         sys.stdout.flush()

@@ -8,6 +8,9 @@ forms and usage faults combine with anything.
 `@k` counts content events sent before the fault, 0 being before any event at all. An answer with
 fewer content events fails after its last. Where nothing is streamed, "mid" is half of the body.
 
+Every protocol tells statuses and errors in its own words. Forms of lines (`crlf`, `no_space` …)
+mean nothing to a binary stream, and those of tool calls nothing outside OpenAI's protocol.
+
 | fault | what the caller sees |
 | --- | --- |
 | `400` … `599` | that status with an error body in the provider's shape; headers by options |
@@ -26,11 +29,12 @@ fewer content events fails after its last. Where nothing is streamed, "mid" is h
 | `truncated_clean@k` | the same, delimited by close alone: a silent truncation (default 3) |
 | `bad_chunk@k` | an invalid chunk size in the middle (default 3) |
 | `length_and_chunked` | a good answer under both `content-length` and `transfer-encoding` |
-| `no_done` | a stream without its last `[DONE]` |
-| `no_finish` | a stream without finish reason and `[DONE]`, ended cleanly |
+| `no_done` | a stream without its end marker (`[DONE]`, `message_stop`) |
+| `no_finish` | a stream without finish reason and end marker, ended cleanly |
 | `endless` | a stream of content that never finishes |
 | `malformed_json@k` | an event, or the body, cut inside its JSON (default 1) |
 | `bad_utf8@k` | an invalid byte inside a text (default 1) |
+| `bad_checksum@k` | an event whose checksum is wrong (default 1), where events have checksums |
 | `error200@k` | an error object inside a 200: as event k (default 0), or as the body |
 | `error_choice` | 200, an `error` inside the choice, finish reason `error` |
 | `no_choices` | 200 with `choices: []` and no text |
@@ -38,7 +42,7 @@ fewer content events fails after its last. Where nothing is streamed, "mid" is h
 | `html200` | 200, a proxy's HTML page |
 | `empty200` | 200, no body |
 | `wrong_type` | a good answer labelled `text/plain` |
-| `comments_only` | a 200 stream of comments, one each `interval_ms`, for ever |
+| `comments_only` | a 200 stream of comments (or pings), one each `interval_ms`, for ever |
 | `slow_drip` | a good answer, one byte each `interval_ms` |
 | `huge_body` | `megabytes` of text in one answer or one event (default 64) |
 | `huge_header` | a response header of 256 KiB |
@@ -76,10 +80,10 @@ fewer content events fails after its last. Where nothing is streamed, "mid" is h
 A refused connection needs no fault: give an endpoint a port on which nobody listens.
 
 A script is TOML: rules tried in order, the first that matches decides; the items of the model name
-come on top. Conditions: `provider` and `model` (patterns with `*`; the stand-in without prefix is
-the provider `stand-in`; the model is the name before `!`), `stream`, `from_s` and `until_s`
-(seconds since the script was loaded), then on the count of requests that matched so far `nth` (an
-integer or a list), `first`, `every`, and last `probability`.
+come on top. Conditions: `provider` and `model` (patterns with `*`; the stand-in at `/v1` is called
+`stand-in`, the others by their protocol; the model is the name before `!`), `stream`, `from_s` and
+`until_s` (seconds since the script was loaded), then on the count of requests that matched so far
+`nth` (an integer or a list), `first`, `every`, and last `probability`.
 
     seed = 7
 
@@ -128,6 +132,7 @@ ENDINGS: dict[str, int | None] = {
     "endless": None,
     "malformed_json": 1,
     "bad_utf8": 1,
+    "bad_checksum": 1,
     "error200": 0,
     "error_choice": None,
     "no_choices": None,

@@ -1,13 +1,23 @@
 """The simulator itself: one loopback port on which all simulated providers answer.
 
-`http://HOST:PORT/simulated-atlas/v1` is a provider of the manifest and serves its models;
-`http://HOST:PORT/v1` stands in for a real provider and serves any model name.
+`http://HOST:PORT/simulated-atlas/v1` is a provider of the manifest and serves its models. Each
+protocol has a stand-in for a real provider, which serves any model name:
+
+| base URL | stands in for |
+| --- | --- |
+| `http://HOST:PORT/v1` | OpenAI and what is compatible with it |
+| `http://HOST:PORT/anthropic/v1` | Anthropic Messages |
+| `http://HOST:PORT/gemini/v1beta` | Gemini generateContent |
+| `http://HOST:PORT/bedrock` | Amazon Bedrock Converse |
+
+Without the protocol's name, `/v1` and `/v1beta` speak the protocol that has the rest of the path.
 """
 
 import asyncio
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,7 +27,13 @@ from gateway.simulator.connection import Connection, Exchange
 from gateway.simulator.control import PREFIX, control
 from gateway.simulator.json_values import as_object
 from gateway.simulator.ledger import Ledger, LedgerEntry, Outcome
-from gateway.simulator.manifest import MANIFEST, STAND_IN, SimulatedProvider, find_provider
+from gateway.simulator.manifest import (
+    BASE_PATHS,
+    MANIFEST,
+    STAND_IN,
+    SimulatedProvider,
+    find_provider,
+)
 from gateway.simulator.openai import OPENAI
 from gateway.simulator.playback import Pace, Playback
 from gateway.simulator.script import (
@@ -28,7 +44,7 @@ from gateway.simulator.script import (
     parse_behaviour,
     split_model,
 )
-from gateway.simulator.wire import Addressed, Call, RefusedError, WireProtocol
+from gateway.simulator.wire import Addressed, Arrival, Call, RefusedError, WireProtocol
 
 BACKLOG = 4096
 PROTOCOLS: dict[str, WireProtocol] = {protocol.name: protocol for protocol in (OPENAI,)}
@@ -116,8 +132,15 @@ class Simulator:
 
     @property
     def base_url(self) -> str:
-        """The address without a path; add `/PROVIDER/v1` or `/v1`."""
+        """The address without a path; add `/PROVIDER/v1`, or take one of `stand_ins`."""
         return f"http://{self._host}:{self._port}"
+
+    @property
+    def stand_ins(self) -> dict[str, str]:
+        """By protocol, the base URL at which it is spoken for any model."""
+        named = {name: f"/{name}{BASE_PATHS[name]}" for name in PROTOCOLS}
+        paths = named | {"openai": BASE_PATHS["openai"]}
+        return {name: f"{self.base_url}{path}" for name, path in paths.items()}
 
     @property
     def open_connections(self) -> int:
@@ -169,17 +192,17 @@ class Simulator:
             _log.error("the simulator failed on a request", exc_info=exc)
 
     async def _attempt(self, exchange: Exchange) -> None:
-        provider_id, route = _split_path(exchange.target)
+        way = _find_way(exchange.target)
         entry = self.ledger.open(
             received_at=exchange.received_at,
-            provider=provider_id,
+            provider=way.name,
             path=exchange.target,
             headers=exchange.headers,
             body_bytes=len(exchange.body),
         )
         outcome: Outcome = "stopped"
         try:
-            outcome = await self._answer(exchange, entry, provider_id, route)
+            outcome = await self._answer(exchange, entry, way)
         except Exception:
             # A mistake of ours: never leave the peer waiting for it.
             exchange.reset()
@@ -191,24 +214,20 @@ class Simulator:
                 outcome = "client_closed"
             self.ledger.close_entry(entry, outcome, at=time.monotonic())
 
-    async def _answer(
-        self, exchange: Exchange, entry: LedgerEntry, provider_id: str | None, route: str
-    ) -> Outcome:
-        provider = find_provider(provider_id or "")
-        path = _below_base(exchange.target)
-        protocol = PROTOCOLS[provider.protocol] if provider is not None else _by_route(route, path)
-        addressed = protocol.address(path)
+    async def _answer(self, exchange: Exchange, entry: LedgerEntry, way: "_Way") -> Outcome:
+        protocol, provider = way.protocol, way.provider
         playback = Playback(exchange, protocol, GOOD, Pace(), entry)
         try:
-            self._check_key(exchange, protocol)
-            _check_provider(provider_id, provider)
-            if (exchange.method, route) == ("GET", "models"):
+            self._check_credential(exchange, protocol)
+            _check_provider(way)
+            if (exchange.method, way.route) == ("GET", protocol.models_path):
                 entry.status = 200
                 body = protocol.list_models(provider, int(time.time()))
                 exchange.send(200, {"content-type": "application/json"}, body)
                 return "completed"
-            _check_route(exchange, protocol, route, addressed)
-            call = self._read(exchange, entry, provider, route, addressed)
+            if exchange.method != "POST" or not way.is_known:
+                raise protocol.refuse_route(exchange.method, exchange.target)
+            call = self._read(exchange, entry, way)
         except RefusedError as refusal:
             playback.refuse(refusal)
             return "refused"
@@ -224,35 +243,31 @@ class Simulator:
             return "refused"
         entry.prompt_tokens = answer.bill.prompt_tokens
         entry.cached_tokens = answer.bill.cached_tokens
+        entry.cache_write_tokens = answer.bill.cache_write_tokens
+        entry.cache_write_1h_tokens = answer.bill.cache_write_1h_tokens
         if answer.frames is None:
             return await playback.whole(answer)
         return await playback.stream(answer, answer.frames)
 
-    def _check_key(self, exchange: Exchange, protocol: WireProtocol) -> None:
+    def _check_credential(self, exchange: Exchange, protocol: WireProtocol) -> None:
+        if protocol.authenticate is not None:
+            arrival = Arrival(
+                method=exchange.method,
+                target=exchange.target,
+                headers=exchange.headers,
+                body=exchange.body,
+            )
+            protocol.authenticate(arrival, self._api_key)
+            return
         if self._api_key is None:
             return
         presented = protocol.credential(exchange.headers)
         if presented != self._api_key:
             raise protocol.refuse_credential(presented)
 
-    def _read(
-        self,
-        exchange: Exchange,
-        entry: LedgerEntry,
-        provider: SimulatedProvider | None,
-        route: str,
-        addressed: Addressed | None,
-    ) -> Call:
-        try:
-            body = as_object(msgspec.json.decode(exchange.body))
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
-            message = (
-                "We could not parse the JSON body of your request. (HINT: This likely means you "
-                f"aren't using your HTTP library correctly. {exc})"
-            )
-            raise RefusedError(400, message) from exc
-        if body is None:
-            raise RefusedError(400, "The JSON body of your request is not an object.")
+    def _read(self, exchange: Exchange, entry: LedgerEntry, way: "_Way") -> Call:
+        body = _decode(exchange.body, way.protocol)
+        addressed, provider = way.addressed, way.provider
         asked = addressed.model if addressed is not None else body.get("model") or ""
         if not isinstance(asked, str):
             raise RefusedError(400, "Invalid type for 'model': expected a string.", param="model")
@@ -262,7 +277,7 @@ class Simulator:
         entry.is_stream = (
             addressed.is_stream if addressed is not None else body.get("stream") is True
         )
-        name = provider.id if provider is not None else STAND_IN
+        name = way.name or STAND_IN
         behaviour = self._script.behaviour(
             provider=name,
             model=model,
@@ -276,20 +291,20 @@ class Simulator:
             raise RefusedError(400, message, code="unknown_behaviour", param="model") from exc
         entry.behaviour = describe(behaviour)
         return Call(
-            route=addressed.route if addressed is not None else route,
+            route=addressed.route if addressed is not None else way.route,
+            target=exchange.target,
+            headers=exchange.headers,
             body=body,
             raw=exchange.body,
             model=model,
             asked_model=asked,
+            is_stream=entry.is_stream,
             provider=provider,
             offer=provider.model(model) if provider is not None else None,
             behaviour=behaviour,
             cache=self._caches.setdefault(name, PromptCache()),
             number=entry.number,
             created=int(time.time()),
-            is_stream=entry.is_stream,
-            target=exchange.target,
-            headers=exchange.headers,
         )
 
     def _pace(self, provider: SimulatedProvider | None, behaviour: Behaviour) -> Pace:
@@ -316,39 +331,64 @@ def describe(behaviour: Behaviour) -> str:
     return ",".join(item for item in items if item)
 
 
-def _split_path(target: str) -> tuple[str | None, str]:
-    """`/simulated-atlas/v1/models` -> provider and route; provider None for `/v1/models`."""
-    first, _, rest = target.partition("?")[0].strip("/").partition("/")
-    if first in _VERSIONS:
-        return None, rest
-    version, _, below = rest.partition("/")
-    return first, below if version in _VERSIONS else rest
+class _Way(msgspec.Struct, frozen=True, kw_only=True):
+    """Who answers at a path.
+
+    `name` is the path's first segment, None for stand-ins without one; `route` what follows the
+    base URL; `provider` is None for stand-ins and for names that nobody has.
+    """
+
+    name: str | None
+    protocol: WireProtocol
+    provider: SimulatedProvider | None
+    route: str
+    addressed: Addressed | None
+
+    @property
+    def is_known(self) -> bool:
+        return self.addressed is not None or self.route in self.protocol.routes
 
 
-def _below_base(target: str) -> str:
-    """Path and query after the version, or after provider and version."""
-    parts = target.lstrip("/").split("/", 2)
-    if parts[0] in _VERSIONS:
-        return "/".join(parts[1:])
-    return parts[2] if len(parts) > 2 and parts[1] in _VERSIONS else "/".join(parts[1:])  # noqa: PLR2004 -- provider, version, rest
+def _find_way(target: str) -> _Way:
+    """`/simulated-atlas/v1/models`: that provider; `/v1/models`, `/anthropic/v1/…`: stand-ins."""
+    first, _, rest = target.lstrip("/").partition("/")
+    name = None if first in _VERSIONS else first
+    if name is not None:
+        version, _, below = rest.partition("/")
+        rest = below if version in _VERSIONS else rest
+    route = rest.partition("?")[0].rstrip("/")
+    provider = find_provider(name or "")
+    if provider is not None:
+        protocol = PROTOCOLS[provider.protocol]
+    else:
+        protocol = PROTOCOLS.get(name or "") or _by_route(route, rest)
+    return _Way(
+        name=name,
+        protocol=protocol,
+        provider=provider,
+        route=route,
+        addressed=protocol.address(rest),
+    )
 
 
-def _check_provider(provider_id: str | None, provider: SimulatedProvider | None) -> None:
-    if provider_id is not None and provider is None:
-        names = ", ".join(one.id for one in MANIFEST)
-        raise RefusedError(404, f"No simulated provider `{provider_id}`. Known: {names}.")
-
-
-def _check_route(
-    exchange: Exchange, protocol: WireProtocol, route: str, addressed: Addressed | None
-) -> None:
-    is_known = route in protocol.routes or addressed is not None
-    if exchange.method != "POST" or not is_known:
-        raise protocol.refuse_route(exchange.method, exchange.target)
-
-
-def _by_route(route: str, path: str) -> WireProtocol:
+def _by_route(route: str, below: str) -> WireProtocol:
     for protocol in PROTOCOLS.values():
-        if route in protocol.routes or protocol.address(path) is not None:
+        if route in protocol.routes or protocol.address(below) is not None:
             return protocol
     return OPENAI
+
+
+def _check_provider(way: _Way) -> None:
+    if way.name is not None and way.provider is None and way.name not in PROTOCOLS:
+        names = ", ".join(one.id for one in MANIFEST)
+        raise RefusedError(404, f"No simulated provider `{way.name}`. Known: {names}.")
+
+
+def _decode(data: bytes, protocol: WireProtocol) -> dict[str, Any]:
+    try:
+        body = as_object(msgspec.json.decode(data))
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as exc:
+        raise protocol.unreadable(str(exc)) from exc
+    if body is None:
+        raise protocol.unreadable("it is not an object")
+    return body

@@ -2,6 +2,8 @@
 
 A protocol is a value of `WireProtocol`: it reads a request (`Call`), and answers with an `Answer`
 or raises `RefusedError`. It never touches a socket; `playback.py` sends what it returns.
+
+To add one: a value here, a row in `server.PROTOCOLS`, its base path in `manifest.BASE_PATHS`.
 """
 
 from collections.abc import Callable
@@ -17,10 +19,12 @@ FrameKind = Literal["head", "content", "finish", "usage", "done"]
 
 
 class Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a stream.
+    """One event of a stream, before it is framed.
 
-    `produced` is the number of output tokens generated once this frame is out; `text` the
-    generated text inside `data`, if any; `event` the SSE event name of protocols that use it.
+    `data` is its JSON; `produced` the number of output tokens generated once this frame is out;
+    `text` the generated text inside `data`, if any; `event` the event's name in protocols that name
+    events. `has_usage` marks a frame that tells the true usage beside something else; `is_error` an
+    error inside the stream; `is_damaged` one whose checksum is wrong, where there are checksums.
     """
 
     kind: FrameKind
@@ -28,48 +32,59 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     produced: int = 0
     text: str = ""
     event: str | None = None
+    has_usage: bool = False
+    is_error: bool = False
+    is_damaged: bool = False
+
+
+class StreamForm(msgspec.Struct, frozen=True, kw_only=True):
+    """How frames become bytes.
+
+    `encode` gets the forms asked for, which mean nothing to some; `keep_alive` are bytes that a
+    client must skip; `around` gives what stands before and after that many bytes of one event.
+    """
+
+    content_type: str
+    encode: Callable[[Frame, frozenset[str]], bytes]
+    keep_alive: bytes
+    around: Callable[[int], tuple[bytes, bytes]]
 
 
 class Bill(msgspec.Struct, frozen=True, kw_only=True):
-    """Tokens of a whole answer. Completion includes reasoning, prompt includes cached."""
+    """Tokens of a whole answer. Completion includes reasoning, prompt includes cached and written.
+
+    `cache_write_tokens` includes `cache_write_1h_tokens`.
+    """
 
     prompt_tokens: int
     cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     completion_tokens: int = 0
     reasoning_tokens: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A good answer: `frames` when a stream was asked, `body` always."""
+    """A good answer: `frames` when a stream was asked, `body` always.
+
+    `form` is how this stream is written when not as the protocol usually does.
+    """
 
     body: bytes
     frames: tuple[Frame, ...] | None
     bill: Bill
     text: str = ""
     is_usage_sent: bool = True
+    form: StreamForm | None = None
 
 
-class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """A request as a protocol sees it.
+class Arrival(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as it came, for protocols that sign it. `headers` by lower-case name."""
 
-    `provider` and `offer` are None for the stand-in, which serves any model. `model` is the name
-    before `!`, `asked_model` the whole of it. `target` is the path with its query.
-    """
-
-    route: str
-    body: dict[str, Any]
-    raw: bytes
-    model: str
-    asked_model: str
-    provider: SimulatedProvider | None
-    offer: SimulatedModel | None
-    behaviour: Behaviour
-    cache: PromptCache
-    number: int
-    created: int
-    is_stream: bool = False
-    target: str = ""
-    headers: dict[str, str] = {}
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes
 
 
 class Addressed(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,6 +93,29 @@ class Addressed(msgspec.Struct, frozen=True, kw_only=True):
     route: str
     model: str
     is_stream: bool
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """A request as a protocol sees it.
+
+    `provider` and `offer` are None for a stand-in, which serves any model. `model` is the name
+    before `!`, `asked_model` the whole of it. `target` is the path with its query.
+    """
+
+    route: str
+    target: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    raw: bytes
+    model: str
+    asked_model: str
+    is_stream: bool
+    provider: SimulatedProvider | None
+    offer: SimulatedModel | None
+    behaviour: Behaviour
+    cache: PromptCache
+    number: int
+    created: int
 
 
 class RefusedError(Exception):
@@ -100,26 +138,43 @@ class RefusedError(Exception):
         self.param = param
 
 
+def _unreadable(reason: str) -> RefusedError:
+    return RefusedError(400, f"The request body is not a JSON object: {reason}")
+
+
+def _no_headers(_: RefusedError) -> dict[str, str]:
+    return {}
+
+
 class WireProtocol(msgspec.Struct, frozen=True, kw_only=True):
     """A protocol as functions.
 
     `routes` are the paths below the base URL that take a POST and answer for a model, `address`
     reads those that name the model (path and query; None: not of this protocol); `list_models`
-    answers `GET /models` at an instant in Unix seconds; `error` writes an error body, also as an
-    event; `scripted` turns a status or error fault, and the credential presented, into the refusal
-    the provider would give; `credential` finds the key among the headers; `headers` go on
-    every answer; `done` is the payload that ends a stream, empty when the protocol has none.
+    answers a GET of `models_path` at an instant in Unix seconds; `error` writes an error body and
+    `error_headers` what goes with it; `error_frame` writes it as an event of a stream (None: the
+    same body as an unnamed event); `scripted` turns a status or error fault, and the credential
+    presented, into the refusal the provider would give; `credential` finds the key among the
+    headers; `authenticate` raises unless a request may pass, given the key that the simulator
+    demands or None (without it, the credential is compared with that key); `unreadable` refuses a
+    body for a reason; `headers` go on every answer; `stream` is how frames become bytes.
     """
 
     name: str
     routes: frozenset[str]
+    address: Callable[[str], Addressed | None] = lambda _: None
     answer: Callable[[Call], Answer]
     list_models: Callable[[SimulatedProvider | None, int], bytes]
+    models_path: str = "models"
     error: Callable[[RefusedError], bytes]
+    error_headers: Callable[[RefusedError], dict[str, str]] = _no_headers
+    error_frame: Callable[[RefusedError], Frame] | None = None
     scripted: Callable[[Behaviour, str | None], RefusedError]
     credential: Callable[[dict[str, str]], str | None]
+    authenticate: Callable[[Arrival, str | None], None] | None = None
     refuse_credential: Callable[[str | None], RefusedError]
     refuse_route: Callable[[str, str], RefusedError]
+    unreadable: Callable[[str], RefusedError] = _unreadable
     headers: dict[str, str]
-    done: bytes
-    address: Callable[[str], Addressed | None] = lambda _: None
+    request_id_header: str = "x-request-id"
+    stream: StreamForm
