@@ -19,8 +19,18 @@ ENDPOINTS = {
     "test/cut": "cut!reset_mid@3",
     # Slowly enough that the error does not come in one packet with what precedes it.
     "test/half": "half!error200@4,tokens_per_s=100",
+    "test/both": "both",
+    "test/broken-first": "broken-first!500",
+    "test/thinking": "thinking-r1!reasoning=reasoning",
 }
-OTHER_ENDPOINTS = {"test/limited": "limited-too!429,retry_after=9"}
+OTHER_ENDPOINTS = {"test/limited": "limited-too!429,retry_after=9", "test/both": "both"}
+EMBEDDING = """
+[[providers.alpha.endpoints]]
+model = "test/embed"
+id = "embed"
+mode = "embedding"
+input_usd_per_mtok = 1
+"""
 DEADLINES = ("whole_answer_s = 0.3", "first_token_s = 0.3")
 
 
@@ -42,7 +52,7 @@ def site(
 ) -> Iterator[Site]:
     with simulator_in_thread(speed=0) as simulator:
         base_url = f"{simulator.base_url}/v1"
-        toml = provider_toml("alpha", base_url, ENDPOINTS, options=DEADLINES)
+        toml = provider_toml("alpha", base_url, ENDPOINTS, options=DEADLINES) + EMBEDDING
         toml += provider_toml("beta", base_url, OTHER_ENDPOINTS, options=DEADLINES)
         toml += "[deadlines]\ndrain_listen_s = 0\n"
         home = tmp_path_factory.mktemp("clients") / "home"
