@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from gateway.chat.answer import DONE, ChunkFrame
+from gateway.chat.answer import Frame
 from gateway.chat.request import ChatRequest
 from gateway.chat.shaping import Shape, shape_of, shape_whole
-from gateway.chat.usage_report import render_usage, to_json_number
+from gateway.chat.usage_report import to_json_number
 from gateway.domain.caller import Caller
 from gateway.domain.errors import GatewayError, InvalidRequestError, OverloadedError
 from gateway.domain.ids import RequestIds
@@ -171,6 +171,7 @@ class Pipeline:
             requested_model=request.models[0] if request.models else "",
             user=request.user,
             session_id=request.session_id,
+            tags=request.labels,
             catalogue_version=snapshot.catalogue.version,
             code_version=policy.code_version,
         )
@@ -232,8 +233,13 @@ async def _stream(
     exchange.warn(attempt.warnings)
     exchange.journal.first_content_s = attempt.first_content_s
     endpoint = attempt.candidate.endpoint
-    shown_model = exchange.shown_model(endpoint.model)
-    frame = ChunkFrame(exchange.id, exchange.created, shown_model, endpoint.provider)
+    frame = exchange.api.frame(
+        id=exchange.id,
+        created=exchange.created,
+        model=exchange.shown_model(endpoint.model),
+        provider=endpoint.provider,
+        prompt_tokens=exchange.request.prompt_tokens_estimate,
+    )
     shape = shape_of(exchange.request)
     source = relay if drains is None else Shielded(relay)
     held: StreamEvent | None = None
@@ -251,7 +257,7 @@ async def _stream(
         failed = FailedAttempt(endpoint=endpoint.id, provider=endpoint.provider, fault=exc.fault)
         error = error_of([failed])
         exchange.close(exc.fault.outcome, _OK, error_kind=error.code or error.kind)
-        yield frame.error(error.message, error.kind, error.code, error.metadata) + DONE
+        yield frame.error(error.message, error.kind, error.code, error.metadata) + frame.done
     except asyncio.CancelledError:
         if not exchange.interruption.is_shutdown or exchange.journal.is_closed:
             raise
@@ -259,10 +265,10 @@ async def _stream(
         attempt.end(Outcome.GATEWAY_SHUTDOWN)
         exchange.close_interrupted()
         farewell = "the gateway is shutting down; the answer is not complete"
-        yield frame.error(farewell, "service_unavailable", "server_shutdown") + DONE
+        yield frame.error(farewell, "service_unavailable", "server_shutdown") + frame.done
     except SpoolUnwritableError:
         error = _unrecordable()
-        yield frame.error(error.message, error.kind, error.code) + DONE
+        yield frame.error(error.message, error.kind, error.code) + frame.done
     except Exception:
         attempt.end(Outcome.GATEWAY_ERROR)
         exchange.close_broken()
@@ -299,7 +305,7 @@ async def _read_on(exchange: Exchange, attempt: Attempt, source: Shielded) -> No
 
 
 def _shown(
-    events: list[StreamEvent], held: StreamEvent | None, frame: ChunkFrame, shape: Shape | None
+    events: list[StreamEvent], held: StreamEvent | None, frame: Frame, shape: Shape | None
 ) -> tuple[bytes, StreamEvent | None]:
     """What of these events goes out now, and the finish that waits for the usage behind it."""
     shown: list[bytes] = []
@@ -319,7 +325,7 @@ def _shown(
 def _closing(
     exchange: Exchange,
     served: Served,
-    frame: ChunkFrame,
+    frame: Frame,
     held: StreamEvent | None,
     shape: Shape | None,
 ) -> bytes:
@@ -329,13 +335,13 @@ def _closing(
     usage, metadata = _usage(exchange, served), exchange.metadata()
     if exchange.request.include_usage:
         accounts = frame.with_usage(b"[]", b"", usage, metadata)
-        return frame.chunk(choices, extras) + accounts + DONE
-    return frame.with_usage(choices, extras, usage, metadata) + DONE
+        return frame.chunk(choices, extras) + accounts + frame.done
+    return frame.with_usage(choices, extras, usage, metadata) + frame.done
 
 
 def _usage(exchange: Exchange, served: Served) -> bytes:
     answered = exchange.answered
-    return render_usage(
+    return exchange.api.render_usage(
         answered.usage,
         answered.cost,
         is_estimated=answered.usage_source == "estimated",

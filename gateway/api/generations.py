@@ -86,6 +86,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     outcome: Outcome
     is_fallback: bool
     warnings: tuple[str, ...]
+    metadata: dict[str, str]
+    """The request's own, as it was sent."""
     provider_responses: tuple[ProviderResponse, ...]
 
 
@@ -164,6 +166,7 @@ def to_generation(record: RequestRecord, catalogue: Catalogue) -> Generation:
         outcome=record.outcome,
         is_fallback=record.is_fallback,
         warnings=record.warnings,
+        metadata=record.tags,
         provider_responses=tuple(_response(attempt, names) for attempt in attempts),
     )
 

@@ -84,6 +84,9 @@ def _print(record: RequestRecord) -> None:
     if record.labels:
         pairs = sorted(record.labels.items())
         say("labels       " + ", ".join(f"{name}={value}" for name, value in pairs))
+    if record.tags:
+        pairs = sorted(record.tags.items())
+        say("metadata     " + ", ".join(f"{name}={value}" for name, value in pairs))
     for warning in record.warnings:
         say(f"warning      {warning}")
     for attempt in record.attempts:

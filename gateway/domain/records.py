@@ -87,6 +87,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: str | None = None
     user: str | None = None
     session_id: str | None = None
+    tags: dict[str, str] = {}
+    """What the caller said of its request in ``metadata``; ``labels`` are the operator's."""
     warnings: tuple[str, ...] = ()
     cost_usd: Decimal | None = None
     """Sum over the attempts; None when any of them that was billed has no price."""

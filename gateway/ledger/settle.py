@@ -64,6 +64,10 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     requested_model: str
     user: str | None
     session_id: str | None
+    tags: dict[str, str] = {}
+    """The caller's own, from ``metadata``."""
+    rule_version: str | None = None
+    """Of the rules in force when the request began; None when there are none."""
     catalogue_version: str
     code_version: str
 
@@ -171,6 +175,8 @@ def settle_request(
         finish_reason=used.finish_reason if used else None,
         user=facts.user,
         session_id=facts.session_id,
+        tags=facts.tags,
+        rule_version=facts.rule_version,
         warnings=end.warnings,
         cost_usd=cost.total_usd,
         cost_status=cost.status,

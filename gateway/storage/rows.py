@@ -99,6 +99,7 @@ def request_row(record: RequestRecord) -> tuple[object, ...]:
         _text(record.catalogue_version),
         _text(record.code_version),
         _json(record.plan),
+        _json(record.tags),
     )
 
 

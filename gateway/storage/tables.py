@@ -123,6 +123,8 @@ request_record = Table(
     Column("catalogue_version", Text, nullable=False),
     Column("code_version", Text, nullable=False),
     Column("plan", JSONB, nullable=False),
+    # What the caller said of its own request, in `metadata`; `labels` are the operator's.
+    Column("tags", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     CheckConstraint(_is_money("cost_usd"), name="cost_is_money"),
     # Rows arrive nearly in time order, so a block-range index finds a period and costs almost
     # nothing per row. The latest rows come by the primary key: ids are ordered by time.
@@ -175,6 +177,27 @@ attempt_record = Table(
 )
 
 PARTITIONED: tuple[Table, ...] = (request_record, attempt_record)
+
+MAX_RULES_BYTES = 1 << 20
+"""The most that the text of a rule set may hold."""
+
+rule_set = Table(
+    "rule_set",
+    metadata,
+    Column("number", BigInteger, Identity(), primary_key=True),
+    Column("version", Text, nullable=False),
+    Column("sha256", LargeBinary, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("comment", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("is_active", Boolean, nullable=False),
+    Column("activated_at", Instant),
+    CheckConstraint("octet_length(sha256) = 32", name="digest_is_sha256"),
+    CheckConstraint(f"octet_length(source) <= {MAX_RULES_BYTES}", name="source_is_bounded"),
+    # At most one is in force.
+    Index("uq_rule_set_active", "is_active", unique=True, postgresql_where=text("is_active")),
+)
 
 config_epoch = Table(
     "config_epoch",
@@ -239,3 +262,4 @@ v_request = _view("v_request", request_record)
 v_attempt = _view("v_attempt", attempt_record)
 v_api_key = _view("v_api_key", api_key, without=frozenset({"digest", "pepper_version"}))
 v_ship_watermark = _view("v_ship_watermark", ship_watermark)
+v_rule_set = _view("v_rule_set", rule_set)

@@ -15,6 +15,8 @@ FACTS = RequestFacts(
     requested_model="large",
     user="user-7",
     session_id="session-9",
+    tags={"env": "prod"},
+    rule_version="r1",
     catalogue_version="c1",
     code_version="0.1.0",
 )

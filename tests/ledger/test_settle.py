@@ -246,6 +246,8 @@ class TestARequest:
         ]
         record = settle_request(FACTS, self.end(), attempts)
 
+        assert record.tags == {"env": "prod"}
+        assert record.rule_version == "r1"
         assert record.cost_usd == usd("0.00012") + usd("0.0012")
         assert record.cost_status == "estimated"
         assert record.attempts == tuple(attempts)

@@ -145,6 +145,7 @@ def make_full_record() -> RequestRecord:
         finish_reason="length",
         user="user-7",
         session_id="session-9",
+        tags={"env": "prod", "größe": "XL"},
         warnings=("top_k dropped", "seed dropped"),
         cost_usd=Decimal("0.123456789012"),
         cost_status="estimated",
