@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from pricing.declaration import endpoint_from_config
-from pricing.endpoint import DataPolicy, Endpoint, Model, Provider
+from pricing.endpoint import DataPolicy, Endpoint, Model, Provider, Thinking
 from pricing.errors import CatalogueError
 from pricing.loading import read_tables
 
@@ -21,6 +21,7 @@ __all__ = [
     "Endpoint",
     "Model",
     "Provider",
+    "Thinking",
     "endpoint_from_config",
     "load_catalogue",
     "make_catalogue",

@@ -22,7 +22,7 @@ from pricing.declared import (
     DeclaredTerms,
     DeclaredWindow,
 )
-from pricing.endpoint import DataPolicy, Endpoint, Model, Provider
+from pricing.endpoint import DataPolicy, Endpoint, Model, Provider, Thinking
 from pricing.errors import CatalogueError, error_from_validation
 from pricing.price import RATES, Change, Price, PriceVersion, ServiceTier, SizeTier, Window
 from pricing.validation import check_endpoint
@@ -95,6 +95,7 @@ def _endpoint(provider_id: str, declared: DeclaredEndpoint) -> Endpoint:
     versions = tuple(
         _version(endpoint_id, price, is_free=declared.free) for price in _declared_prices(declared)
     )
+    thinking = declared.thinking
     endpoint = Endpoint(
         id=endpoint_id,
         provider=provider_id,
@@ -109,6 +110,7 @@ def _endpoint(provider_id: str, declared: DeclaredEndpoint) -> Endpoint:
         modalities_in=declared.modalities_in,
         modalities_out=declared.modalities_out,
         capabilities=declared.capabilities,
+        thinking=Thinking(**msgspec.structs.asdict(thinking)) if thinking else None,
         quantization=declared.quantization,
         open_weights=declared.open_weights,
         release_date=declared.release_date,

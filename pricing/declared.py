@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from pricing.endpoint import Protocol
+from pricing.endpoint import Protocol, ThinkingStyle
 
 _Count = Annotated[int, msgspec.Meta(gt=0)]
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
@@ -91,6 +91,16 @@ class DeclaredPrice(
     effective_to: datetime | None = None
 
 
+class DeclaredThinking(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a model is told to think."""
+
+    style: ThinkingStyle
+    efforts: tuple[_Text, ...] = ()
+    min_tokens: _Count | None = None
+    max_tokens: _Count | None = None
+    can_be_off: bool | None = None
+
+
 class DeclaredEndpoint(DeclaredTerms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An offer; its price stands on itself, or dated in `prices`."""
 
@@ -104,6 +114,7 @@ class DeclaredEndpoint(DeclaredTerms, frozen=True, kw_only=True, forbid_unknown_
     modalities_in: tuple[_Text, ...] = ("text",)
     modalities_out: tuple[_Text, ...] = ("text",)
     capabilities: dict[str, bool] = {}
+    thinking: DeclaredThinking | None = None
     quantization: str | None = None
     open_weights: bool | None = None
     release_date: date | None = None
@@ -161,6 +172,7 @@ KEYS: dict[type, tuple[str, ...]] = {
     DeclaredEndpoint: tuple(
         dict.fromkeys(
             DeclaredEndpoint.__struct_encode_fields__
+            + DeclaredThinking.__struct_encode_fields__
             + DeclaredPrice.__struct_encode_fields__
             + DeclaredSizeTier.__struct_encode_fields__
             + DeclaredServiceTier.__struct_encode_fields__

@@ -10,6 +10,27 @@ from pricing.price import PriceVersion
 Protocol: TypeAlias = Literal["openai", "anthropic", "gemini", "bedrock"]
 
 
+ThinkingStyle: TypeAlias = Literal["none", "effort", "budget", "adaptive", "level"]
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Every word for how much to think, least first."""
+
+
+class Thinking(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a model is told to think.
+
+    `style`: it cannot (`none`), takes a word (`effort`), a number of tokens (`budget`), decides by
+    itself and takes a word for how hard to work (`adaptive`), or takes a level (`level`).
+    `efforts` are the words it takes, least first; empty when they are unknown, or none are taken.
+    `min_tokens` and `max_tokens` bound a budget, inclusively. `can_be_off` None is unknown.
+    """
+
+    style: ThinkingStyle
+    efforts: tuple[str, ...] = ()
+    min_tokens: int | None = None
+    max_tokens: int | None = None
+    can_be_off: bool | None = None
+
+
 class DataPolicy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a provider does with prompts, as `source` said on `checked_on`. None is unknown."""
 
@@ -64,6 +85,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     modalities_in: tuple[str, ...] = ("text",)
     modalities_out: tuple[str, ...] = ("text",)
     capabilities: dict[str, bool] = {}
+    thinking: Thinking | None = None
     quantization: str | None = None
     open_weights: bool | None = None
     release_date: date | None = None

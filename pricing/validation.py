@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import pairwise
 
-from pricing.endpoint import Endpoint
+from pricing.endpoint import EFFORTS, Endpoint
 from pricing.errors import CatalogueError
 from pricing.price import (
     RATES,
@@ -26,6 +26,7 @@ CHAT_MODES = frozenset({"chat", "responses"})
 def check_endpoint(endpoint: Endpoint) -> None:
     """Raises `CatalogueError` for the first rule of this file that the endpoint breaks."""
     _check_limits(endpoint)
+    _check_thinking(endpoint)
     for version in endpoint.prices:
         _check_amounts(endpoint, version)
         _check_base(endpoint, version)
@@ -54,6 +55,30 @@ def _check_limits(endpoint: Endpoint) -> None:
             key="max_output_tokens",
             value=output,
             remedy="correct one of them, or leave out the one that is not known",
+        )
+
+
+def _check_thinking(endpoint: Endpoint) -> None:
+    thinking = endpoint.thinking
+    if thinking is None:
+        return
+    known = [effort for effort in EFFORTS if effort in thinking.efforts]
+    if tuple(known) != thinking.efforts:
+        raise _error(
+            endpoint,
+            "`efforts` must be known words, each once, least first",
+            key="efforts",
+            value=thinking.efforts,
+            remedy=f"use some of {', '.join(EFFORTS)}, in this order",
+        )
+    least, most = thinking.min_tokens, thinking.max_tokens
+    if least is not None and most is not None and least > most:
+        raise _error(
+            endpoint,
+            f"`min_tokens` must be at most `max_tokens` ({most})",
+            key="min_tokens",
+            value=least,
+            remedy="correct one of them",
         )
 
 

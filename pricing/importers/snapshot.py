@@ -2,7 +2,8 @@
 
 `python -m pricing.importers.snapshot PATH --out pricing/tables` writes one TOML per provider and
 models.toml, and prints what it left out and why. What it writes is a proposal: review the diff.
-Facts decided by hand stand in `curated.toml`, providers in `providers.toml`, beside this file.
+Facts decided by hand stand in `curated.toml`, how models behave in `behaviour.toml`, providers in
+`providers.toml`, beside this file.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from typing import Any, cast
 
 from pricing.declaration import endpoint_from_config
 from pricing.errors import CatalogueError
+from pricing.importers.behaviour import behave
 from pricing.importers.names import model_of, with_author
 from pricing.importers.prices import Note, Row, dated_prices, instant
 from pricing.importers.writing import to_toml
@@ -108,6 +110,7 @@ def _endpoints(
             note(subject, reason)
             continue
         table = _endpoint(row, their_id, rows, as_of, note)
+        behave(provider_id, table, curated.get("rules", []))
         table.update(by_hand.pop(their_id, {}))
         checked = _checked(provider_id, table, note)
         if checked is not None:
@@ -278,7 +281,7 @@ def main(arguments: list[str] | None = None) -> None:
     files = convert(
         json.loads(content, parse_float=Decimal),
         _read_toml(_HERE / "providers.toml"),
-        _read_toml(_HERE / "curated.toml"),
+        _read_toml(_HERE / "curated.toml") | _read_toml(_HERE / "behaviour.toml"),
         lambda subject, reason: notes.append((subject, reason)),
     )
     _write(files, options.out)

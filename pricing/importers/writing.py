@@ -11,7 +11,7 @@ _GROUPED_FROM = 10_000
 def to_toml(document: Mapping[str, Any]) -> str:
     """TOML of nested tables: scalars first, then tables and arrays of tables, in the given order.
 
-    A table whose values are all plain (`capabilities`) is written on one line.
+    A table whose values are all plain, or lists of plain ones, is written on one line.
     """
     return "\n".join(_table(document, ())).strip() + "\n"
 
@@ -46,7 +46,7 @@ def _is_nested(value: object, path: tuple[str, ...]) -> bool:
         return bool(items) and isinstance(items[0], dict)
     if isinstance(value, dict):
         items = list(cast(dict[str, object], value).values())
-        is_plain = not any(isinstance(item, dict | list) for item in items)
+        is_plain = not any(_is_nested(item, ()) for item in items)
         return not path or path[-1] == "service_tiers" or not is_plain
     return False
 
