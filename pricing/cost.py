@@ -1,6 +1,6 @@
 """Usage times price, line by line: the only file that adds up money."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Literal, TypeAlias
 
@@ -215,8 +215,33 @@ def add_costs(costs: Iterable[Cost]) -> Cost:
     )
 
 
+def group_lines(cost: Cost, group_of: Mapping[str, str], otherwise: str) -> dict[str, Decimal]:
+    """The lines added up by group: every group of `group_of` is there, unknown meters go otherwise.
+
+    Empty when the groups would not add up to the total, as when a provider reports another total
+    than the lines make.
+    """
+    groups = dict.fromkeys(group_of.values(), _ZERO)
+    total = _ZERO
+    for meter, line in cost.lines.items():
+        group = group_of.get(meter, otherwise)
+        groups[group] = _EXACT.add(groups[group], line)
+        total = _EXACT.add(total, line)
+    return groups if total == cost.total_usd else {}
+
+
+def sum_known(*amounts: Decimal | None) -> Decimal | None:
+    """The exact sum; None when any is None."""
+    total: Decimal | None = _ZERO
+    for amount in amounts:
+        total = _sum_or_none(total, amount)
+    return total
+
+
 def _sum_or_none(left: Decimal | None, right: Decimal | None) -> Decimal | None:
-    return None if left is None or right is None else _EXACT.add(left, right)
+    if left is None or right is None:
+        return None
+    return _EXACT.add(left, right) if left else right
 
 
 def expected_cost_usd(

@@ -5,11 +5,11 @@ reasoning. Of the money, input is the uncached part alone, so that the parts add
 """
 
 from collections.abc import Mapping
-from decimal import Context, Decimal
+from decimal import Decimal
 
 import msgspec
 
-from pricing.cost import Cost
+from pricing.cost import Cost, group_lines, sum_known
 from pricing.usage import Usage
 
 _PART_OF_METER: Mapping[str, str] = {
@@ -30,9 +30,6 @@ _PART_OF_METER: Mapping[str, str] = {
     "requests": "request_usd",
     "web_searches": "web_search_usd",
 }
-_EXACT = Context(prec=60)
-_ZERO = Decimal(0)
-_NO_PARTS: dict[str, Decimal] = dict.fromkeys(_PART_OF_METER.values(), _ZERO)
 _MOST_DECIMALS = 12
 
 
@@ -56,14 +53,7 @@ def to_cost_parts(cost: Cost | None) -> CostParts:
     """
     if cost is None or cost.total_usd is None:
         return CostParts()
-    parts = _NO_PARTS.copy()
-    total = _ZERO
-    for meter, line in cost.lines.items():
-        part = _PART_OF_METER.get(meter, "input_usd")
-        parts[part] = _EXACT.add(parts[part], line)
-        total = _EXACT.add(total, line)
-    if total != cost.total_usd:
-        return CostParts(total_usd=cost.total_usd)
+    parts = group_lines(cost, _PART_OF_METER, otherwise="input_usd")
     return CostParts(total_usd=cost.total_usd, **parts)
 
 
@@ -122,11 +112,7 @@ def render_usage(
 
 
 def _prompt_usd(parts: CostParts) -> Decimal | None:
-    if parts.input_usd is None or parts.cached_input_usd is None or parts.cache_write_usd is None:
-        return None
-    if not parts.cached_input_usd and not parts.cache_write_usd:
-        return parts.input_usd
-    return _EXACT.add(_EXACT.add(parts.input_usd, parts.cached_input_usd), parts.cache_write_usd)
+    return sum_known(parts.input_usd, parts.cached_input_usd, parts.cache_write_usd)
 
 
 def _render_counts(usage: Usage, details: Mapping[str, int] | None) -> str:

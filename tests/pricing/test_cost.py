@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pricing.cost import UNPRICED, Cost, add_costs, compute_cost, expected_cost_usd
+from pricing.cost import (
+    UNPRICED,
+    Cost,
+    add_costs,
+    compute_cost,
+    expected_cost_usd,
+    group_lines,
+    sum_known,
+)
 from pricing.price import RATES, Price
 from pricing.usage import METERS, Usage
 
@@ -263,3 +271,20 @@ def test_an_expected_cost_is_unknown_when_a_needed_rate_is(
     price: Price | None, extra: dict[str, int]
 ) -> None:
     assert expected_cost_usd(price, prompt_tokens=1, output_tokens=1, **extra) is None
+
+
+def test_lines_are_added_up_by_group_only_where_they_make_the_total() -> None:
+    lines = {"input_tokens": Decimal("0.1"), "output_tokens": Decimal("0.2")}
+    lines |= {"reasoning_tokens": Decimal("0.3"), "novelties": Decimal("0.4")}
+    groups = {"input_tokens": "in", "output_tokens": "out", "reasoning_tokens": "out", "x": "more"}
+
+    grouped = group_lines(Cost(total_usd=Decimal("1.0"), lines=lines), groups, otherwise="in")
+
+    assert grouped == {"in": Decimal("0.5"), "out": Decimal("0.5"), "more": Decimal(0)}
+    assert group_lines(Cost(total_usd=Decimal(2), lines=lines), groups, otherwise="in") == {}
+
+
+def test_a_sum_with_an_unknown_amount_is_unknown() -> None:
+    assert sum_known(Decimal("0.1"), Decimal(0), Decimal("0.20")) == Decimal("0.3")
+    assert sum_known(Decimal("0.1"), None) is None
+    assert sum_known() == 0
