@@ -245,11 +245,13 @@ class OpenRouterError(msgspec.Struct, kw_only=True):
 
 
 class FastAPIFault(msgspec.Struct, kw_only=True):
-    """One fault of a request."""
+    """One fault of a request; ``input`` is left out where it is long or might be private."""
 
     type: str
     loc: list[str | int]
     msg: str
+    input: str | float | bool | dict[str, Any] | None = None
+    ctx: dict[str, Any] = {}
 
 
 class FastAPIError(msgspec.Struct, kw_only=True):

@@ -13,6 +13,7 @@ from gateway.chat.answer import render_extras
 from gateway.chat.complaints import malformed_json, wrong_value
 from gateway.chat.dialects import Dialect
 from gateway.chat.flat_preferences import PREFIX, read_preferences
+from gateway.chat.offending import fault_of
 from gateway.chat.request import ChatRequest
 from gateway.chat.structure import check_members_are_unique, check_size_of_structure
 from gateway.domain.errors import InvalidRequestError
@@ -47,6 +48,15 @@ def decode_embedding_request(body: bytes, *, dialect: Dialect) -> ChatRequest:
         InvalidRequestError: names the field and what it should be.
     """
     try:
+        return _decode(body, dialect)
+    except InvalidRequestError as error:
+        if dialect is Dialect.FASTAPI:
+            error.fault = fault_of(error, body)
+        raise
+
+
+def _decode(body: bytes, dialect: Dialect) -> ChatRequest:
+    try:
         body.decode()
     except UnicodeDecodeError as exc:
         raise InvalidRequestError(
@@ -75,7 +85,7 @@ def decode_embedding_request(body: bytes, *, dialect: Dialect) -> ChatRequest:
             if name not in _KEPT and not name.startswith(PREFIX)
         },
         models=(read.model,),
-        provider=read_preferences(members, warnings),
+        provider=read_preferences(members),
         prompt_bytes=size,
         prompt_tokens_estimate=tokens,
         max_output_tokens=0,

@@ -16,6 +16,8 @@
   * InternalError               500: a bug of ours
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 
@@ -70,6 +72,8 @@ class InvalidRequestError(GatewayError):
 
     status = 400
     kind = "invalid_request_error"
+    fault: Mapping[str, Any] = MappingProxyType({})
+    """What the FastAPI dialect tells beside the message: ``input`` and ``ctx``."""
 
 
 class AuthenticationError(GatewayError):
