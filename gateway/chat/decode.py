@@ -15,13 +15,15 @@ from gateway.chat.dialects import Dialect
 from gateway.chat.fields import NOT_PARAMETERS
 from gateway.chat.flat_preferences import read_preferences
 from gateway.chat.labels import read_labels
+from gateway.chat.offending import fault_of
+from gateway.chat.opening import digest_opening
 from gateway.chat.plugins import PluginWishes, read_plugins
-from gateway.chat.preferences import ProviderPreferences
-from gateway.chat.reasoning import read_reasoning
+from gateway.chat.preferences import AutoPreferences, ProviderPreferences
+from gateway.chat.reasoning import Reasoning, read_reasoning
 from gateway.chat.request import ChatRequest, Need
-from gateway.chat.routing_preferences import FORBIDDEN_MEMBERS
+from gateway.chat.routing_preferences import FORBIDDEN_MEMBERS, check_amount
 from gateway.chat.structure import check_members_are_unique, check_size_of_structure
-from gateway.chat.unsupported import refuse_unsupported
+from gateway.chat.unsupported import warn_of_unsupported
 from gateway.chat.unwrap import has_unions, unwrap
 from gateway.chat.view import VIEW, View
 from gateway.chat.web_search import WebSearch
@@ -34,6 +36,9 @@ _NULL = Raw(b"null")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _NO_PLUGINS = PluginWishes()
+_ANY_MODEL = AutoPreferences()
+_THINKING = ":thinking"
+"""A model's suffix that switches reasoning on; routing takes it off."""
 
 
 def decode_chat_request(
@@ -50,6 +55,15 @@ def decode_chat_request(
     Raises:
         InvalidRequestError: names the field and what it should be.
     """
+    try:
+        return _decode(body, dialect, headers)
+    except InvalidRequestError as error:
+        if dialect is Dialect.FASTAPI:
+            error.fault = fault_of(error, body)
+        raise
+
+
+def _decode(body: bytes, dialect: Dialect, headers: Mapping[str, str]) -> ChatRequest:
     _check_text(body)
     try:
         members = _MEMBERS.decode(body)
@@ -107,7 +121,7 @@ def _read(
     warnings: list[str] = []
     sent = {name: raw for name, raw in members.items() if raw != _NULL}
     check_consistency(view)
-    refuse_unsupported(view, sent, warnings)
+    warn_of_unsupported(sent, warnings)
     labels = {} if view.metadata is None else read_labels(view.metadata, dialect)
     plugins = _NO_PLUGINS if view.plugins is None else read_plugins(view.plugins, warnings)
     models = _models(view, dialect)
@@ -119,6 +133,7 @@ def _read(
         weigh_tools(view, _length(sent, "tools") + _length(sent, "functions"), weight)
     _add_needs(view, search, needs)
     carried = to_canonical(view, sent, dialect, labels, warnings)
+    system_digest, opening_digest = digest_opening(view.messages)
     return ChatRequest(
         dialect=dialect,
         body=carried,
@@ -127,15 +142,14 @@ def _read(
         include_usage=view.stream_options is not None and view.stream_options.include_usage is True,
         max_output_tokens=_output_cap(view, warnings),
         choice_count=view.n or 1,
-        provider=_preferences(members, headers, warnings),
+        provider=_preferences(members, view, headers),
+        auto=_auto(view, plugins),
         needs=frozenset(needs),
         parameters=frozenset(carried) - NOT_PARAMETERS,
         prompt_bytes=weight.text_bytes,
         image_count=weight.image_count,
         prompt_tokens_estimate=weight.tokens(len(view.messages)),
-        reasoning=read_reasoning(
-            view.reasoning, view.reasoning_effort, view.include_reasoning, warnings
-        ),
+        reasoning=_reasoning(view, models, warnings),
         web_search=search,
         uses_legacy_functions=view.functions is not None or view.function_call is not None,
         heals_response=plugins.heals_response and can_heal(view, warnings),
@@ -143,6 +157,9 @@ def _read(
         service_tier=_clean(view.service_tier, "service_tier"),
         user=_clean(view.user, "user"),
         session_id=_session_id(view, headers),
+        prompt_cache_key=view.prompt_cache_key,
+        system_digest=system_digest,
+        opening_digest=opening_digest,
         labels=labels,
         warnings=tuple(warnings),
     )
@@ -207,10 +224,55 @@ def _add_needs(view: View, search: WebSearch | None, needs: set[Need]) -> None:
         needs.add("reasoning")
 
 
+def _reasoning(view: View, models: tuple[str, ...], warnings: list[str]) -> Reasoning | None:
+    wish = read_reasoning(view.reasoning, view.reasoning_effort, view.include_reasoning, warnings)
+    if any(model.endswith(_THINKING) for model in models):
+        if wish is None:
+            return Reasoning(effort="medium")
+        if wish.effort is None and wish.max_tokens is None:
+            return structs.replace(wish, effort="medium")
+    return wish
+
+
+def _auto(view: View, plugins: PluginWishes) -> AutoPreferences:
+    if not (
+        view.free_models_only
+        or view.no_reasoning
+        or plugins.allowed_models
+        or plugins.excluded_models
+    ):
+        return _ANY_MODEL
+    return AutoPreferences(
+        free_models_only=view.free_models_only is True,
+        no_reasoning=view.no_reasoning is True,
+        allowed_models=plugins.allowed_models,
+        excluded_models=plugins.excluded_models,
+    )
+
+
 def _preferences(
-    members: Mapping[str, Raw], headers: Mapping[str, str], warnings: list[str]
+    members: Mapping[str, Raw], view: View, headers: Mapping[str, str]
 ) -> ProviderPreferences:
-    preferences = read_preferences(members, warnings)
+    preferences = read_preferences(members)
+    if view.route is not None:
+        partition = "none" if view.route == "sort" else "model"
+        if preferences.partition not in {None, partition}:
+            raise InvalidRequestError(
+                f"`route` is `{view.route}`, `provider.sort.partition` is "
+                f"`{preferences.partition}`; send one of them.",
+                param="route",
+                code="contradiction",
+            )
+        preferences = structs.replace(preferences, partition=partition)
+    if view.max_cost_usd is not None:
+        limit = check_amount(view.max_cost_usd, "max_cost_usd")
+        if preferences.max_cost_usd not in {None, limit}:
+            raise InvalidRequestError(
+                "`max_cost_usd` and `provider.max_cost_usd` differ; send one of them.",
+                param="max_cost_usd",
+                code="contradiction",
+            )
+        preferences = structs.replace(preferences, max_cost_usd=limit)
     if headers and headers.get("x-no-fallback", "").strip().lower() in {"true", "1"}:
         return structs.replace(preferences, allow_fallbacks=False)
     return preferences

@@ -231,6 +231,7 @@ FIELDS: tuple[Field, ...] = (
     _kept("free_models_only", "3", "true or false", "with `auto`: only models that cost nothing"),
     _kept("no_reasoning", "3", "true or false", "with `auto`: no models that reason"),
     _carried("image_config", "", "an object", "how generated images look"),
+    _kept("max_cost_usd", "", _AMOUNT, "the most that one attempt may cost"),
     _kept("usage", "", "an object", "asks for usage, which always comes"),
     _kept("transforms", "", "a list of words", "shortens long prompts elsewhere; ignored here"),
     _kept("trace", "", "an object", "labels for tracing elsewhere; ignored here"),

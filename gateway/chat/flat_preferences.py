@@ -46,18 +46,33 @@ _MEMBERS = msgspec.json.Decoder(dict[str, Raw])
 _NULL = Raw(b"null")
 
 
-def read_preferences(members: Mapping[str, Raw], warnings: list[str]) -> ProviderPreferences:
-    """Preferences from the members of a body; ``warnings`` receives what has no effect.
+def read_preferences(members: Mapping[str, Raw]) -> ProviderPreferences:
+    """Preferences from the members of a body.
 
     Raises:
         InvalidRequestError: a member is unknown or wrong, or the two forms contradict each other.
     """
     flat = {name: raw for name, raw in members.items() if name.startswith(PREFIX) and raw != _NULL}
-    nested = decode_preferences(members.get("provider"), warnings)
+    nested = decode_preferences(members.get("provider"))
     if not flat:
-        return nested
+        return _consistent(nested)
     sent = members.get("provider", _NULL)
-    return _merge(flat, _decode_flat(flat), _present(sent), nested)
+    return _consistent(_merge(flat, _decode_flat(flat), _present(sent), nested))
+
+
+def _consistent(wishes: ProviderPreferences) -> ProviderPreferences:
+    """The same wishes, unless they name a provider to use and to ignore."""
+    if wishes.ignore:
+        for member in ("only", "order"):
+            both = next((slug for slug in getattr(wishes, member) if slug in wishes.ignore), None)
+            if both is not None:
+                raise InvalidRequestError(
+                    f"`{both}` stands in `provider.{member}` and in `provider.ignore`; take it out "
+                    "of one of them.",
+                    param="provider.ignore",
+                    code="contradictory_preferences",
+                )
+    return wishes
 
 
 def _present(provider: Raw) -> Mapping[str, Raw]:
@@ -84,7 +99,7 @@ def _decode_flat(flat: Mapping[str, Raw]) -> ProviderPreferences:
     if caps:
         nested["max_price"] = caps
     try:
-        return decode_preferences(Raw(_ENCODER.encode(nested)), [])
+        return decode_preferences(Raw(_ENCODER.encode(nested)))
     except InvalidRequestError as error:
         raise _renamed(error) from error
 

@@ -8,9 +8,11 @@ from msgspec import Meta
 
 from gateway.domain.errors import InvalidRequestError
 
+AUTO_ROUTER = "auto-router"
 RESPONSE_HEALING = "response-healing"
 WEB = "web"
 _NATIVE_ENGINES = frozenset({None, "native"})
+_Patterns = Annotated[list[Annotated[str, Meta(min_length=1, max_length=256)]], Meta(max_length=64)]
 
 
 class SentPlugin(msgspec.Struct, kw_only=True, gc=False):
@@ -21,6 +23,8 @@ class SentPlugin(msgspec.Struct, kw_only=True, gc=False):
     engine: Literal["native", "exa"] | None = None
     max_results: Annotated[int, Meta(ge=1, le=100)] | None = None
     search_prompt: str | None = None
+    allowed_models: _Patterns | None = None
+    excluded_models: _Patterns | None = None
 
 
 class PluginWishes(msgspec.Struct, kw_only=True):
@@ -28,6 +32,9 @@ class PluginWishes(msgspec.Struct, kw_only=True):
 
     heals_response: bool = False
     searches_web: bool = False
+    allowed_models: tuple[str, ...] = ()
+    """Patterns with ``*`` that ``auto`` chooses between; empty allows all."""
+    excluded_models: tuple[str, ...] = ()
 
 
 def read_plugins(plugins: list[SentPlugin], warnings: list[str]) -> PluginWishes:
@@ -83,9 +90,18 @@ def _read_web(plugin: SentPlugin, number: int, wishes: PluginWishes, warnings: l
     wishes.searches_web = True
 
 
+def _read_auto_router(
+    plugin: SentPlugin, number: int, wishes: PluginWishes, warnings: list[str]
+) -> None:
+    del number, warnings
+    wishes.allowed_models = tuple(plugin.allowed_models or ())
+    wishes.excluded_models = tuple(plugin.excluded_models or ())
+
+
 _KNOWN: dict[str, Callable[[SentPlugin, int, PluginWishes, list[str]], None]] = {
     RESPONSE_HEALING: _read_healing,
     WEB: _read_web,
+    AUTO_ROUTER: _read_auto_router,
 }
 _NOT_BUILT = {
     "moderation": "is not offered here",

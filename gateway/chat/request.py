@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from gateway.chat.dialects import Dialect
-from gateway.chat.preferences import ProviderPreferences
+from gateway.chat.preferences import AutoPreferences, ProviderPreferences
 from gateway.chat.reasoning import Reasoning
 from gateway.chat.web_search import WebSearch
 
@@ -46,6 +46,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     choice_count: int = 1
     """``n``."""
     provider: ProviderPreferences
+    auto: AutoPreferences = AutoPreferences()
+    """Only for names that let the gateway choose the model; sent with others it is refused."""
     needs: frozenset[Need] = frozenset()
     parameters: frozenset[str] = frozenset()
     """Names of the optional parameters that are present, for ``require_parameters``."""
@@ -68,6 +70,13 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str | None = None
     user: str | None = None
     session_id: str | None = None
+    prompt_cache_key: str | None = None
+    """What shares a cache, as the caller sees it."""
+    system_digest: bytes | None = None
+    """Of the text of all system messages; None when there is none. Never stored as it is."""
+    opening_digest: bytes | None = None
+    """Of the system messages and the first user message: the same in every turn of a conversation.
+    Never stored as it is."""
     labels: dict[str, str] = {}
     """``metadata``: the caller's own, for records; never the answer's ``metadata``."""
     warnings: tuple[str, ...] = ()

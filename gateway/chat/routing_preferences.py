@@ -12,7 +12,13 @@ import msgspec
 from msgspec import Meta, Raw
 
 from gateway.chat.complaints import wrong_value
-from gateway.chat.preferences import MaxPrice, ProviderPreferences, SortKey
+from gateway.chat.preferences import (
+    Bounds,
+    MaxPrice,
+    ProviderPreferences,
+    SortKey,
+    SortPartition,
+)
 from gateway.chat.structure import check_members_are_unique
 from gateway.domain.errors import InvalidRequestError
 
@@ -31,9 +37,8 @@ FORBIDDEN_MEMBERS = frozenset(
 )
 """Where a request goes and with which credential is the operator's business."""
 
-_HARD_BUT_NOT_BUILT = ("min_throughput", "max_latency")
-_SOFT_AND_NOT_BUILT = ("preferred_min_throughput", "preferred_max_latency")
 _HIGHEST_CAP_USD = Decimal(1_000_000_000)
+_MS_PER_S = 1000.0
 
 _SLUG_OF_NAME = {
     "xai": "x-ai",
@@ -60,6 +65,7 @@ _SLUG_OF_NAME = {
 
 _Names = Annotated[list[Annotated[str, Meta(min_length=1, max_length=128)]], Meta(max_length=64)]
 _Amount = Decimal | None
+_Limit = Annotated[float, Meta(gt=0, le=1_000_000)]
 
 
 class _Caps(msgspec.Struct, kw_only=True):
@@ -73,6 +79,13 @@ class _Caps(msgspec.Struct, kw_only=True):
 class _Sort(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     by: SortKey | None = None
     partition: Literal["model", "none"] | None = None
+
+
+class _Bounds(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    p50: _Limit | None = None
+    p75: _Limit | None = None
+    p90: _Limit | None = None
+    p99: _Limit | None = None
 
 
 class _Provider(msgspec.Struct, kw_only=True):
@@ -89,22 +102,25 @@ class _Provider(msgspec.Struct, kw_only=True):
     ) = None
     sort: str | _Sort | None = None
     max_price: dict[str, Raw] | None = None
+    max_cost_usd: _Amount = None
+    min_throughput: _Limit | _Bounds | None = None
+    max_latency: _Limit | _Bounds | None = None
+    preferred_min_throughput: _Limit | _Bounds | None = None
+    preferred_max_latency: _Limit | _Bounds | None = None
 
 
 _MEMBERS = msgspec.json.Decoder(dict[str, Raw])
 _TYPED = msgspec.json.Decoder(_Provider)
 _CAPS = msgspec.json.Decoder(_Caps)
 _NULL = Raw(b"null")
-_KNOWN = (*_Provider.__struct_fields__, *_HARD_BUT_NOT_BUILT, *_SOFT_AND_NOT_BUILT)
+_KNOWN = _Provider.__struct_fields__
 
 
-def decode_preferences(raw: Raw | None, warnings: list[str]) -> ProviderPreferences:
+def decode_preferences(raw: Raw | None) -> ProviderPreferences:
     """Preferences from the ``provider`` member; None and ``null`` mean none were sent.
 
-    ``warnings`` receives what is accepted without effect.
-
     Raises:
-        InvalidRequestError: a member is unknown, given twice, out of range, or not supported.
+        InvalidRequestError: a member is unknown, given twice, or out of range.
     """
     if raw is None or raw == _NULL:
         return NO_PREFERENCES
@@ -114,24 +130,30 @@ def decode_preferences(raw: Raw | None, warnings: list[str]) -> ProviderPreferen
     except msgspec.ValidationError as exc:
         raise wrong_value(exc, below=".provider") from exc
     check_members_are_unique(bytes(raw), members, below="provider.")
-    _check_members(members, warnings)
+    _check_members(members)
     return ProviderPreferences(
         order=_slugs(typed.order, "order"),
         only=_slugs(typed.only, "only"),
         ignore=_slugs(typed.ignore, "ignore"),
         allow_fallbacks=typed.allow_fallbacks is not False,
         sort=_sort_key(typed.sort),
+        partition=_partition(typed.sort),
         max_price=_max_price(typed.max_price, members),
         require_parameters=typed.require_parameters is True,
         data_collection=typed.data_collection or "allow",
         zdr=typed.zdr is True,
         enforce_distillable_text=typed.enforce_distillable_text is True,
         quantizations=tuple(dict.fromkeys(typed.quantizations or ())),
+        max_cost_usd=check_amount(typed.max_cost_usd, "provider.max_cost_usd"),
+        min_throughput_tokens_per_s=_bounds(typed.min_throughput),
+        max_latency_ms=_bounds(typed.max_latency, scale=_MS_PER_S),
+        preferred_min_throughput_tokens_per_s=_bounds(typed.preferred_min_throughput),
+        preferred_max_latency_ms=_bounds(typed.preferred_max_latency, scale=_MS_PER_S),
     )
 
 
-def _check_members(members: Mapping[str, Raw], warnings: list[str]) -> None:
-    for name, value in members.items():
+def _check_members(members: Mapping[str, Raw]) -> None:
+    for name in members:
         if name in FORBIDDEN_MEMBERS:
             raise InvalidRequestError(
                 f"`provider.{name}` is not accepted in a request: addresses and credentials of "
@@ -145,16 +167,6 @@ def _check_members(members: Mapping[str, Raw], warnings: list[str]) -> None:
                 param=f"provider.{name[:64]}",
                 code="unknown_preference",
             )
-        if value == _NULL:
-            continue
-        if name in _HARD_BUT_NOT_BUILT:
-            raise InvalidRequestError(
-                f"`provider.{name}` is not supported; remove it, or use `sort`.",
-                param=f"provider.{name}",
-                code="not_supported",
-            )
-        if name in _SOFT_AND_NOT_BUILT:
-            warnings.append(f"`provider.{name}` is not supported and was ignored")
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -182,13 +194,6 @@ def to_provider_slug(name: str) -> str:
 
 def _sort_key(sort: str | _Sort | None) -> SortKey | None:
     if isinstance(sort, _Sort):
-        if sort.partition == "none":
-            raise InvalidRequestError(
-                "`provider.sort.partition` `none` is not supported; leave it out to sort within "
-                "each model.",
-                param="provider.sort.partition",
-                code="not_supported",
-            )
         return sort.by
     match sort:
         case None | "price" | "latency" | "throughput":
@@ -199,6 +204,40 @@ def _sort_key(sort: str | _Sort | None) -> SortKey | None:
                 param="provider.sort",
                 code="invalid_value",
             )
+
+
+def _partition(sort: str | _Sort | None) -> SortPartition | None:
+    return sort.partition if isinstance(sort, _Sort) else None
+
+
+def _bounds(sent: float | _Bounds | None, *, scale: float = 1.0) -> Bounds | None:
+    """A number alone is about the median."""
+    if sent is None:
+        return None
+    if not isinstance(sent, _Bounds):
+        return Bounds(p50=sent * scale)
+    p50, p75, p90, p99 = (
+        None if limit is None else limit * scale
+        for limit in (sent.p50, sent.p75, sent.p90, sent.p99)
+    )
+    if p50 is p75 is p90 is p99 is None:
+        return None
+    return Bounds(p50=p50, p75=p75, p90=p90, p99=p99)
+
+
+def check_amount(amount: Decimal | None, param: str) -> Decimal | None:
+    """The amount itself.
+
+    Raises:
+        InvalidRequestError: it is negative, not a number, or beyond any price.
+    """
+    if amount is not None and not (amount.is_finite() and 0 <= amount <= _HIGHEST_CAP_USD):
+        raise InvalidRequestError(
+            f"`{param}` must be a number of USD that is not negative.",
+            param=param,
+            code="invalid_value",
+        )
+    return amount
 
 
 def _max_price(caps: dict[str, Raw] | None, members: Mapping[str, Raw]) -> MaxPrice | None:
@@ -218,13 +257,7 @@ def _max_price(caps: dict[str, Raw] | None, members: Mapping[str, Raw]) -> MaxPr
     except msgspec.ValidationError as exc:
         raise wrong_value(exc, below=".provider.max_price") from exc
     for name in caps:
-        amount: Decimal | None = getattr(typed, name)
-        if amount is not None and not (amount.is_finite() and 0 <= amount <= _HIGHEST_CAP_USD):
-            raise InvalidRequestError(
-                f"`provider.max_price.{name}` must be a number of USD that is not negative.",
-                param=f"provider.max_price.{name}",
-                code="invalid_value",
-            )
+        check_amount(getattr(typed, name), f"provider.max_price.{name}")
     return MaxPrice(
         prompt_usd_per_mtok=typed.prompt,
         completion_usd_per_mtok=typed.completion,

@@ -4,6 +4,7 @@ Members that are not named are skipped, and nothing is decoded that is only carr
 those of the published APIs; where they differ, the wider one.
 """
 
+from decimal import Decimal
 from typing import Annotated, Literal
 
 import msgspec
@@ -236,6 +237,7 @@ class View(msgspec.Struct, kw_only=True, gc=False):
     free_models_only: bool | None = None
     no_reasoning: bool | None = None
     image_config: dict[str, Raw] | None = None
+    max_cost_usd: Decimal | None = None
 
 
 VIEW = msgspec.json.Decoder(View)

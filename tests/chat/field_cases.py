@@ -334,6 +334,7 @@ CASES: tuple[Case, ...] = (
     ),
     *kept("free_models_only", False),
     *kept("no_reasoning", False),
+    *kept("max_cost_usd", 0.25, "0.25"),
     *same("image_config", {"aspect_ratio": "1:1"}),
     *kept("usage", {"include": True}),
     Case(field="transforms", sent={"transforms": []}, warns_of="`transforms` is not supported"),
@@ -437,16 +438,17 @@ WRONG: tuple[tuple[str, object, str], ...] = (
     ("provider_max_request_price", [], "provider_max_request_price"),
     ("provider_max_image_price", "x", "provider_max_image_price"),
     ("provider_configs", {"acme": {"base_url": "http://127.0.0.1"}}, "provider_configs"),
-    ("route", "sort", "route"),
     ("route", "random", "route"),
     ("plugins", [{"id": "file-parser"}], "plugins.0"),
     ("plugins", [{"id": "unheard-of"}], "plugins.0"),
     ("plugins", [{"id": "web", "engine": "exa"}], "plugins.0.engine"),
     ("plugins", [NOTHING], "plugins.0.id"),
     ("debug", {"echo_upstream_body": "yes"}, "debug.echo_upstream_body"),
-    ("free_models_only", True, "free_models_only"),
-    ("no_reasoning", True, "no_reasoning"),
+    ("free_models_only", "yes", "free_models_only"),
+    ("no_reasoning", 1, "no_reasoning"),
     ("image_config", [], "image_config"),
+    ("max_cost_usd", -1, "max_cost_usd"),
+    ("max_cost_usd", "cheap", "max_cost_usd"),
 )
 """Member, a value that is refused, and the ``param`` of the refusal."""
 

@@ -224,9 +224,14 @@ def test_empty_lists_mean_nothing() -> None:
         pytest.param({"api_key": "k"}, "api_key", id="api-key"),
         pytest.param({"provider_configs": {}}, "provider_configs", id="provider-configs"),
         pytest.param({"extra_headers": {}}, "extra_headers", id="headers"),
-        pytest.param({"free_models_only": True}, "free_models_only", id="free-only"),
+        pytest.param({"max_cost_usd": -1}, "max_cost_usd", id="cost-negative"),
         pytest.param({"provider_onyl": ["x"]}, "provider_onyl", id="flat-preference"),
-        pytest.param({"route": "sort"}, "route", id="route-sort"),
+        pytest.param(
+            {"route": "sort", "provider": {"sort": {"partition": "model"}}}, "route", id="route"
+        ),
+        pytest.param(
+            {"max_cost_usd": 1, "provider": {"max_cost_usd": 2}}, "max_cost_usd", id="two-costs"
+        ),
         pytest.param({"plugins": [{"id": "moderation"}]}, "plugins.0", id="plugin"),
         pytest.param({"messages": None}, "messages", id="messages-null"),
         pytest.param({"messages": []}, "messages", id="messages-empty"),

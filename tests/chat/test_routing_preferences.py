@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from gateway.chat.preferences import MaxPrice, ProviderPreferences
+from gateway.chat.preferences import Bounds, MaxPrice, ProviderPreferences
 from gateway.chat.routing_preferences import decode_preferences, to_provider_slug
 from gateway.domain.errors import InvalidRequestError
 
 
 def decode(value: object) -> ProviderPreferences:
     raw = value if isinstance(value, bytes) else json.dumps(value).encode()
-    return decode_preferences(Raw(raw), [])
+    return decode_preferences(Raw(raw))
 
 
 def test_nothing_means_the_defaults() -> None:
-    assert decode({}) == decode(None) == decode_preferences(None, []) == ProviderPreferences()
+    assert decode({}) == decode(None) == decode_preferences(None) == ProviderPreferences()
 
 
 def test_a_full_object_is_read() -> None:
@@ -73,15 +73,35 @@ def test_names_become_slugs(name: str, slug: str) -> None:
 
 
 def test_sort_may_be_an_object() -> None:
-    assert decode({"sort": {"by": "latency", "partition": "model"}}).sort == "latency"
+    result = decode({"sort": {"by": "latency", "partition": "none"}})
+
+    assert (result.sort, result.partition) == ("latency", "none")
 
 
-def test_soft_preferences_that_are_not_built_are_warned_about() -> None:
-    warnings: list[str] = []
+def test_a_number_alone_is_about_the_median() -> None:
+    for member in ("preferred_max_latency", "max_latency", "min_throughput"):
+        assert decode({member: 3}) == decode({member: {"p50": 3}})
 
-    decode_preferences(Raw(b'{"preferred_max_latency":{"p90":3}}'), warnings)
 
-    assert warnings == ["`provider.preferred_max_latency` is not supported and was ignored"]
+def test_limits_of_time_and_speed_are_read_by_percentile() -> None:
+    result = decode(
+        {
+            "min_throughput": 20,
+            "max_latency": {"p90": 1.5, "p50": None},
+            "preferred_min_throughput": {"p75": 40, "p99": 5},
+            "preferred_max_latency": {},
+        }
+    )
+
+    assert result == ProviderPreferences(
+        min_throughput_tokens_per_s=Bounds(p50=20),
+        max_latency_ms=Bounds(p90=1500),
+        preferred_min_throughput_tokens_per_s=Bounds(p75=40, p99=5),
+    )
+
+
+def test_the_most_an_attempt_may_cost_is_read() -> None:
+    assert decode({"max_cost_usd": "0.05"}).max_cost_usd == Decimal("0.05")
 
 
 @pytest.mark.parametrize(
@@ -110,17 +130,14 @@ def test_soft_preferences_that_are_not_built_are_warned_about() -> None:
         pytest.param({"sort": "cheapest"}, "provider.sort", "price, latency", id="sort"),
         pytest.param({"sort": {"by": "x"}}, "provider.sort.by", "invalid", id="sort-by"),
         pytest.param(
-            {"sort": {"by": "price", "partition": "none"}},
-            "provider.sort.partition",
-            "not supported",
-            id="partition",
+            {"sort": {"partition": "all"}}, "provider.sort.partition", "enum", id="partition"
         ),
         pytest.param({"data_collection": "no"}, "provider.data_collection", "enum", id="policy"),
         pytest.param({"quantizations": ["int2"]}, "provider.quantizations.0", "enum", id="quant"),
-        pytest.param({"min_throughput": 3}, "provider.min_throughput", "not supported", id="hard"),
-        pytest.param(
-            {"max_latency": 3}, "provider.max_latency", "not supported", id="hard-latency"
-        ),
+        pytest.param({"min_throughput": 0}, "provider.min_throughput", "> 0", id="no-speed"),
+        pytest.param({"max_latency": {"p95": 1}}, "provider.max_latency", "p95", id="p95"),
+        pytest.param({"max_latency": "1"}, "provider.max_latency", "float", id="latency-text"),
+        pytest.param({"max_cost_usd": -1}, "provider.max_cost_usd", "negative", id="cost"),
         pytest.param({"api_key": "x"}, "provider.api_key", "operator", id="key"),
         pytest.param({"base_url": "http://x"}, "provider.base_url", "operator", id="address"),
         pytest.param(b'{"zdr":true,"zdr":false}', "provider.zdr", "twice", id="twice"),
