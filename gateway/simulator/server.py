@@ -25,6 +25,7 @@ from gateway.simulator.answers import PromptCache, seeded
 from gateway.simulator.bench import answer_bench
 from gateway.simulator.connection import Connection, Exchange
 from gateway.simulator.control import PREFIX, control
+from gateway.simulator.gemini import GEMINI
 from gateway.simulator.json_values import as_object
 from gateway.simulator.ledger import Ledger, LedgerEntry, Outcome
 from gateway.simulator.manifest import (
@@ -47,7 +48,7 @@ from gateway.simulator.script import (
 from gateway.simulator.wire import Addressed, Arrival, Call, RefusedError, WireProtocol
 
 BACKLOG = 4096
-PROTOCOLS: dict[str, WireProtocol] = {protocol.name: protocol for protocol in (OPENAI,)}
+PROTOCOLS: dict[str, WireProtocol] = {protocol.name: protocol for protocol in (OPENAI, GEMINI)}
 _VERSIONS = frozenset({"v1", "v1beta"})
 STAND_IN_FIRST_TOKEN_MS = 80.0
 STAND_IN_TOKENS_PER_S = 250.0
