@@ -8,7 +8,7 @@ leaves exactly one record (malformed and unauthenticated ones never do, and are 
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 
 import msgspec
@@ -23,20 +23,19 @@ from gateway.domain.ids import RequestIds
 from gateway.domain.interruption import Interruption
 from gateway.domain.outcomes import Outcome
 from gateway.exchange import CHAT, Api, Exchange
+from gateway.execution.access import AccessBook
 from gateway.execution.attempt import Attempt
 from gateway.execution.drains import Drains, Shielded
 from gateway.execution.failures import FailedAttempt, error_of
 from gateway.execution.health import HealthBoard
 from gateway.execution.relay import Relay
 from gateway.execution.runner import Runner, Served
-from gateway.execution.upstream import Access
 from gateway.ledger.journal import Journal, Ledger
 from gateway.ledger.settle import RequestFacts
 from gateway.ledger.spool import SpoolUnwritableError
 from gateway.providers.base import Completion, FaultError, StreamEvent
 from gateway.routing.plan import Plan, PlanInputs
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
-from pricing.endpoint import Endpoint
 
 _OK = 200
 _CLIENT_CLOSED = 499
@@ -80,7 +79,7 @@ class Pipeline:
         *,
         snapshots: SnapshotHolder,
         runner: Runner,
-        access_of: Callable[[Endpoint], Access],
+        access_of: AccessBook,
         health: HealthBoard,
         ledger: Ledger,
         policy: Policy,

@@ -43,6 +43,8 @@ class Outcome(StrEnum):
     GATEWAY_SHUTDOWN = "gateway_shutdown"
     GATEWAY_ERROR = "gateway_error"
     """A fault of ours; always a bug."""
+    SUPERSEDED = "superseded"
+    """Another attempt of the same request, begun while this one was silent, answered first."""
     REFUSED = "refused"
     """The request never reached an endpoint (402, 403, 404, 429, 503 of our own)."""
     UNKNOWN_CRASH = "unknown_crash"
@@ -102,12 +104,18 @@ CONSEQUENCES: dict[Outcome, Consequence] = {
     Outcome.CLIENT_CANCELLED: _NOTHING,
     Outcome.GATEWAY_SHUTDOWN: _NOTHING,
     Outcome.GATEWAY_ERROR: _NOTHING,
+    Outcome.SUPERSEDED: _NOTHING,
     Outcome.REFUSED: _NOTHING,
     Outcome.UNKNOWN_CRASH: _NOTHING,
 }
 
+STALE_CONNECTION = "stale_connection"
+"""The error code of a connection that the provider closed while it was idle, seen when it was used
+again: a ``CONNECT_ERROR``, but nobody's failure."""
+
 LLMGATEWAY_ERROR_TYPES: dict[Outcome, str] = {
     Outcome.SUCCESS: "none",
+    Outcome.SUPERSEDED: "none",
     Outcome.CONNECT_ERROR: "network_error",
     Outcome.TLS_ERROR: "network_error",
     Outcome.CONNECT_TIMEOUT: "network_error",

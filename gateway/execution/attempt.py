@@ -38,7 +38,13 @@ class Attempt:
     )
 
     def __init__(
-        self, candidate: Candidate, *, number: int, kind: AttemptKind, on_end: OnAttemptEnd
+        self,
+        candidate: Candidate,
+        *,
+        number: int,
+        kind: AttemptKind,
+        on_end: OnAttemptEnd,
+        credential: int = 0,
     ) -> None:
         self.candidate = candidate
         self.start = AttemptStart(
@@ -47,6 +53,7 @@ class Attempt:
             endpoint=candidate.endpoint,
             price=candidate.price,
             started_at=datetime.now(UTC),
+            credential=credential,
         )
         self._started_s = time.monotonic()
         self._on_end = on_end

@@ -9,19 +9,26 @@ import msgspec
 
 from gateway.chat.request import ChatRequest
 from gateway.domain.attempts import OnAttemptEnd, OnAttemptStart
+from gateway.domain.errors import GatewayError
 from gateway.domain.interruption import Interruption
-from gateway.domain.outcomes import CONSEQUENCES, Consequence, Outcome
+from gateway.domain.outcomes import CONSEQUENCES, Outcome
+from gateway.domain.records import AttemptKind
+from gateway.execution.access import AccessBook
 from gateway.execution.attempt import Attempt
+from gateway.execution.course import Advice, Course, NoAdvice, Step
 from gateway.execution.failures import FailedAttempt, error_of
+from gateway.execution.hedge import Answer, Failure, Racer, race
 from gateway.execution.relay import Relay
+from gateway.execution.retry_budget import LATE_REPEAT, REPEAT, RetryBudget
 from gateway.execution.time_limit import TimeLimit
 from gateway.execution.upstream import Access, StaleConnectionFaultError, Upstream
 from gateway.providers.base import Completion, Fault, FaultError
 from gateway.routing.plan import Candidate
-from pricing.catalogue import Endpoint
 
 _BACKOFF_BASE_S = 0.1
 _BACKOFF_CAP_S = 2.0
+_MS_PER_S = 1000.0
+_LATE = frozenset({Outcome.CONNECT_TIMEOUT, Outcome.FIRST_TOKEN_TIMEOUT, Outcome.IDLE_TIMEOUT})
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +36,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     max_attempts: int = 3
     total_s: float = 600.0
+    hedge_after_s: float | None = None
+    """How long an endpoint may be silent before a second one is asked too; None: never."""
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,21 +48,81 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     relay: Relay | None = None
 
 
-class Runner:
-    """Runs plans. Stateless between requests."""
+class _Run:
+    """One request on its way through its candidates."""
+
+    __slots__ = (
+        "begun",
+        "book",
+        "candidates",
+        "course",
+        "failed",
+        "has_met_stale_connection",
+        "has_repeated",
+        "interruption",
+        "on_end",
+        "on_start",
+        "ready_at_s",
+        "request",
+        "started",
+        "steps",
+        "until_s",
+    )
 
     def __init__(
-        self, upstream: Upstream, limits: Limits, *, chance: Callable[[], float] = random.random
+        self,
+        request: ChatRequest,
+        candidates: Sequence[Candidate],
+        book: AccessBook,
+        course: Course,
+        *,
+        on_start: OnAttemptStart,
+        on_end: OnAttemptEnd,
+        interruption: Interruption,
+        until_s: float,
+    ) -> None:
+        self.request = request
+        self.candidates = candidates
+        self.book = book
+        self.course = course
+        self.on_start = on_start
+        self.on_end = on_end
+        self.interruption = interruption
+        self.until_s = until_s
+        self.begun = 0
+        self.started = -1
+        """Position of the endpoint that was asked first."""
+        self.steps: dict[Attempt, Step] = {}
+        self.failed: list[FailedAttempt] = []
+        self.ready_at_s: list[tuple[float, Step]] = []
+        """Endpoints that said when their limit ends."""
+        self.has_met_stale_connection = False
+        self.has_repeated = False
+
+
+class Runner:
+    """Runs plans. Between requests it remembers only what may be repeated."""
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        limits: Limits,
+        *,
+        advice: Advice | None = None,
+        budget: RetryBudget | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self._upstream = upstream
         self._limits = limits
+        self._advice = advice or NoAdvice()
         self._chance = chance
+        self.budget = budget or RetryBudget()
 
     async def run(
         self,
         request: ChatRequest,
         candidates: Sequence[Candidate],
-        access_of: Callable[[Endpoint], Access],
+        book: AccessBook,
         *,
         on_start: OnAttemptStart,
         on_end: OnAttemptEnd,
@@ -67,72 +136,131 @@ class Runner:
         Raises:
             GatewayError: no candidate answered; says what each of them did.
         """
-        until_s = time.monotonic() + self._limits.total_s
-        failed: list[FailedAttempt] = []
-        position = 0
-        repeats = 0
-        has_met_stale_connection = False
+        now_s = time.monotonic()
+        run = _Run(
+            request,
+            candidates,
+            book,
+            Course(candidates, book, self._advice),
+            on_start=on_start,
+            on_end=on_end,
+            interruption=interruption,
+            until_s=now_s + self._limits.total_s,
+        )
+        step = run.course.first()
+        self.budget.note_request(candidates[step.position].endpoint.id, now_s)
         while True:
-            candidate = candidates[position]
-            attempt = Attempt(
-                candidate,
-                number=len(failed) + 1,
-                kind="primary" if position == 0 else "fallback",
-                on_end=on_end,
-            )
-            on_start(attempt.start)
-            try:
-                return await self._try(
-                    request, access_of(candidate.endpoint), attempt, until_s=until_s
-                )
-            except asyncio.CancelledError:
-                attempt.end(interruption.outcome)
-                raise
-            except FaultError as exc:
-                fault = exc.fault
-                is_stale = isinstance(exc, StaleConnectionFaultError)
-                attempt.fail(fault)
-            failed.append(
-                FailedAttempt(
-                    endpoint=candidate.endpoint.id,
-                    provider=candidate.endpoint.provider,
-                    fault=fault,
-                )
-            )
-            if len(failed) >= self._limits.max_attempts or time.monotonic() >= until_s:
-                raise error_of(failed)
-            if is_stale and not has_met_stale_connection:
-                # The provider closed an idle connection while we reused it: it has read nothing.
-                has_met_stale_connection = True
-                continue
-            consequence = CONSEQUENCES[fault.outcome]
-            following = _next_position(candidates, position, consequence)
-            if following is not None:
-                position = following
-            elif consequence.repeat_last and repeats == 0:
-                repeats += 1
-                wait_s = self._backoff_s(fault)
-                if time.monotonic() + wait_s >= until_s:
-                    raise error_of(failed)
-                await asyncio.sleep(wait_s)
-            else:
-                raise error_of(failed)
+            result = await self._try(run, step)
+            if isinstance(result, Answer):
+                attempt, completion, relay = result
+                if completion is not None:
+                    attempt.end(Outcome.SUCCESS)
+                return Served(attempt=attempt, completion=completion, relay=relay)
+            step = await self._next(run, result)
 
-    async def _try(
-        self, request: ChatRequest, access: Access, attempt: Attempt, *, until_s: float
-    ) -> Served:
+    async def _try(self, run: _Run, step: Step) -> Answer | Failure:
+        """Ask one endpoint, and maybe a second beside it; the last failure if none answers."""
+        hedge_after_s = self._limits.hedge_after_s
+        attempt = _begin(run, step)
+        if hedge_after_s is None:
+            result = await self._call(run, attempt)
+            return result if isinstance(result, Answer) else _note(run, result)
+        raced = await race(
+            Racer(attempt, self._call(run, attempt)),
+            after_s=hedge_after_s,
+            second=lambda: self._hedge(run, step),
+            left_as=lambda: run.interruption.outcome,
+        )
+        if isinstance(raced, Answer):
+            return raced
+        for failure in raced:
+            _note(run, failure)
+        return raced[-1]
+
+    def _hedge(self, run: _Run, step: Step) -> Racer | None:
+        now_s = time.monotonic()
+        if run.begun >= self._limits.max_attempts or now_s >= run.until_s:
+            return None
+        target = run.candidates[step.position].endpoint.id
+        other = run.course.beside(step) if self.budget.tokens(target, now_s) > 0 else None
+        if other is None or not self.budget.take(target, now_s, cost=REPEAT):
+            return None
+        attempt = _begin(run, other, kind="hedge")
+        return Racer(attempt, self._call(run, attempt))
+
+    async def _next(self, run: _Run, last: Failure) -> Step:
+        """Where to go after a failure, waited for if need be.
+
+        Raises:
+            GatewayError: nowhere.
+        """
+        step, outcome = run.steps[last.attempt], last.fault.outcome
+        if run.begun >= self._limits.max_attempts or time.monotonic() >= run.until_s:
+            raise _error(run)
+        if last.is_stale and not run.has_met_stale_connection:
+            # The provider closed an idle connection while we reused it: it has read nothing, so
+            # that nothing is multiplied and nothing is to be paid.
+            run.has_met_stale_connection = True
+            return step
+        following = run.course.after(step, outcome)
+        if following is None:
+            following = await self._repeat(run, step, last.fault)
+        if following is None:
+            following = run.course.against_advice(step, outcome)
+        if following is None:
+            raise _error(run)
+        return following
+
+    async def _repeat(self, run: _Run, step: Step, fault: Fault) -> Step | None:
+        """Wait, and ask an endpoint once more: nobody else is left. None when that cannot help."""
+        if run.has_repeated:
+            return None
+        told_ms = fault.retry_after_ms
+        if fault.outcome is Outcome.RATE_LIMITED:
+            if not run.ready_at_s:
+                return None
+            ready_at_s, step = min(run.ready_at_s)
+            wait_s = max(0.0, ready_at_s - time.monotonic())
+        elif not CONSEQUENCES[fault.outcome].repeat_last:
+            return None
+        else:
+            # Full jitter, so that those who failed together do not come back together.
+            wait_s = self._chance() * min(_BACKOFF_BASE_S * 2, _BACKOFF_CAP_S)
+            if told_ms is not None:
+                wait_s = max(wait_s, min(told_ms / _MS_PER_S, _BACKOFF_CAP_S))
+        now_s = time.monotonic()
+        if now_s + wait_s >= run.until_s:
+            return None
+        # A provider that said when to come back is resting until then, for everybody else.
+        if told_ms is None and not run.course.may_repeat(step):
+            return None
+        target = run.candidates[step.position].endpoint.id
+        cost = LATE_REPEAT if fault.outcome in _LATE else REPEAT
+        if not self.budget.take(target, now_s, cost=cost):
+            return None
+        run.has_repeated = True
+        await asyncio.sleep(wait_s)
+        return step
+
+    async def _call(self, run: _Run, attempt: Attempt) -> Answer | Failure:
+        """One attempt from its first byte to its answer, or to its end."""
+        request, until_s = run.request, run.until_s
         try:
+            access = run.book(attempt.candidate.endpoint, attempt.start.credential)
             if request.stream:
                 relay = await self._begin_stream(request, access, attempt, until_s=until_s)
-                return Served(attempt=attempt, relay=relay)
+                return Answer(attempt, None, relay)
             completion = await self._upstream.complete(request, access, attempt, until_s=until_s)
-        except (FaultError, asyncio.CancelledError):
+        except FaultError as exc:
+            attempt.fail(exc.fault)
+            return Failure(attempt, exc.fault, isinstance(exc, StaleConnectionFaultError))
+        except asyncio.CancelledError:
+            attempt.end(run.interruption.outcome)
             raise
         except BaseException:
             attempt.end(Outcome.GATEWAY_ERROR)
             raise
-        attempt.end(Outcome.SUCCESS)
-        return Served(attempt=attempt, completion=completion)
+        return Answer(attempt, completion, None)
 
     async def _begin_stream(
         self, request: ChatRequest, access: Access, attempt: Attempt, *, until_s: float
@@ -157,24 +285,37 @@ class Runner:
             raise
         return relay
 
-    def _backoff_s(self, fault: Fault) -> float:
-        """Full jitter before the last endpoint is tried once more."""
-        wait_s = self._chance() * min(_BACKOFF_BASE_S * 2, _BACKOFF_CAP_S)
-        if fault.retry_after_ms is not None:
-            wait_s = max(wait_s, min(fault.retry_after_ms / 1000, _BACKOFF_CAP_S))
-        return wait_s
+
+def _begin(run: _Run, step: Step, *, kind: AttemptKind | None = None) -> Attempt:
+    """Tell of an attempt, before any byte of it goes upstream."""
+    if run.begun == 0:
+        run.started = step.position
+    run.begun += 1
+    attempt = Attempt(
+        run.candidates[step.position],
+        number=run.begun,
+        kind=kind or ("primary" if step.position == run.started else "fallback"),
+        credential=step.credential,
+        on_end=run.on_end,
+    )
+    run.steps[attempt] = step
+    run.on_start(attempt.start)
+    return attempt
 
 
-def _next_position(
-    candidates: Sequence[Candidate], position: int, consequence: Consequence
-) -> int | None:
-    """The next candidate that an outcome lets us try; None when there is none."""
-    model = candidates[position].endpoint.model
-    for following in range(position + 1, len(candidates)):
-        is_same_model = candidates[following].endpoint.model == model
-        if consequence.next_endpoint or (consequence.next_model and not is_same_model):
-            return following
-    return None
+def _note(run: _Run, failure: Failure) -> Failure:
+    endpoint, fault = failure.attempt.candidate.endpoint, failure.fault
+    run.failed.append(FailedAttempt(endpoint=endpoint.id, provider=endpoint.provider, fault=fault))
+    told_ms = fault.retry_after_ms
+    if fault.outcome is Outcome.RATE_LIMITED and told_ms is not None:
+        wait_s = told_ms / _MS_PER_S
+        if wait_s <= _BACKOFF_CAP_S:
+            run.ready_at_s.append((time.monotonic() + wait_s, run.steps[failure.attempt]))
+    return failure
+
+
+def _error(run: _Run) -> GatewayError:
+    return error_of(run.failed)
 
 
 def _late(attempt: Attempt, allowed_s: float, until_s: float) -> Fault:

@@ -106,8 +106,8 @@ async def test_a_credential_is_never_sent_to_another_origin() -> None:
         book = rig.access
 
         class StrayBook(AccessBook):
-            def __call__(self, endpoint: Endpoint) -> Access:
-                access = book(endpoint)
+            def __call__(self, endpoint: Endpoint, credential: int = 0) -> Access:
+                access = book(endpoint, credential)
                 return Access(
                     target=access.target,
                     adapter=Astray(),
