@@ -5,6 +5,7 @@ import random
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.cors import Cors, Headers, preflight_of
+from gateway.domain.request_ids import request_id as request_id_of_this_task
 
 _MAX_ID_BYTES = 128
 _ID_BITS = 96
@@ -14,7 +15,7 @@ class Front:
     """An ASGI application around another one.
 
     Every answer carries ``X-Request-Id``: the caller's, when it is up to 128 printable characters
-    of ASCII, else one of ours.
+    of ASCII, else one of ours. What is logged while a request is served carries it too.
     """
 
     __slots__ = ("_app", "_cors")
@@ -36,6 +37,7 @@ class Front:
                 origin = value
         if not _is_usable(request_id):
             request_id = b"req-%024x" % random.getrandbits(_ID_BITS)
+        request_id_of_this_task.set(request_id.decode("ascii"))
         more: Headers = [(b"x-request-id", request_id)]
         if self._cors is not None and origin:
             preflight = preflight_of(scope["method"], scope["headers"])

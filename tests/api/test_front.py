@@ -1,11 +1,15 @@
 """Request ids on every answer, and which pages a browser lets call."""
 
+import asyncio
+import io
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from gateway.processes.logs import make_handler
 from gateway.settings.load import SettingsError, load_settings
 from gateway.settings.values import Flags
 from gateway.simulator.server import Simulator
@@ -58,6 +62,36 @@ class TestARequestId:
             heard = await wire.hear_until(b"\r\n\r\n")
 
         assert b"x-evil" not in heard.lower()
+
+    async def test_stands_in_the_log_beside_the_failure_of_its_own_request(self) -> None:
+        begun = asyncio.Barrier(2)
+
+        class Broken(httpx.AsyncBaseTransport):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                # Neither fails before both are there, so that one could take the other's id.
+                await begun.wait()
+                raise ZeroDivisionError(request.headers["user-agent"])
+
+        lines = io.StringIO()
+        handler = make_handler(lines)
+        logger = logging.getLogger("tollway")
+        logger.addHandler(handler)
+        try:
+            async with rig_on(None, Offer(), transport=Broken()) as rig, served(Edge(rig)) as edge:
+                answers = await asyncio.gather(
+                    *(
+                        chat(edge, chat_json(), **{"x-request-id": name})
+                        for name in ("first", "second")
+                    )
+                )
+            logger.warning("in between")
+        finally:
+            logger.removeHandler(handler)
+
+        assert [answer.status_code for answer in answers] == [500, 500]
+        said = [line for line in lines.getvalue().splitlines() if " tollway.api: " in line]
+        assert sorted(line.rpartition(" ")[2] for line in said) == ["[first]", "[second]"]
+        assert lines.getvalue().endswith("tollway: in between\n")
 
 
 class TestABrowser:
