@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from gateway.simulator.answers import PromptCache, seeded
+from gateway.simulator.bedrock import BEDROCK
 from gateway.simulator.bench import answer_bench
 from gateway.simulator.connection import Connection, Exchange
 from gateway.simulator.control import PREFIX, control
@@ -48,7 +49,9 @@ from gateway.simulator.script import (
 from gateway.simulator.wire import Addressed, Arrival, Call, RefusedError, WireProtocol
 
 BACKLOG = 4096
-PROTOCOLS: dict[str, WireProtocol] = {protocol.name: protocol for protocol in (OPENAI, GEMINI)}
+PROTOCOLS: dict[str, WireProtocol] = {
+    protocol.name: protocol for protocol in (OPENAI, GEMINI, BEDROCK)
+}
 _VERSIONS = frozenset({"v1", "v1beta"})
 STAND_IN_FIRST_TOKEN_MS = 80.0
 STAND_IN_TOKENS_PER_S = 250.0
