@@ -149,6 +149,8 @@ def settle_request(
     facts: RequestFacts, end: RequestEnd, attempts: Sequence[AttemptRecord]
 ) -> RequestRecord:
     """The record of a request with all its attempts; its cost is the sum of theirs."""
+    # Attempts end in another order than they began where one was asked beside another.
+    attempts = sorted(attempts, key=_number) if len(attempts) > 1 else attempts
     used = next((a for a in reversed(attempts) if a.outcome is Outcome.SUCCESS), None)
     # The usual request has one attempt, and the sum is its cost.
     cost = attempts[0].cost if len(attempts) == 1 else add_costs(a.cost for a in attempts)
@@ -185,6 +187,10 @@ def settle_request(
         plan=end.plan,
         attempts=tuple(attempts),
     )
+
+
+def _number(attempt: AttemptRecord) -> int:
+    return attempt.number
 
 
 def _metered(

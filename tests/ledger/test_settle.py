@@ -48,6 +48,7 @@ MAYBE_BILLED = [
     Outcome.TRUNCATED,
     Outcome.CLIENT_CANCELLED,
     Outcome.GATEWAY_SHUTDOWN,
+    Outcome.SUPERSEDED,
 ]
 
 
@@ -305,3 +306,19 @@ class TestARequest:
         for name in RequestFacts.__struct_fields__:
             assert getattr(record, name) == getattr(FACTS, name)
         assert (record.warnings, record.plan) == (("top_k dropped",), {"seed": 7})
+
+
+def test_attempts_are_remembered_in_the_order_they_began_whichever_ended_first() -> None:
+    slow = make_end(
+        Outcome.SUPERSEDED, start=make_start(make_endpoint("alpha", price=make_price("1", "2")))
+    )
+    quick = make_end(
+        start=make_start(make_endpoint("beta", price=make_price("1", "2")), number=2, kind="hedge")
+    )
+    attempts = [settle_attempt(end, prompt_tokens_estimate=PROMPT) for end in (quick, slow)]
+
+    end = RequestEnd(status_code=200, outcome=Outcome.SUCCESS, duration_ms=1.0, plan={})
+    record = settle_request(FACTS, end, attempts)
+
+    assert [attempt.number for attempt in record.attempts] == [1, 2]
+    assert (record.used_provider, record.is_fallback) == ("beta", True)
