@@ -18,6 +18,8 @@ class EnabledProvider(msgspec.Struct, frozen=True, kw_only=True):
     base_url: str
     secret: str
     """Empty when the service asks for none."""
+    further_secrets: tuple[str, ...] = ()
+    """Credentials beside it, used in turn."""
     allow_private: bool
     settings: ProviderSettings
     is_of_operator: bool
@@ -64,10 +66,10 @@ def find_enabled(
         shipped = catalogue.providers.get(name)
         if table is not None and not table.enabled:
             continue
-        secret = _find_secret(name, shipped, table, settings.environment)
-        if table is None and secret is None:
+        secrets = _find_secrets(name, shipped, table, settings.environment)
+        if table is None and not secrets:
             continue
-        found = _enable(name, shipped, table or ProviderSettings(), secret or "", settings)
+        found = _enable(name, shipped, table or ProviderSettings(), secrets, settings)
         if isinstance(found, Skipped):
             skipped.append(found)
         elif found.provider.protocol not in supported_protocols:
@@ -82,28 +84,47 @@ def find_enabled(
     return tuple(enabled), tuple(skipped)
 
 
-def _find_secret(
+def _find_secrets(
     name: str,
     shipped: Provider | None,
     table: ProviderSettings | None,
     environment: Mapping[str, str],
-) -> str | None:
-    if table is not None and table.api_key is not None:
-        return read_secret(f"providers.{name}.api_key", table.api_key, environment)
+) -> tuple[str, ...]:
+    """The credentials of a provider; none where the service asks for none, or has none here."""
+    if table is not None and (table.api_key or table.api_keys):
+        return _read_all(name, table, environment)
     if shipped is None:
-        return None
+        return ()
     names = [shipped.credential_env, *shipped.credential_env_alternatives]
     for variable in names:
         if variable and environment.get(variable, "").strip():
-            return environment[variable].strip()
-    return None
+            return (environment[variable].strip(),)
+    return ()
+
+
+def _read_all(
+    name: str, table: ProviderSettings, environment: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The table's credentials, `api_key` first."""
+    references = [(f"api_keys[{n}]", reference) for n, reference in enumerate(table.api_keys)]
+    if table.api_key is not None:
+        references.insert(0, ("api_key", table.api_key))
+    found: dict[str, str] = {}
+    for key, reference in references:
+        secret = read_secret(f"providers.{name}.{key}", reference, environment)
+        if secret in found:
+            raise SettingsError(
+                f"providers.{name}.{key}: the same credential as {found[secret]}; remove one"
+            )
+        found[secret] = key
+    return tuple(found)
 
 
 def _enable(
     name: str,
     shipped: Provider | None,
     table: ProviderSettings,
-    secret: str,
+    secrets: tuple[str, ...],
     settings: Settings,
 ) -> EnabledProvider | Skipped:
     base_url = table.base_url
@@ -136,7 +157,8 @@ def _enable(
     return EnabledProvider(
         provider=provider,
         base_url=base_url.rstrip("/"),
-        secret=secret,
+        secret=secrets[0] if secrets else "",
+        further_secrets=secrets[1:],
         allow_private=table.allow_private or is_from_environment,
         settings=table,
         is_of_operator=shipped is None,

@@ -85,6 +85,7 @@ def load_settings(
         deadlines=file.deadlines,
         limits=file.limits,
         cors=file.cors,
+        metrics=file.metrics,
         environment=env,
     )
 

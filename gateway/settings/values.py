@@ -9,6 +9,9 @@ from msgspec import Meta
 
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86_400)]
+Milliseconds: TypeAlias = Annotated[int, Meta(ge=1, le=86_400_000)]
+MaybeNone: TypeAlias = Annotated[int, Meta(ge=0)]
+CredentialReferences: TypeAlias = Annotated[tuple[str, ...], Meta(max_length=31)]
 MaybeNoSeconds: TypeAlias = Annotated[float, Meta(ge=0, le=86_400)]
 Origin: TypeAlias = Annotated[
     str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[a-z0-9._\-\[\]:]+)$", max_length=256)
@@ -24,6 +27,8 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     base_url: str | None = None
     api_key: str | None = None
     """``env:NAME`` or ``file:PATH``; never the key itself."""
+    api_keys: CredentialReferences = ()
+    """Several, used in turn, ``api_key`` first if it is there too."""
     allow_private: bool = False
     """The address may be private or loopback."""
     usage_flavour: str | None = None
@@ -43,6 +48,8 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """On ``/v1``, ``a/b`` pins provider ``a`` when it is enabled and serves ``b``."""
     max_attempts: Count = 3
     expected_output_tokens: Count = 500
+    hedge_after_ms: Milliseconds | None = None
+    """How long an endpoint may be silent before a second one is asked too; None: never."""
 
 
 class DeadlineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,6 +76,8 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     in_flight_per_worker: Count = 2_000
     spool_bytes: Count | None = None
     """None: 10 GiB or a quarter of the free disk, whichever is less."""
+    shadows_per_worker: MaybeNone = 20
+    """Mirrored requests under way; more are dropped, and counted."""
 
 
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,6 +85,13 @@ class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     origins: tuple[Origin, ...] = ()
     """Web pages that may call the gateway from a browser; ``*`` is every page."""
+
+
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[metrics]``."""
+
+    on_data_port: bool = False
+    """Serve ``/metrics`` beside the API, to whoever reaches it; the admin listener always does."""
 
 
 class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,6 +111,7 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     deadlines: DeadlineSettings = DeadlineSettings()
     limits: LimitSettings = LimitSettings()
     cors: CorsSettings = CorsSettings()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,6 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: DeadlineSettings
     limits: LimitSettings
     cors: CorsSettings
+    metrics: MetricsSettings = MetricsSettings()
     environment: Mapping[str, str]
     """Where credentials are found; passed on, never printed."""
 

@@ -19,9 +19,18 @@ EXAMPLE = Path(__file__).parents[2] / "deploy/tollway.example.toml"
 ENVIRONMENT = {
     "DATABASE_URL": "postgresql://tollway@db.example/tollway",
     "OPENAI_API_KEY": "sk-example",
+    "OPENAI_API_KEY_2": "sk-example-2",
+    "OPENAI_API_KEY_3": "sk-example-3",
 }
 # What stands in the example is not what holds without it.
-NO_DEFAULTS = {"database_url", "spool_bytes", "aliases", "providers", "origins"}
+NO_DEFAULTS = {
+    "database_url",
+    "spool_bytes",
+    "hedge_after_ms",
+    "aliases",
+    "providers",
+    "origins",
+}
 # Known only once environment and flags are joined with the file.
 JOINED_DEFAULTS = ("host", "port", "admin_port", "dashboard_port", "workers")
 

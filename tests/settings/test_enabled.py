@@ -89,6 +89,34 @@ def test_other_names_of_a_credential_count_in_their_order(tmp_path: Path) -> Non
     assert both["google"].secret == "first"
 
 
+def test_several_credentials_are_taken_in_the_order_of_the_file(tmp_path: Path) -> None:
+    several = '[providers.openai]\napi_keys = ["env:SECOND", "env:THIRD"]\n'
+    with_first = several + 'api_key = "env:FIRST"\n'
+
+    openai = find(tmp_path, several, SECOND="sk-2", THIRD="sk-3")[0]["openai"]
+    assert (openai.secret, openai.further_secrets) == ("sk-2", ("sk-3",))
+    openai = find(tmp_path, with_first, FIRST="sk-1", SECOND="sk-2", THIRD="sk-3")[0]["openai"]
+    assert (openai.secret, openai.further_secrets) == ("sk-1", ("sk-2", "sk-3"))
+    assert "sk-" not in repr(openai)
+
+
+def test_the_same_credential_twice_is_refused_without_being_shown(tmp_path: Path) -> None:
+    table = '[providers.openai]\napi_keys = ["env:FIRST", "env:SECOND"]\n'
+
+    with pytest.raises(SettingsError, match=r"openai\.api_keys\[1\]: .*as api_keys\[0\]") as caught:
+        find(tmp_path, table, FIRST="sk-1", SECOND="sk-1")
+    assert "sk-1" not in str(caught.value)
+
+
+def test_a_credential_that_is_missing_is_named_by_its_place(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"openai\.api_keys\[1\]: .*SECOND is not set"):
+        find(
+            tmp_path,
+            '[providers.openai]\napi_keys = ["env:FIRST", "env:SECOND"]\n',
+            FIRST="sk-1",
+        )
+
+
 def test_an_address_from_the_environment_counts_as_allowed_by_name(tmp_path: Path) -> None:
     enabled, _ = find(tmp_path, OPENAI_API_KEY="k", OPENAI_BASE_URL="http://127.0.0.1:9102/v1/")
 
