@@ -134,11 +134,13 @@ class Worker:
             provider.id: _access(provider, settings, self._transport)
             for provider in self._offer.providers
         }
+        hedge_after_ms = settings.routing.hedge_after_ms
         runner = Runner(
             Upstream(),
             Limits(
                 max_attempts=settings.routing.max_attempts,
                 total_s=settings.deadlines.total_s,
+                hedge_after_s=hedge_after_ms / 1000 if hedge_after_ms is not None else None,
             ),
         )
         policy = Policy(
@@ -223,6 +225,7 @@ def _access(
         quirks=_quirks(provider),
         transport=transport,
         secret=provider.secret,
+        further_secrets=provider.further_secrets,
         deadlines=Deadlines(
             connect_s=own.connect_s or common.connect_s,
             first_token_s=own.first_token_s or common.first_token_s,
