@@ -1,184 +1,296 @@
-"""What this process has seen of each endpoint lately, as routing and operators want to know it."""
+"""What this node has seen of each endpoint lately, as routing, the attempt loop and operators ask.
 
+Routing reads ``view``; the loop asks ``may_try`` right before an attempt; ``report`` takes what
+became of it to the levels that it tells something about (`levels`, `verdicts`), each with its state
+machine (`breaker`, `rests`).
+"""
+
+import os
+import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
-from gateway.domain.attempts import AttemptEnd
-from gateway.domain.outcomes import CONSEQUENCES, Outcome
-from gateway.execution.failures import COOL_DOWN_MAX_S
-from gateway.routing.plan import EndpointHealth, Percentiles
+from msgspec.structs import replace
 
-RECENT_OUTAGE_S = 30.0
-_CREDENTIAL_REST_S = 600.0
-_COOL_DOWN_MIN_MS = 1_000.0
-_COOL_DOWN_STEP_MS = 5_000.0
-_COOL_DOWN_UNTOLD_MAX_MS = 60_000.0
-_SAMPLES = 64
+from gateway.domain.attempts import AttemptEnd, AttemptStart
+from gateway.domain.outcomes import Outcome
+from gateway.execution.breaker import (
+    BreakerRules,
+    LevelState,
+    is_probing,
+    release,
+    take_probe,
+)
+from gateway.execution.health_events import HealthEvents
+from gateway.execution.health_view import assess
+from gateway.execution.levels import Level, Levels
+from gateway.execution.rests import is_resting, outcome_of
+from gateway.execution.shared_health import SharedTable, Transition
+from gateway.execution.verdicts import Judge, is_failure
+from gateway.execution.watched import Path, ProviderNotes, Watched
+from gateway.routing.plan import EndpointHealth
+from pricing.endpoint import Endpoint
+
 _SAMPLES_PER_VIEW = 8
 _MS_PER_S = 1000.0
-_UPTIME_MINUTES = 30
-_S_PER_MINUTE = 60.0
-
-
-class _Minute:
-    """How many attempts ended in one minute of the clock, well or by the provider's failure."""
-
-    __slots__ = ("failed", "number", "succeeded")
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.succeeded = 0
-        self.failed = 0
-
-
-class _Seen:
-    __slots__ = (
-        "cooling_until_ms",
-        "credential_refused_until_ms",
-        "failed_at_ms",
-        "latencies_ms",
-        "minutes",
-        "rate_limits_in_a_row",
-        "samples_since_view",
-        "throughputs",
-    )
-
-    def __init__(self) -> None:
-        self.failed_at_ms: float | None = None
-        self.cooling_until_ms: float | None = None
-        self.credential_refused_until_ms: float | None = None
-        self.rate_limits_in_a_row = 0
-        self.samples_since_view = 0
-        self.latencies_ms: deque[float] = deque(maxlen=_SAMPLES)
-        self.throughputs: deque[float] = deque(maxlen=_SAMPLES)
-        self.minutes: deque[_Minute] = deque(maxlen=_UPTIME_MINUTES)
-
-    def minute(self, now_s: float) -> _Minute:
-        """The minute that is now."""
-        number = int(now_s // _S_PER_MINUTE)
-        if not self.minutes or self.minutes[-1].number != number:
-            self.minutes.append(_Minute(number))
-        return self.minutes[-1]
+_UNBEGUN_PROBE_MS = 5_000.0
+_NEVER = float("inf")
 
 
 class HealthBoard:
-    """Health of the endpoints of this process; bounded by the number of endpoints in use.
+    """Health of endpoints; bounded by the number of endpoints in use.
 
-    Routing reads ``view``, a mapping that is rebuilt only after something changed or ran out.
+    Answers come from local memory; the table that workers share is looked at only when its counter
+    says that something changed there.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Make an empty board; ``clock`` tells monotonic seconds."""
+    def __init__(
+        self,
+        *,
+        rules: BreakerRules | None = None,
+        table: SharedTable | None = None,
+        credentials: Mapping[str, int] | None = None,
+        endpoints_of: Callable[[str], Iterable[str]] = lambda _: (),
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[], float] = random.random,
+        is_alive: Callable[[int], bool] | None = None,
+    ) -> None:
+        """Make a board that knows of no trouble.
+
+        Args:
+            rules: the breakers' numbers.
+            table: what the workers of a node share; None keeps everything in this process.
+            credentials: how many a provider has; one where it is not listed.
+            endpoints_of: ids of a provider's endpoints, which all suffer when it is out of reach.
+            clock: monotonic seconds, the same for all workers of a node.
+            chance: within [0, 1).
+            is_alive: whether a process lives; None asks the kernel.
+        """
+        self.events = HealthEvents(clock=clock)
+        self._rules = rules or BreakerRules()
+        self._judge = Judge(self._rules, chance)
+        self._levels = Levels(table)
+        self._credentials = credentials or {}
+        self._endpoints_of = endpoints_of
         self._clock = clock
-        self._seen: dict[str, _Seen] = {}
+        self._is_alive = is_alive or _is_alive
+        self._pid = os.getpid()
+        self._watched: dict[str, Watched] = {}
+        self._notes: dict[str, ProviderNotes] = {}
         self._view: dict[str, EndpointHealth] = {}
-        self._view_holds_until_ms = float("-inf")
+        self._view_holds_until_ms = _NEVER
+        self._outdated: set[str] = set()
+        self._changes_at_ms: dict[str, float] = {}
+
+    def view(self, now_ms: float) -> Mapping[str, EndpointHealth]:
+        """Health by endpoint id at a monotonic instant; endpoints never heard of are not in it.
+
+        A mapping that was handed out never changes; the same one comes until something does.
+        """
+        self._catch_up()
+        if not self._outdated and now_ms < self._view_holds_until_ms:
+            return self._view
+        changes_at_ms = self._changes_at_ms
+        if now_ms >= self._view_holds_until_ms:
+            self._outdated.update([one for one, at in changes_at_ms.items() if at <= now_ms])
+        view = self._view.copy()
+        for endpoint in self._outdated:
+            view[endpoint], at_ms = assess(self._watched[endpoint], now_ms, self._rules)
+            if at_ms < _NEVER:
+                changes_at_ms[endpoint] = at_ms
+            else:
+                changes_at_ms.pop(endpoint, None)
+        self._outdated.clear()
+        self._view_holds_until_ms = min(changes_at_ms.values(), default=_NEVER)
+        self._view = view
+        return view
+
+    def may_try(self, endpoint: Endpoint, credential: int = 0) -> bool:
+        """Whether an attempt may begin now; ask right before it, and begin it if so.
+
+        Where a breaker is half-open, True is the one probe of the node: `begin` confirms it, and
+        the attempt's `report` makes room for the next. One that never begins is given up soon.
+        """
+        self._catch_up()
+        path = self._watch(endpoint.id, endpoint.provider).path(credential)
+        for level in path:
+            if level.state.open_until_ms:
+                return self._take_probes(path)
+        return True
+
+    def begin(self, start: AttemptStart) -> None:
+        """An attempt begins that `may_try` let begin."""
+        watched = self._watched.get(start.endpoint.id)
+        if watched is None:
+            return
+        for level in watched.path(start.credential):
+            state = level.state
+            if state.probe_until_ms and state.probe_pid == self._pid:
+                until_ms = self._clock() * _MS_PER_S + self._rules.probe_s * _MS_PER_S
+                self._change(level, lambda now, until_ms=until_ms: _confirmed(now, until_ms))
 
     def report(self, end: AttemptEnd) -> None:
         """Take an attempt's end into account."""
+        self._catch_up()
         now_s = self._clock()
-        now_ms = now_s * _MS_PER_S
-        seen = self._seen.setdefault(end.start.endpoint.id, _Seen())
-        consequence = CONSEQUENCES[end.outcome]
+        start = end.start
+        watched = self._watch(start.endpoint.id, start.endpoint.provider)
+        measures = watched.measures
         if end.outcome is Outcome.SUCCESS:
-            seen.minute(now_s).succeeded += 1
-            was_troubled = (
-                seen.failed_at_ms is not None or seen.credential_refused_until_ms is not None
-            )
-            seen.failed_at_ms = None
-            seen.credential_refused_until_ms = None
-            seen.rate_limits_in_a_row = 0
-            self._sample(seen, end)
-            if was_troubled or seen.samples_since_view >= _SAMPLES_PER_VIEW:
-                self._view_holds_until_ms = now_ms
-            return
-        if consequence.is_failure:
-            seen.minute(now_s).failed += 1
-            seen.failed_at_ms = now_ms
-        if consequence.cools_down:
-            self._cool_down(seen, end, now_ms)
-        if consequence.blames_credential:
-            seen.credential_refused_until_ms = now_ms + _CREDENTIAL_REST_S * _MS_PER_S
-        self._view_holds_until_ms = now_ms
+            measures.uptime.succeed(now_s)
+            measures.sample(end, now_s)
+            watched.samples += 1
+            if watched.samples >= _SAMPLES_PER_VIEW or watched.id not in self._view:
+                self._outdated.add(watched.id)
+            verdicts = self._judge.success(watched, end, now_s)
+        else:
+            self._outdated.add(watched.id)
+            if is_failure(end):
+                measures.uptime.fail(now_s)
+            verdicts = self._judge.other(watched, end, now_s)
+        for level, transition in verdicts:
+            self._change(level, transition)
 
-    def view(self, now_ms: float) -> Mapping[str, EndpointHealth]:
-        """Health by endpoint id at a monotonic instant; endpoints never heard of are not in it."""
-        if now_ms < self._view_holds_until_ms:
-            return self._view
-        holds_until_ms = float("inf")
-        view: dict[str, EndpointHealth] = {}
-        for endpoint, seen in self._seen.items():
-            seen.samples_since_view = 0
-            ends = [
-                until_ms
-                for until_ms in (
-                    _outage_until_ms(seen),
-                    seen.cooling_until_ms,
-                    seen.credential_refused_until_ms,
-                )
-                if until_ms is not None and until_ms > now_ms
-            ]
-            holds_until_ms = min([holds_until_ms, *ends])
-            outage_until_ms = _outage_until_ms(seen)
-            view[endpoint] = EndpointHealth(
-                has_recent_outage=outage_until_ms is not None and outage_until_ms > now_ms,
-                cooling_until_ms=seen.cooling_until_ms
-                if seen.cooling_until_ms is not None and seen.cooling_until_ms > now_ms
-                else None,
-                is_credential_refused=seen.credential_refused_until_ms is not None
-                and seen.credential_refused_until_ms > now_ms,
-                latency_ms=_percentiles(seen.latencies_ms),
-                throughput_tokens_per_s=_percentiles(seen.throughputs, best_first=True),
-            )
-        self._view, self._view_holds_until_ms = view, holds_until_ms
-        return view
+    def credential_is_out(self, provider: str, credential: int) -> bool:
+        """Whether the credential was refused, its quota is used up, or its account rests."""
+        self._catch_up()
+        state = self._levels.get(f"credential:{provider}#{credential}").state
+        now_ms = self._clock() * _MS_PER_S
+        if state.open_until_ms and (now_ms < state.open_until_ms or is_probing(state, now_ms)):
+            return True
+        return is_resting(state, now_ms)
+
+    def is_limited(self, endpoint: Endpoint, credential: int) -> bool:
+        """Whether the endpoint rests for a rate limit that it met with this credential."""
+        self._catch_up()
+        share = self._watch(endpoint.id, endpoint.provider).path(credential)[3]
+        return is_resting(share.state, self._clock() * _MS_PER_S)
 
     def uptime_percent(self, endpoint: str) -> float | None:
         """The share of attempts within the last 30 minutes that the endpoint did not fail.
 
         Answers and failures of the provider count, nothing else; None when there were none.
         """
-        seen = self._seen.get(endpoint)
-        if seen is None:
-            return None
-        first = int(self._clock() // _S_PER_MINUTE) - _UPTIME_MINUTES + 1
-        lately = [minute for minute in seen.minutes if minute.number >= first]
-        succeeded = sum(minute.succeeded for minute in lately)
-        ended = succeeded + sum(minute.failed for minute in lately)
-        return 100.0 * succeeded / ended if ended else None
+        watched = self._watched.get(endpoint)
+        share = watched.measures.uptime.success_share(self._clock()) if watched else None
+        return None if share is None else 100.0 * share
 
-    def _sample(self, seen: _Seen, end: AttemptEnd) -> None:
-        is_first = not seen.latencies_ms
-        seen.samples_since_view += _SAMPLES_PER_VIEW if is_first else 1
-        first_ms = end.ttft_ms if end.ttft_ms is not None else end.duration_ms
-        seen.latencies_ms.append(first_ms)
-        speaking_s = (end.duration_ms - (end.ttft_ms or 0.0)) / _MS_PER_S
-        if end.usage is not None and end.usage.completion_tokens and speaking_s > 0:
-            seen.throughputs.append(end.usage.completion_tokens / speaking_s)
+    def close(self) -> None:
+        """Let the shared table go; what is known stays."""
+        self._levels.close()
 
-    def _cool_down(self, seen: _Seen, end: AttemptEnd, now_ms: float) -> None:
-        if end.retry_after_ms is not None:
-            rest_ms = min(max(end.retry_after_ms, _COOL_DOWN_MIN_MS), COOL_DOWN_MAX_S * _MS_PER_S)
-        elif end.outcome is Outcome.RATE_LIMITED:
-            doublings = min(seen.rate_limits_in_a_row, 8)
-            rest_ms = min(_COOL_DOWN_STEP_MS * 2**doublings, _COOL_DOWN_UNTOLD_MAX_MS)
-        else:
-            return
-        seen.rate_limits_in_a_row += 1
-        # A shorter rest never cuts a longer one short.
-        seen.cooling_until_ms = max(seen.cooling_until_ms or 0.0, now_ms + rest_ms)
+    def _watch(self, endpoint: str, provider: str) -> Watched:
+        watched = self._watched.get(endpoint)
+        if watched is None:
+            notes = self._notes.get(provider)
+            if notes is None:
+                notes = self._notes[provider] = ProviderNotes(self._rules)
+            watched = self._watched[endpoint] = Watched(
+                endpoint,
+                provider,
+                levels=self._levels,
+                notes=notes,
+                rules=self._rules,
+                credentials=self._credentials.get(provider, 1),
+            )
+            notes.endpoints.append(watched)
+        return watched
+
+    def _take_probes(self, path: Path) -> bool:
+        """All levels of the way that are not closed must give their probe, or none does."""
+        now_ms = self._clock() * _MS_PER_S
+        taken: list[Level] = []
+        for level in path:
+            if not level.state.open_until_ms:
+                continue
+            rules = self._judge.rules_of(level)
+            if not self._take_probe(level, now_ms, rules):
+                for other in taken:
+                    self._change(other, lambda state: release(state, started_ms=now_ms))
+                return False
+            taken.append(level)
+        return True
+
+    def _take_probe(self, level: Level, now_ms: float, rules: BreakerRules) -> bool:
+        is_granted = False
+
+        def take(state: LevelState) -> LevelState:
+            nonlocal is_granted
+            after = take_probe(
+                state,
+                now_ms,
+                pid=self._pid,
+                is_alive=self._is_alive,
+                lease_ms=_UNBEGUN_PROBE_MS,
+                rules=rules,
+            )
+            is_granted = after is not None
+            return state if after is None else after
+
+        self._change(level, take)
+        return is_granted
+
+    def _change(self, level: Level, transition: Transition) -> None:
+        before, after = self._levels.change(level, transition)
+        if after is not before:
+            self._outdate(level, before)
+            self._tell(level, before, after)
+
+    def _catch_up(self) -> None:
+        """Take over what other workers found out."""
+        for level, before in self._levels.news():
+            self._outdate(level, before)
+
+    def _outdate(self, level: Level, before: LevelState) -> None:
+        owner = level.owner
+        if level.kind in {"target", "share"}:
+            self._watch(owner, owner.partition("/")[0])
+            self._outdated.add(owner)
+        elif _standing(before) != _standing(level.state):
+            for endpoint in self._endpoints_of(owner):
+                self._watch(endpoint, owner)
+            notes = self._notes.get(owner)
+            if notes is not None:
+                self._outdated.update([watched.id for watched in notes.endpoints])
+
+    def _tell(self, level: Level, before: LevelState, after: LevelState) -> None:
+        now_ms = self._clock() * _MS_PER_S
+        note = self.events.note
+        if after.opened_at_ms != before.opened_at_ms:
+            is_credential = level.kind in {"credential", "share"}
+            note(
+                level.name,
+                "credential out" if is_credential else "opened",
+                outcome=outcome_of(after.reason).value,
+                for_s=(after.open_until_ms - now_ms) / _MS_PER_S,
+            )
+        elif before.open_until_ms and not after.open_until_ms:
+            note(level.name, "closed")
+        elif after.probed_at_ms != before.probed_at_ms:
+            note(level.name, "half-open")
+        if after.cool_until_ms > before.cool_until_ms and not is_resting(before, now_ms):
+            note(
+                level.name,
+                "cooled down",
+                outcome=outcome_of(after.cool_reason).value,
+                for_s=(after.cool_until_ms - now_ms) / _MS_PER_S,
+            )
 
 
-def _percentiles(samples: Iterable[float], *, best_first: bool = False) -> Percentiles | None:
-    """Of latencies as they are, of throughputs ``best_first``: p99 is the worst of both."""
-    ordered = sorted(samples, reverse=best_first)
-    if not ordered:
-        return None
-    last = len(ordered) - 1
-    p50, p75, p90, p99 = (ordered[round(last * share)] for share in (0.5, 0.75, 0.9, 0.99))
-    return Percentiles(p50=p50, p75=p75, p90=p90, p99=p99)
+def _standing(state: LevelState) -> tuple[float, float, float, float]:
+    """What of a provider's level its endpoints show."""
+    return state.open_until_ms, state.probe_until_ms, state.closed_at_ms, state.cool_until_ms
 
 
-def _outage_until_ms(seen: _Seen) -> float | None:
-    return None if seen.failed_at_ms is None else seen.failed_at_ms + RECENT_OUTAGE_S * _MS_PER_S
+def _confirmed(state: LevelState, until_ms: float) -> LevelState:
+    return replace(state, probe_until_ms=until_ms) if state.probe_until_ms else state
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

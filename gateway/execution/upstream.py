@@ -9,7 +9,7 @@ import httpx
 import msgspec
 
 from gateway.chat.request import ChatRequest
-from gateway.domain.outcomes import Outcome
+from gateway.domain.outcomes import STALE_CONNECTION, Outcome
 from gateway.execution.attempt import Attempt
 from gateway.execution.deadlines import Deadlines
 from gateway.execution.time_limit import TimeLimit
@@ -63,7 +63,9 @@ class StaleConnectionFaultError(FaultError):
 
 # No connection rather than a broken answer: the request was not read, so nothing is billed.
 _STALE = Fault(
-    outcome=Outcome.CONNECT_ERROR, message="the provider had closed the connection that was reused"
+    outcome=Outcome.CONNECT_ERROR,
+    code=STALE_CONNECTION,
+    message="the provider had closed the connection that was reused",
 )
 
 

@@ -7,8 +7,7 @@ import pytest
 from gateway.domain.outcomes import CONSEQUENCES, Outcome
 from gateway.execution.health import HealthBoard
 from gateway.routing.plan import EndpointHealth
-from pricing.usage import Usage
-from tests.execution.samples import make_end
+from tests.execution.samples import make_end, make_start
 from tests.routing.factories import make_endpoint
 
 ALPHA = make_endpoint("alpha")
@@ -34,6 +33,9 @@ class Clock:
         self.now_s = 5_000.0
         self.board = HealthBoard(clock=lambda: self.now_s)
 
+    def give_credentials(self, **counts: int) -> None:
+        self.board = HealthBoard(clock=lambda: self.now_s, credentials=counts)
+
     def report(self, outcome: Outcome = Outcome.SUCCESS, **changes: Any) -> None:
         self.board.report(make_end(outcome, endpoint=changes.pop("endpoint", ALPHA), **changes))
 
@@ -42,10 +44,6 @@ class Clock:
 
     def seen(self, endpoint: str = ALPHA.id) -> EndpointHealth:
         return self.board.view(self.now_s * 1000)[endpoint]
-
-    def seen_latency_p50_ms(self) -> float | None:
-        latency_ms = self.seen().latency_ms
-        return None if latency_ms is None else latency_ms.p50
 
     def cools_for_s(self) -> float | None:
         until_ms = self.seen().cooling_until_ms
@@ -150,25 +148,98 @@ def test_overload_without_a_hint_is_an_outage_and_no_rest(clock: Clock) -> None:
     assert clock.seen().has_recent_outage
 
 
-@pytest.mark.parametrize("outcome", [Outcome.AUTH_FAILED, Outcome.QUOTA_EXHAUSTED])
-def test_a_refused_credential_is_out_for_ten_minutes_then_probed(
-    clock: Clock, outcome: Outcome
+@pytest.mark.parametrize(
+    ("outcome", "out_s"), [(Outcome.AUTH_FAILED, 600), (Outcome.QUOTA_EXHAUSTED, 900)]
+)
+def test_a_refused_credential_is_out_for_minutes_then_probed(
+    clock: Clock, outcome: Outcome, out_s: float
 ) -> None:
     clock.report(outcome)
 
     assert clock.seen().is_credential_refused
-    clock.pass_s(599)
+    clock.pass_s(out_s - 1)
     assert clock.seen().is_credential_refused
+    assert not clock.board.may_try(ALPHA, 0)
     clock.pass_s(1)
     assert not clock.seen().is_credential_refused
+    assert clock.board.may_try(ALPHA, 0)
+    assert not clock.board.may_try(ALPHA, 0), "one at a time"
 
 
 def test_a_success_brings_a_refused_credential_back(clock: Clock) -> None:
     clock.report(Outcome.AUTH_FAILED)
     assert clock.seen().is_credential_refused
-    clock.report()
+    clock.pass_s(1)
+    clock.report(duration_ms=1_000)
 
     assert not clock.seen().is_credential_refused
+
+
+def test_what_was_asked_before_the_refusal_does_not_bring_it_back(clock: Clock) -> None:
+    clock.report(Outcome.AUTH_FAILED)
+    clock.pass_s(1)
+    clock.report(duration_ms=1_001)
+
+    assert clock.seen().is_credential_refused
+
+
+def test_a_refused_credential_rests_all_endpoints_that_use_it(clock: Clock) -> None:
+    other = make_endpoint("alpha", "acme/small")
+    clock.report(endpoint=other)
+    clock.report(Outcome.AUTH_FAILED, status_code=401)
+
+    assert clock.seen(other.id).is_credential_refused
+    assert clock.board.credential_is_out("alpha", 0)
+    assert not clock.board.credential_is_out("beta", 0)
+
+
+def test_a_key_that_works_elsewhere_only_lacks_the_right_to_this_model(clock: Clock) -> None:
+    other = make_endpoint("alpha", "acme/small")
+    clock.report(endpoint=other)
+    clock.report(Outcome.AUTH_FAILED, status_code=403)
+
+    assert clock.seen().is_credential_refused
+    assert not clock.seen(other.id).is_credential_refused
+    assert not clock.board.credential_is_out("alpha", 0)
+
+
+def test_another_credential_keeps_the_endpoint_in_use(clock: Clock) -> None:
+    clock.give_credentials(alpha=2)
+    clock.report(Outcome.AUTH_FAILED, start=make_start(ALPHA, credential=0), status_code=401)
+    assert not clock.seen().is_credential_refused
+    assert clock.board.credential_is_out("alpha", 0)
+    assert clock.board.may_try(ALPHA, 1)
+    assert not clock.board.may_try(ALPHA, 0)
+
+    clock.report(Outcome.QUOTA_EXHAUSTED, start=make_start(ALPHA, credential=1), status_code=429)
+    assert clock.seen().is_credential_refused
+
+
+def test_a_rate_limit_rests_a_model_for_the_credential_that_met_it(clock: Clock) -> None:
+    clock.give_credentials(alpha=2)
+    start = make_start(ALPHA, credential=0)
+    clock.report(Outcome.RATE_LIMITED, start=start, retry_after_ms=9_000)
+    assert clock.board.is_limited(ALPHA, 0)
+    assert not clock.board.is_limited(ALPHA, 1)
+    assert clock.cools_for_s() is None
+
+    start = make_start(ALPHA, credential=1)
+    clock.report(Outcome.RATE_LIMITED, start=start, retry_after_ms=4_000)
+    assert clock.cools_for_s() == 4, "until one of them may be used again"
+    assert clock.seen().is_rate_limited
+    assert not clock.board.credential_is_out("alpha", 0)
+
+
+def test_a_third_model_that_is_limited_makes_it_the_accounts_limit(clock: Clock) -> None:
+    models = [make_endpoint("alpha", f"acme/m{number}") for number in range(4)]
+    clock.report(endpoint=models[3])
+    for model in models[:2]:
+        clock.report(Outcome.RATE_LIMITED, endpoint=model, retry_after_ms=9_000)
+    assert not clock.board.credential_is_out("alpha", 0)
+    clock.report(Outcome.RATE_LIMITED, endpoint=models[2], retry_after_ms=5_000)
+
+    assert clock.board.credential_is_out("alpha", 0)
+    assert clock.seen(models[3].id).cooling_until_ms == (clock.now_s + 5) * 1000
 
 
 def test_the_view_is_the_same_value_until_something_changes_or_runs_out(clock: Clock) -> None:
@@ -192,33 +263,6 @@ def test_a_view_that_was_handed_out_never_changes(clock: Clock) -> None:
     clock.board.view(clock.now_s * 1000)
 
     assert not before[ALPHA.id].has_recent_outage
-
-
-def test_latency_is_the_median_of_first_tokens_and_of_whole_answers(clock: Clock) -> None:
-    clock.report(ttft_ms=100.0, duration_ms=1_000.0)
-    assert clock.seen_latency_p50_ms() == 100
-    for _ in range(10):
-        clock.report(duration_ms=700.0)
-
-    assert clock.seen_latency_p50_ms() == 700
-
-
-def test_throughput_counts_tokens_after_the_first(clock: Clock) -> None:
-    clock.report(ttft_ms=500.0, duration_ms=1_500.0, usage=Usage(output_tokens=80))
-
-    throughput = clock.seen().throughput_tokens_per_s
-    assert throughput is not None
-    assert throughput.p50 == 80
-
-
-def test_an_endpoint_that_became_slow_is_noticed_however_long_it_was_fast(clock: Clock) -> None:
-    for _ in range(300):
-        clock.report(ttft_ms=50.0)
-    assert clock.seen_latency_p50_ms() == 50
-    for _ in range(64):
-        clock.report(ttft_ms=900.0)
-
-    assert clock.seen_latency_p50_ms() == 900
 
 
 def test_successes_do_not_rebuild_the_view_one_by_one(clock: Clock) -> None:

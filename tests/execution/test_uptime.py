@@ -64,6 +64,6 @@ def test_what_is_remembered_does_not_grow_with_time(clock: Clock) -> None:
         clock.report(Outcome.SUCCESS)
         clock.now_s += 61
 
-    seen = clock.board._seen  # pyright: ignore[reportPrivateUsage]
-    assert len(seen[ALPHA.id].minutes) == 30
+    watched = clock.board._watched  # pyright: ignore[reportPrivateUsage]
+    assert len(watched[ALPHA.id].measures.uptime) == 30
     assert clock.uptime == 100.0

@@ -1,0 +1,94 @@
+"""The levels at which health is kept, by name, in step with the other workers of the node.
+
+| level | what it stands for | what is minded there |
+| --- | --- | --- |
+| `origin:PROVIDER` | the provider's address | failures on the way, and failures of several models |
+| `credential:PROVIDER#N` | one credential | refusals, used-up quota, rate limits of the account |
+| `target:ENDPOINT` | one model there | failures, time-outs, overload |
+| `share:ENDPOINT#N` | one model with one credential | its rate limits, and refusals of it alone |
+"""
+
+from collections.abc import Callable
+from typing import Literal, cast
+
+from gateway.execution.breaker import PRISTINE, LevelState
+from gateway.execution.shared_health import SharedTable
+
+LevelKind = Literal["origin", "credential", "target", "share"]
+
+
+class Level:
+    """One level as this process knows it."""
+
+    __slots__ = ("kind", "name", "slot", "state", "subject")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        kind, _, self.subject = name.partition(":")
+        self.kind: LevelKind = cast("LevelKind", kind)
+        """``subject`` is the rest of the name: a provider or an endpoint, perhaps with ``#N``."""
+        self.state: LevelState = PRISTINE
+        self.slot: int | None = None
+
+    @property
+    def owner(self) -> str:
+        """The provider or the endpoint, without the credential's number."""
+        if self.kind in {"credential", "share"}:
+            return self.subject.rpartition("#")[0]
+        return self.subject
+
+
+class Levels:
+    """All levels that were ever named; as many as there are endpoints, and a few more."""
+
+    def __init__(self, table: SharedTable | None) -> None:
+        self._table = table
+        self._levels: dict[str, Level] = {}
+        self._counter = 0
+
+    def get(self, name: str) -> Level:
+        level = self._levels.get(name)
+        if level is None:
+            level = self._levels[name] = Level(name)
+        return level
+
+    def change(
+        self, level: Level, transition: Callable[[LevelState], LevelState]
+    ) -> tuple[LevelState, LevelState]:
+        """Apply a transition for the whole node, or for this process when that cannot be.
+
+        Returns:
+            The states before and after.
+        """
+        table = self._table
+        if table is not None:
+            changed = table.change(level.name, level.slot, transition)
+            if changed is not None:
+                level.slot, before, level.state = changed
+                return before, level.state
+        before, level.state = level.state, transition(level.state)
+        return before, level.state
+
+    def news(self) -> list[tuple[Level, LevelState]]:
+        """The levels that changed since this was last asked, up to date, and their states before.
+
+        Without a table, or when nothing happened, there are none.
+        """
+        table = self._table
+        if table is None or table.counter == self._counter:
+            return []
+        counter = table.counter
+        changed: list[tuple[Level, LevelState]] = []
+        for slot in set(table.changed_since(self._counter)):
+            name, state = table.read(slot)
+            level = self.get(name)
+            if state != level.state:
+                changed.append((level, level.state))
+            level.slot, level.state = slot, state
+        self._counter = counter
+        return changed
+
+    def close(self) -> None:
+        if self._table is not None:
+            self._table.close()
+            self._table = None
