@@ -17,6 +17,7 @@ from gateway.api.embeddings import EMBEDDINGS, for_embeddings
 from gateway.api.failures import answer_exception
 from gateway.api.front import Front
 from gateway.api.health import Readiness, health_routes
+from gateway.api.messages import MESSAGES
 from gateway.api.surface import Surroundings, data_app
 from gateway.api.traffic import Traffic
 from gateway.domain.caller import Caller
@@ -142,6 +143,7 @@ class Worker:
                 total_s=settings.deadlines.total_s,
                 hedge_after_s=hedge_after_ms / 1000 if hedge_after_ms is not None else None,
             ),
+            advice=health,
         )
         policy = Policy(
             slash_pins_provider=settings.routing.slash_pins_provider,
@@ -158,12 +160,17 @@ class Worker:
                 policy=policy,
                 api=api,
             )
-            for api, reached in ((CHAT, providers), (EMBEDDINGS, for_embeddings(providers)))
+            for api, reached in (
+                (CHAT, providers),
+                (MESSAGES, providers),
+                (EMBEDDINGS, for_embeddings(providers)),
+            )
         }
         return data_app(
             Surroundings(
                 chat=pipelines[CHAT.name],
                 embeddings=pipelines[EMBEDDINGS.name],
+                messages=pipelines[MESSAGES.name],
                 authenticate=self._authenticate,
                 traffic=self.traffic,
                 catalogue=lambda: self._snapshots.current.catalogue,

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from gateway.chat.answer import render_completion
+from gateway.chat.answer import ChunkFrame, Frame, render_completion
 from gateway.chat.dialects import Dialect
 from gateway.chat.request import ChatRequest
 from gateway.chat.routing_report import make_metadata, render_metadata
-from gateway.domain.attempts import AttemptEnd
+from gateway.chat.usage_report import render_usage
+from gateway.domain.attempts import AttemptEnd, AttemptStart
 from gateway.domain.errors import GatewayError
 from gateway.domain.ids import to_generation_id
 from gateway.domain.interruption import Interruption
@@ -33,6 +34,10 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     make_plan: Callable[[ChatRequest, PlanInputs], Plan]
     render: Callable[..., bytes]
     """A whole answer; takes what `render_completion` takes."""
+    frame: Callable[..., Frame] = ChunkFrame
+    """The form of a stream; takes what `ChunkFrame` takes."""
+    render_usage: Callable[..., bytes] = render_usage
+    """Usage and cost; takes what `render_usage` takes."""
 
 
 CHAT = Api(name="chat", make_plan=make_plan, render=render_completion)
@@ -89,13 +94,19 @@ class Exchange:
     @property
     def answered(self) -> AttemptRecord:
         """The attempt whose answer the client gets; there is one once a request succeeded."""
-        return self.journal.attempts[-1]
+        attempts = self.journal.attempts
+        # One that was asked beside it may have ended later.
+        return next(a for a in reversed(attempts) if a.outcome is Outcome.SUCCESS)
 
     def shown_model(self, used: str) -> str:
         """What the answer calls its model: the FastAPI dialect echoes what was asked for."""
         request = self.request
         echoes = request.dialect is Dialect.FASTAPI and request.models
         return request.models[0] if echoes else used
+
+    def begin_attempt(self, start: AttemptStart) -> None:
+        self.journal.begin(start)
+        self._health.begin(start)
 
     def end_attempt(self, end: AttemptEnd) -> None:
         self.journal.end(end)
@@ -159,7 +170,7 @@ class Exchange:
             make_metadata(
                 requested_model=plan.requested_model if plan else "",
                 requested_provider=plan.requested_provider if plan else None,
-                attempts=self.journal.attempts,
+                attempts=record.attempts if record else self.journal.attempts,
                 underlying_used_model=record.underlying_used_model if record else None,
                 strategy=plan.strategy if plan else None,
                 warnings=self.warnings,

@@ -130,7 +130,7 @@ class Pipeline:
                 exchange.request,
                 exchange.plan.candidates,
                 self._access_of,
-                on_start=exchange.journal.begin,
+                on_start=exchange.begin_attempt,
                 on_end=exchange.end_attempt,
                 interruption=exchange.interruption,
             )

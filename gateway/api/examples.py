@@ -127,6 +127,14 @@ SELECT_ANSWER: dict[str, Any] = {
     "excluded": [],
 }
 
+MESSAGES_REQUEST: dict[str, Any] = {
+    "question": {
+        "model": "anthropic/claude-haiku-4.5",
+        "max_tokens": 1024,
+        "messages": [{"role": "user", "content": "Where does the toll road lead?"}],
+    }
+}
+
 ERRORS: dict[Dialect, dict[int, Any]] = {
     Dialect.OPENAI: {
         400: {
@@ -185,5 +193,18 @@ ERRORS: dict[Dialect, dict[int, Any]] = {
     Dialect.FASTAPI: {
         404: {"detail": _NOT_FOUND},
         422: {"detail": [{"type": "missing", "loc": ["body", "messages"], "msg": _MISSING}]},
+    },
+    Dialect.ANTHROPIC: {
+        404: {
+            "type": "error",
+            "error": {
+                "type": "not_found_error",
+                "message": _NOT_FOUND,
+                "param": "model",
+                "code": "model_not_found",
+                "metadata": {"nearest": ["openai/gpt-4o-mini"]},
+            },
+            "request_id": None,
+        },
     },
 }

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from gateway.api.examples import ERRORS
 from gateway.api.health import Readiness
 from gateway.api.json_schema import Schema, Schemas
+from gateway.api.message_schemas import AnthropicError
 from gateway.api.operations import OPERATIONS, REQUEST_ID, Operation
 from gateway.api.paths import dialect_of
 from gateway.api.schemas import (
@@ -21,6 +22,7 @@ _ERROR_OF = {
     Dialect.OPENAI: OpenAIError,
     Dialect.OPENROUTER: OpenRouterError,
     Dialect.FASTAPI: FastAPIError,
+    Dialect.ANTHROPIC: AnthropicError,
 }
 _STATUS: dict[int, str] = {
     400: "The request is wrong; the error names the field.",
@@ -52,7 +54,7 @@ _HEADERS: dict[str, str] = {
     "Idempotency-Replayed": "`true` when the answer is one that was given before.",
 }
 _ABOUT = """\
-One gateway, five published chat-completions APIs. The path fixes the dialect: the shape of errors,
+One gateway, five published chat-completions APIs, and Anthropic's Messages API beside them. The path fixes the dialect: the shape of errors,
 what a slash in a model's name means, and whether the model is echoed as it was asked for. A key is
 carried as `Authorization: Bearer KEY`, as the password of `Authorization: Basic`, or as
 `X-API-Key: KEY`, on every path. Amounts of money are exact USD; what is not known is null.

@@ -9,6 +9,7 @@ from gateway.api.examples import (
     CHAT_ANSWER,
     CHAT_REQUEST,
     EMBEDDING_REQUEST,
+    MESSAGES_REQUEST,
     SELECT_ANSWER,
     SELECT_REQUEST,
 )
@@ -16,6 +17,8 @@ from gateway.api.generations import GenerationAnswer
 from gateway.api.health import Readiness
 from gateway.api.json_schema import Schema
 from gateway.api.listed import EndpointsAnswer, ListedModel, ModelList
+from gateway.api.message_schemas import MessageAnswer, MessageEvent, MessagesRequest
+from gateway.api.messages import COUNT_PATHS, MESSAGES_PATHS, TokenCount
 from gateway.api.models import ProvidersAnswer
 from gateway.api.paths import BASES, CHAT_PATHS
 from gateway.api.schemas import (
@@ -101,6 +104,33 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=tuple(sorted((*_MODEL_ERRORS, 409))),
         request_examples=CHAT_REQUEST,
         answer_example=CHAT_ANSWER,
+    ),
+    Operation(
+        id="createMessage",
+        method="post",
+        paths=MESSAGES_PATHS,
+        tag="messages",
+        summary="Answer a Messages request",
+        about="Anthropic's Messages API; any endpoint may answer, with the same keys, routing and "
+        "accounts as a chat. With `stream` the answer comes as named server-sent events.",
+        reads=(MessagesRequest,),
+        answers=MessageAnswer,
+        streams=MessageEvent,
+        parameters=_CHAT_HEADERS,
+        errors=tuple(sorted((*_MODEL_ERRORS, 409))),
+        request_examples=MESSAGES_REQUEST,
+    ),
+    Operation(
+        id="countMessageTokens",
+        method="post",
+        paths=COUNT_PATHS,
+        tag="messages",
+        summary="Say about how many tokens a prompt has",
+        about="Estimated from its bytes. Nobody is asked and nothing is recorded.",
+        reads=(MessagesRequest,),
+        answers=TokenCount,
+        errors=(400, 401, 403, 408, 413, 415, 431, 500, 503),
+        request_examples=MESSAGES_REQUEST,
     ),
     Operation(
         id="createEmbedding",

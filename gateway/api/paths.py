@@ -19,8 +19,13 @@ BASES: dict[str, Dialect] = {
 """What stands before ``/models`` and its like."""
 
 
+_MESSAGES = ("/v1/messages", "/api/v1/messages")
+
+
 def dialect_of(path: str) -> Dialect:
     """The dialect in which anything about this path is answered, unknown paths included."""
+    if path.startswith(_MESSAGES):
+        return Dialect.ANTHROPIC
     if path.startswith("/api/v1/openai/"):
         return Dialect.FASTAPI
     return Dialect.OPENROUTER if path.startswith("/api/") else Dialect.OPENAI

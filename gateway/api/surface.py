@@ -14,6 +14,7 @@ from gateway.api.failures import answer_exception
 from gateway.api.front import Front
 from gateway.api.generations import generation_routes
 from gateway.api.health import Readiness, health_routes
+from gateway.api.messages import message_routes
 from gateway.api.models import model_routes
 from gateway.api.select_model import select_model_routes
 from gateway.api.traffic import Traffic
@@ -28,6 +29,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
 
     chat: Pipeline
     embeddings: Pipeline
+    messages: Pipeline
     authenticate: Authenticate
     traffic: Traffic
     catalogue: Callable[[], Catalogue]
@@ -49,6 +51,13 @@ def data_app(around: Surroundings) -> Front:
         [
             *chat_routes(
                 around.chat,
+                around.authenticate,
+                around.traffic,
+                body_limit=around.body_limit,
+                text_limit=around.text_limit,
+            ),
+            *message_routes(
+                around.messages,
                 around.authenticate,
                 around.traffic,
                 body_limit=around.body_limit,

@@ -5,7 +5,7 @@ order: id, object, created, model, provider, choices, the provider's further one
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Raw
@@ -79,13 +79,56 @@ def render_echo(upstream_body: bytes) -> bytes:
     return b',"debug":{"echo_upstream_body":%b}' % upstream_body
 
 
+class Frame(Protocol):
+    """Puts the parts of one streamed answer into the form that its client reads."""
+
+    done: bytes
+    """What ends the stream; empty where its last event says so itself."""
+
+    def chunk(self, choices: bytes, extras: bytes = b"") -> bytes:
+        """One chunk; ``extras`` are ``,"name":value`` pairs."""
+        ...
+
+    def echo(self, upstream_body: bytes) -> bytes:
+        """What a provider was sent, for callers who asked to be shown it."""
+        ...
+
+    def with_usage(self, choices: bytes, extras: bytes, usage: bytes, metadata: bytes) -> bytes:
+        """The chunk that closes the accounts; ``choices`` may be ``[]``."""
+        ...
+
+    def error(
+        self,
+        message: str,
+        kind: str,
+        code: str | None,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        """An error after the stream has begun; ``kind`` is the OpenAI dialect's ``error.type``."""
+        ...
+
+
 class ChunkFrame:
     """What stands around the choices of every chunk of one stream, made once."""
 
     __slots__ = ("_prefix",)
 
-    def __init__(self, id: str, created: int, model: str, provider: str) -> None:  # noqa: A002
-        """Make the frame; the arguments are those of `render_completion`."""
+    done = DONE
+
+    def __init__(
+        self,
+        *,
+        id: str,  # noqa: A002
+        created: int,
+        model: str,
+        provider: str,
+        prompt_tokens: int = 0,
+    ) -> None:
+        """Make the frame; the arguments are those of `render_completion`.
+
+        ``prompt_tokens`` has no place in this form.
+        """
+        del prompt_tokens
         self._prefix = b"data: " + _head(id, "chat.completion.chunk", created, model, provider)
 
     def chunk(self, choices: bytes, extras: bytes = b"") -> bytes:

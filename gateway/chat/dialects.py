@@ -10,5 +10,7 @@ class Dialect(StrEnum):
     """``/v1/…`` and ``/chat/completions``; ``a/b`` pins provider ``a`` when it serves ``b``."""
     OPENROUTER = "openrouter"
     """``/api/v1/…``; ``a/b`` names the model."""
+    ANTHROPIC = "anthropic"
+    """``/v1/messages``: Anthropic's Messages API; names mean what they mean under ``/v1``."""
     FASTAPI = "fastapi"
     """``/api/v1/openai/…``; ``p:b`` pins, validation answers 422."""

@@ -1,4 +1,4 @@
-"""Errors on the wire, in the shapes of the three dialects."""
+"""Errors on the wire, in the shape of each dialect."""
 
 import math
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from gateway.chat.dialects import Dialect
+from gateway.chat.messages_api.errors import error_type_of_status
 from gateway.domain.errors import AuthenticationError, GatewayError, InvalidRequestError
 
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
@@ -72,11 +73,26 @@ def _openrouter(error: GatewayError, status: int) -> dict[str, Any]:
 def _fastapi(error: GatewayError, status: int) -> dict[str, Any]:
     if status != 422:  # noqa: PLR2004
         return {"detail": error.message}
-    return {
-        "detail": [
-            {"type": error.code or "value_error", "loc": _location(error), "msg": error.message}
-        ]
+    fault: dict[str, Any] = {
+        "type": error.code or "value_error",
+        "loc": _location(error),
+        "msg": error.message,
     }
+    if isinstance(error, InvalidRequestError):
+        fault |= error.fault
+    return {"detail": [fault]}
+
+
+def _anthropic(error: GatewayError, status: int) -> dict[str, Any]:
+    envelope: dict[str, Any] = {
+        "type": error_type_of_status(status),
+        "message": error.message,
+        "param": error.param,
+        "code": error.code,
+    }
+    if error.metadata:
+        envelope["metadata"] = error.metadata
+    return {"type": "error", "error": envelope, "request_id": None}
 
 
 def _location(error: GatewayError) -> list[str | int]:
@@ -92,4 +108,5 @@ _RENDERERS: dict[Dialect, Callable[[GatewayError, int], dict[str, Any]]] = {
     Dialect.OPENAI: _openai,
     Dialect.OPENROUTER: _openrouter,
     Dialect.FASTAPI: _fastapi,
+    Dialect.ANTHROPIC: _anthropic,
 }

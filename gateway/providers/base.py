@@ -30,6 +30,8 @@ class Quirks(msgspec.Struct, frozen=True, kw_only=True):
     """Taken out of messages: what other services answered with and clients send back."""
     accepts_reasoning_object: bool = False
     """OpenRouter's ``reasoning`` object is understood; elsewhere it becomes an effort."""
+    accepts_cache_control: bool = False
+    """Marks of Anthropic's prompt cache are understood; elsewhere they are taken out."""
     accepts_obfuscation: bool = False
     """``stream_options.include_obfuscation`` is understood."""
     accepts_allowed_tools: bool = False

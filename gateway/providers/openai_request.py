@@ -67,6 +67,7 @@ _INCLUDE_USAGE: Final = Raw(b'{"include_usage":true}')
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, Raw])
 _ITEMS: Final = msgspec.json.Decoder(list[Raw])
 _MESSAGES: Final = msgspec.json.Decoder(list[dict[str, Raw]])
+_CACHE_MARK: Final = b'"cache_control"'
 _DEVELOPER: Final = Raw(b'"developer"')
 _SYSTEM: Final = Raw(b'"system"')
 _ENCODER: Final = msgspec.json.Encoder()
@@ -91,6 +92,8 @@ def build_body(request: ChatRequest, target: Target) -> tuple[bytes, tuple[str, 
             warnings.append(f"`{name}` is not supported by {endpoint.id} and was left out")
             continue
         body[name] = _without_nulls(raw) if name in _MAY_HOLD_NULLS else raw
+        if name == "tools" and not quirks.accepts_cache_control and _CACHE_MARK in bytes(raw):
+            body[name] = _without_marks(body[name])
     if request.max_output_tokens is not None:
         body[quirks.max_tokens_field] = Raw(b"%d" % request.max_output_tokens)
     add_reasoning(body, request, target, warnings)
@@ -168,11 +171,27 @@ def _stream_options(sent: Raw | None, quirks: Quirks) -> Raw:
     return Raw(_ENCODER.encode(kept))
 
 
+def _without_marks(raw: Raw) -> Raw:
+    """A list of parts or tools without where a prompt cache may end."""
+    if bytes(raw)[:1] != b"[":
+        return raw
+    items = _MESSAGES.decode(raw)
+    for item in items:
+        item.pop("cache_control", None)
+    return Raw(_ENCODER.encode(items))
+
+
 def _messages(raw: Raw, target: Target) -> Raw:
     """Messages without what services refuse: nulls, the developer role, strangers' members."""
     text, quirks = bytes(raw), target.quirks
     renames = not quirks.accepts_developer_role and b'"developer"' in text
     refused = [name for name in quirks.refused_message_members if name.encode() in text]
+    if b'"is_error"' in text:
+        # Anthropic's word for a tool that failed; a chat has none.
+        refused.append("is_error")
+    has_marks = not quirks.accepts_cache_control and _CACHE_MARK in text
+    if has_marks:
+        refused.append("cache_control")
     if not renames and not refused and b"null" not in text:
         return raw
     messages = _MESSAGES.decode(raw)
@@ -185,4 +204,6 @@ def _messages(raw: Raw, target: Target) -> Raw:
             del message[name]
         if renames and message.get("role") == _DEVELOPER:
             message["role"] = _SYSTEM
+        if has_marks and _CACHE_MARK in bytes(message.get("content", _NULL)):
+            message["content"] = _without_marks(message["content"])
     return Raw(_ENCODER.encode(messages))

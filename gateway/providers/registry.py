@@ -71,7 +71,9 @@ PROFILES: dict[str, Quirks] = {
     "moonshotai": Quirks(usage_flavour="moonshot", refused_parameters=_OPENAI_ONLY),
     "zai": Quirks(refused_parameters=_OPENAI_ONLY),
     # help.aliyun.com/zh/model-studio/web-search: `enable_search` switches it on.
-    "alibaba": Quirks(web_search_form="switch", refused_parameters=_OPENAI_ONLY),
+    "alibaba": Quirks(
+        web_search_form="switch", accepts_cache_control=True, refused_parameters=_OPENAI_ONLY
+    ),
     # docs.perplexity.ai: streams carry usage unasked; tools are unknown to Sonar.
     "perplexity": Quirks(
         sends_stream_options=False, usage_flavour="perplexity", refused_parameters=_OPENAI_ONLY
@@ -79,6 +81,7 @@ PROFILES: dict[str, Quirks] = {
     "openrouter": Quirks(
         usage_flavour="openrouter",
         accepts_reasoning_object=True,
+        accepts_cache_control=True,
         service_tiers=None,
         web_search_form="plugin",
     ),

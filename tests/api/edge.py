@@ -15,12 +15,13 @@ import msgspec
 from gateway.api.auth import authenticate
 from gateway.api.embeddings import EMBEDDINGS, for_embeddings
 from gateway.api.health import Readiness
+from gateway.api.messages import MESSAGES
 from gateway.api.surface import Surroundings, data_app
 from gateway.api.traffic import Traffic
 from gateway.domain.caller import Caller
 from gateway.domain.keys import digest_key, make_key
-from gateway.execution.access import AccessBook
-from gateway.pipeline import Pipeline, Policy
+from gateway.execution.access import AccessBook, ProviderAccess
+from gateway.pipeline import Api, Pipeline, Policy
 from gateway.processes.worker import _server  # pyright: ignore[reportPrivateUsage]
 from gateway.storage.asking import Asker
 from tests.pipeline.rig import Rig
@@ -51,17 +52,8 @@ class Edge:
         self.app = data_app(
             Surroundings(
                 chat=rig.pipeline,
-                embeddings=Pipeline(
-                    snapshots=rig.snapshots,
-                    runner=rig.runner,
-                    access_of=AccessBook(for_embeddings(rig.providers)),
-                    health=rig.health,
-                    ledger=rig.ledger,
-                    policy=Policy(
-                        slash_pins_provider=True, expected_output_tokens=100, code_version="test"
-                    ),
-                    api=EMBEDDINGS,
-                ),
+                embeddings=_pipeline(rig, EMBEDDINGS, for_embeddings(rig.providers)),
+                messages=_pipeline(rig, MESSAGES, rig.providers),
                 authenticate=self._caller_of,
                 traffic=self.traffic,
                 catalogue=lambda: rig.snapshots.current.catalogue,
@@ -113,6 +105,19 @@ class Edge:
             *more,
         ]
         return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+def _pipeline(rig: Rig, api: Api, providers: dict[str, ProviderAccess]) -> Pipeline:
+    """A pipeline beside the rig's own, for another API."""
+    return Pipeline(
+        snapshots=rig.snapshots,
+        runner=rig.runner,
+        access_of=AccessBook(providers),
+        health=rig.health,
+        ledger=rig.ledger,
+        policy=Policy(slash_pins_provider=True, expected_output_tokens=100, code_version="test"),
+        api=api,
+    )
 
 
 @asynccontextmanager

@@ -156,7 +156,7 @@ def _append() -> Callable[[], object]:
 def _relay_chunk() -> Callable[[], object]:
     target = Target(endpoint=make_endpoint(), base_url="http://127.0.0.1", quirks=Quirks())
     decoder = OpenAIStreamDecoder(target)
-    frame = ChunkFrame("gen-1", 1, "acme/large", "acme")
+    frame = ChunkFrame(id="gen-1", created=1, model="acme/large", provider="acme")
     chunk = {
         "id": "chatcmpl-1",
         "object": "chat.completion.chunk",

@@ -69,7 +69,7 @@ def test_a_completion_has_its_members_in_order() -> None:
 
 
 def test_a_chunk_is_one_event() -> None:
-    frame = ChunkFrame("gen-1", 5, "m", "p")
+    frame = ChunkFrame(id="gen-1", created=5, model="m", provider="p")
 
     event = frame.chunk(CHUNK_CHOICES, b',"system_fingerprint":"fp"')
 
@@ -82,7 +82,9 @@ def test_a_chunk_is_one_event() -> None:
 def test_the_last_chunk_carries_usage_and_metadata() -> None:
     usage = render_usage(Usage(input_tokens=4, output_tokens=1), COST)
 
-    event = ChunkFrame("gen-1", 5, "m", "p").with_usage(b"[]", b"", usage, b'{"attempts":1}')
+    event = ChunkFrame(id="gen-1", created=5, model="m", provider="p").with_usage(
+        b"[]", b"", usage, b'{"attempts":1}'
+    )
 
     chunk = ChatCompletionChunk.model_validate_json(event.removeprefix(b"data: "))
     assert chunk.choices == []
@@ -92,7 +94,7 @@ def test_the_last_chunk_carries_usage_and_metadata() -> None:
 
 
 def test_an_error_chunk_is_a_valid_chunk_with_an_error() -> None:
-    event = ChunkFrame("gen-1", 5, "m", "p").error(
+    event = ChunkFrame(id="gen-1", created=5, model="m", provider="p").error(
         'broken "pipe"', "api_error", "upstream_error", {"provider": "p"}
     )
 

@@ -65,7 +65,7 @@ def test_images_and_sounds_are_cut_short(target: Target) -> None:
 
 
 def test_the_chunk_holds_no_choices() -> None:
-    frame = ChunkFrame("gen-1", 1, "acme/one", "acme")
+    frame = ChunkFrame(id="gen-1", created=1, model="acme/one", provider="acme")
 
     chunk = frame.echo(b'{"model":"native-1"}')
 

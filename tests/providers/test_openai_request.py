@@ -236,3 +236,41 @@ def test_every_supported_protocol_has_an_adapter() -> None:
         assert adapter_for(protocol)
     with pytest.raises(ValueError, match=r"'smtp'.*openai"):
         adapter_for("smtp")
+
+
+MARK = {"type": "ephemeral"}
+MARKED: list[dict[str, Any]] = [
+    {"role": "user", "content": [{"type": "text", "text": "cache_control", "cache_control": MARK}]},
+    {
+        "role": "assistant",
+        "tool_calls": [
+            {"id": "c", "type": "function", "function": {"name": "measure", "arguments": "{}"}}
+        ],
+    },
+    {"role": "tool", "tool_call_id": "c", "content": "no", "is_error": True, "cache_control": MARK},
+]
+MARKED_TOOLS: list[dict[str, Any]] = [
+    {
+        "type": "function",
+        "function": {"name": "measure", "parameters": {"type": "object"}},
+        "cache_control": MARK,
+    }
+]
+
+
+def test_marks_of_a_prompt_cache_are_taken_out_where_they_would_be_refused(target: Target) -> None:
+    body = sent(make_request(messages=MARKED, tools=MARKED_TOOLS), target)
+
+    assert body["messages"][0]["content"] == [{"type": "text", "text": "cache_control"}]
+    assert body["messages"][2] == {"role": "tool", "tool_call_id": "c", "content": "no"}
+    assert "cache_control" not in body["tools"][0]
+
+
+def test_marks_of_a_prompt_cache_reach_services_that_understand_them(
+    make_target: MakeTarget,
+) -> None:
+    target = make_target(accepts_cache_control=True)
+    body = sent(make_request(messages=MARKED, tools=MARKED_TOOLS), target)
+
+    assert body["messages"][0]["content"][0]["cache_control"] == MARK
+    assert body["tools"][0]["cache_control"] == MARK
