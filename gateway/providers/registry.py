@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from msgspec import structs
 
+from gateway.providers.anthropic import AnthropicAdapter
 from gateway.providers.base import Adapter, Quirks
 from gateway.providers.openai import USER_AGENT, OpenAIAdapter
 
@@ -106,6 +107,7 @@ PROFILES: dict[str, Quirks] = {
 
 _ADAPTERS: dict[str, Callable[[str], Adapter]] = {
     "openai": lambda user_agent: OpenAIAdapter(user_agent=user_agent),
+    "anthropic": lambda user_agent: AnthropicAdapter(user_agent=user_agent),
 }
 
 SUPPORTED_PROTOCOLS = frozenset(_ADAPTERS)
