@@ -150,7 +150,7 @@ class Pipeline:
         events = _stream(exchange, served, self._drains_at(served))
         # Closing a generator that was never begun would neither record nor stop anything.
         first = await anext(events)
-        return StreamedAnswer(headers=_headers(exchange), first=first, events=events)
+        return StreamedAnswer(headers=_headers(exchange, served), first=first, events=events)
 
     def _begin(self, request: ChatRequest, caller: Caller, interruption: Interruption) -> Exchange:
         """Gather the facts: what the request meets here and now, fixed until its end."""
@@ -219,7 +219,7 @@ def _whole(exchange: Exchange, served: Served, completion: Completion) -> WholeA
         extras=completion.extras,
         service_tier=completion.service_tier,
     )
-    return WholeAnswer(status=_OK, headers=_headers(exchange), body=body)
+    return WholeAnswer(status=_OK, headers=_headers(exchange, served), body=body)
 
 
 async def _stream(
@@ -348,9 +348,10 @@ def _usage(exchange: Exchange, served: Served) -> bytes:
     )
 
 
-def _headers(exchange: Exchange) -> list[tuple[str, str]]:
+def _headers(exchange: Exchange, served: Served) -> list[tuple[str, str]]:
     """Who answers, at which attempt, and, once it is known, for how much."""
     plan, journal, record = exchange.plan, exchange.journal, exchange.record
+    endpoint = served.attempt.candidate.endpoint
     headers = [
         ("content-type", "text/event-stream" if exchange.request.stream else "application/json"),
         ("cache-control", "no-cache"),
@@ -358,13 +359,11 @@ def _headers(exchange: Exchange) -> list[tuple[str, str]]:
         ("x-accel-buffering", "no"),
         ("x-generation-id", exchange.id),
         ("x-tollway-attempts", str(len(journal.attempts) + (record is None))),
+        ("x-tollway-provider", endpoint.provider),
+        ("x-tollway-model", endpoint.model),
     ]
     if record is not None:
-        headers += [
-            ("x-tollway-provider", record.used_provider or ""),
-            ("x-tollway-model", record.used_model or ""),
-            ("x-tollway-cost-usd", to_json_number(record.cost_usd)),
-        ]
+        headers.append(("x-tollway-cost-usd", to_json_number(record.cost_usd)))
     if exchange.warnings:
         text = "; ".join(exchange.warnings)[:_MAX_WARNINGS_HEADER]
         headers.append(("x-tollway-warnings", text.encode("ascii", "replace").decode()))
