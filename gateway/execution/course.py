@@ -57,6 +57,7 @@ class Course:
 
     __slots__ = (
         "_advice",
+        "_beside",
         "_book",
         "_candidates",
         "_furthest",
@@ -72,6 +73,8 @@ class Course:
         self._book = book
         self._advice = advice
         self._furthest = -1
+        self._beside: list[int] = []
+        """Positions out of turn: asked beside another one."""
         self._is_defiant = False
         self._passed: list[int] = []
         """Positions that health advised against."""
@@ -84,6 +87,7 @@ class Course:
         for position in range(len(self._candidates)):
             step = self._advised(position)
             if step is not None:
+                self._furthest = position
                 return step
         return self._against_advice(0)
 
@@ -101,9 +105,10 @@ class Course:
             if other is not None:
                 return other
         for position in range(self._furthest + 1, len(self._candidates)):
-            if self._leads_to(position, step, outcome):
+            if position not in self._beside and self._leads_to(position, step, outcome):
                 found = self._advised(position)
                 if found is not None:
+                    self._furthest = position
                     return found
         return None
 
@@ -123,6 +128,7 @@ class Course:
             if self._candidates[position].endpoint.model == model:
                 found = self._advised(position)
                 if found is not None:
+                    self._beside.append(position)
                     return found
         return None
 
@@ -152,7 +158,6 @@ class Course:
             ]
         for credential in usable:
             if advice.may_try(endpoint, credential):
-                self._furthest = max(self._furthest, position)
                 return Step(position, credential)
         if position > self._furthest and position not in self._passed:
             self._passed.append(position)

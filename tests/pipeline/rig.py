@@ -19,9 +19,11 @@ from gateway.domain.caller import Caller
 from gateway.domain.interruption import Interruption
 from gateway.domain.records import AttemptBegun, RequestRecord
 from gateway.execution.access import AccessBook, ProviderAccess
+from gateway.execution.course import Advice
 from gateway.execution.deadlines import Deadlines
 from gateway.execution.egress import make_policy
 from gateway.execution.health import HealthBoard
+from gateway.execution.retry_budget import RetryBudget
 from gateway.execution.runner import Limits, Runner, Served
 from gateway.execution.transport import AiohttpTransport
 from gateway.execution.upstream import Upstream
@@ -65,6 +67,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     quirks: Quirks = Quirks()
     deadlines: Deadlines | None = None
     drains_on_disconnect: bool = False
+    further_secrets: tuple[str, ...] = ()
 
 
 class MemoryLedger:
@@ -111,6 +114,8 @@ class Rig:
         deadlines: Deadlines,
         limits: Limits,
         chance: Callable[[], float],
+        advice: Advice | None = None,
+        budget: RetryBudget | None = None,
     ) -> None:
         self.starts: list[AttemptStart] = []
         self.ends: list[AttemptEnd] = []
@@ -138,6 +143,7 @@ class Rig:
                 quirks=offer.quirks,
                 transport=transport,
                 secret=offer.secret,
+                further_secrets=offer.further_secrets,
                 deadlines=offer.deadlines or deadlines,
                 drains_on_disconnect=offer.drains_on_disconnect,
             )
@@ -145,7 +151,9 @@ class Rig:
         self.snapshots = SnapshotHolder(Snapshot(catalogue=self.catalogue))
         self.providers = providers
         self.access = AccessBook(providers)
-        self.runner = Runner(Upstream(), limits, chance=chance)
+        self.runner = Runner(
+            Upstream(), limits, advice=advice or self.health, budget=budget, chance=chance
+        )
         self.pipeline = Pipeline(
             snapshots=self.snapshots,
             runner=self.runner,
@@ -214,6 +222,9 @@ async def rig_on(
     max_attempts: int = 3,
     total_s: float = 30.0,
     chance: Callable[[], float] = lambda: 0.0,
+    hedge_after_s: float | None = None,
+    advice: Advice | None = None,
+    budget: RetryBudget | None = None,
 ) -> AsyncGenerator[Rig]:
     simulated_url = simulator.base_url if simulator is not None else "http://127.0.0.1:9"
     urls = [simulated_url, *(offer.base_url for offer in offers if offer.base_url)]
@@ -224,8 +235,10 @@ async def rig_on(
             simulated_url=simulated_url,
             transport=used,
             deadlines=deadlines,
-            limits=Limits(max_attempts=max_attempts, total_s=total_s),
+            limits=Limits(max_attempts=max_attempts, total_s=total_s, hedge_after_s=hedge_after_s),
             chance=chance,
+            advice=advice,
+            budget=budget,
         )
     finally:
         await used.aclose()
