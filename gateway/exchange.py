@@ -20,6 +20,8 @@ from gateway.ledger.journal import Journal
 from gateway.routing.engine import make_plan
 from gateway.routing.plan import Plan, PlanInputs
 from gateway.routing.record import compact
+from gateway.routing.rules.apply import Ruled
+from gateway.routing.rules.govern import refusal_of
 
 _CLIENT_CLOSED = 499
 _BROKEN = 500
@@ -58,6 +60,7 @@ class Exchange:
         "record",
         "repairs",
         "request",
+        "ruled",
         "upstream_model",
         "warnings",
     )
@@ -71,10 +74,13 @@ class Exchange:
         *,
         health: HealthBoard,
         api: Api,
+        ruled: Ruled | None = None,
     ) -> None:
         self.request = request
         self.api = api
         self.inputs = inputs
+        self.ruled = ruled
+        """What the operator's rules made of the request; None where none were asked."""
         self.journal = journal
         self.interruption = interruption
         self.plan: Plan | None = None
@@ -100,9 +106,18 @@ class Exchange:
 
     def shown_model(self, used: str) -> str:
         """What the answer calls its model: the FastAPI dialect echoes what was asked for."""
-        request = self.request
-        echoes = request.dialect is Dialect.FASTAPI and request.models
-        return request.models[0] if echoes else used
+        asked_for = self.journal.facts.requested_model
+        echoes = self.request.dialect is Dialect.FASTAPI and asked_for
+        return asked_for if echoes else used
+
+    def check_rules(self) -> None:
+        """Go on unless a rule denies the request.
+
+        Raises:
+            PermissionDeniedError: one does, with the operator's message.
+        """
+        if self.ruled is not None and self.ruled.denial is not None:
+            raise refusal_of(self.ruled.denial)
 
     def begin_attempt(self, start: AttemptStart) -> None:
         self.journal.begin(start)
@@ -139,6 +154,8 @@ class Exchange:
         compacted: dict[str, object] = {"seed": self.inputs.seed}
         if self.plan is not None:
             compacted = compact(self.plan)
+        if self.ruled is not None and self.ruled.rules:
+            compacted = {**compacted, **self.ruled.compact()}
         return compacted if self.api is CHAT else {"api": self.api.name, **compacted}
 
     def close_with(self, error: GatewayError) -> None:
@@ -164,11 +181,17 @@ class Exchange:
         if not self.journal.is_closed:
             self.close(Outcome.GATEWAY_ERROR, _BROKEN, error_kind="internal_error")
 
+    def _requested_model(self) -> str:
+        """What was asked for, without a pinned provider; rules may have put another in place."""
+        if self.ruled is not None and self.ruled.has_other_models:
+            return self.journal.facts.requested_model
+        return self.plan.requested_model if self.plan is not None else ""
+
     def metadata(self) -> bytes:
         plan, record = self.plan, self.record
         return render_metadata(
             make_metadata(
-                requested_model=plan.requested_model if plan else "",
+                requested_model=self._requested_model(),
                 requested_provider=plan.requested_provider if plan else None,
                 attempts=record.attempts if record else self.journal.attempts,
                 underlying_used_model=record.underlying_used_model if record else None,

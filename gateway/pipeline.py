@@ -8,7 +8,7 @@ leaves exactly one record (malformed and unauthenticated ones never do, and are 
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -35,6 +35,8 @@ from gateway.ledger.settle import RequestFacts
 from gateway.ledger.spool import SpoolUnwritableError
 from gateway.providers.base import Completion, FaultError, StreamEvent
 from gateway.routing.plan import Plan, PlanInputs
+from gateway.routing.rules.apply import Ruled
+from gateway.routing.rules.govern import govern, refusal_of
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
 
 _OK = 200
@@ -44,6 +46,7 @@ _UNAVAILABLE = 503
 _SEED_BITS = 63
 _RANDOM_BITS = 62
 _MAX_WARNINGS_HEADER = 1024
+_NO_HEADERS: Mapping[str, str] = {}
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +55,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     slash_pins_provider: bool
     expected_output_tokens: int
     code_version: str
+    split_salt: bytes = b"unset"
+    """Keys the hash by which rules divide traffic; a secret, the same on every node."""
+
+    def __repr__(self) -> str:
+        return f"Policy({self.code_version})"
 
 
 class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,9 +108,20 @@ class Pipeline:
         await self._drains.aclose(within_s=within_s)
 
     async def answer(
-        self, request: ChatRequest, caller: Caller, interruption: Interruption
+        self,
+        request: ChatRequest,
+        caller: Caller,
+        interruption: Interruption,
+        *,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> WholeAnswer | StreamedAnswer:
         """Answer one request of an authenticated caller.
+
+        Args:
+            request: decoded.
+            caller: authenticated.
+            interruption: told when the caller hangs up.
+            headers: of the request, by lower-case name; rules look at them, nothing keeps them.
 
         Raises:
             GatewayError: it could not be answered; unless it was malformed, it left its record.
@@ -110,21 +129,28 @@ class Pipeline:
         if not self._ledger.is_writable:
             raise _unrecordable()
         try:
-            return await self._answer(self._begin(request, caller, interruption))
+            return await self._answer(self._begin(request, caller, interruption, headers))
         except SpoolUnwritableError as exc:
             raise _unrecordable() from exc
 
-    def plan(self, request: ChatRequest, caller: Caller) -> Plan:
+    def plan(
+        self, request: ChatRequest, caller: Caller, *, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> Plan:
         """What `answer` would do now, without doing it; nothing is recorded.
 
         Raises:
             GatewayError: no endpoint may serve the request.
         """
-        inputs = self._inputs(self._snapshots.current, caller, time.time())
-        return self._api.make_plan(request, inputs)
+        snapshot = self._snapshots.current
+        inputs = self._inputs(snapshot, caller, time.time())
+        ruled, inputs = self._govern(snapshot, request, inputs, headers)
+        if ruled.denial is not None:
+            raise refusal_of(ruled.denial)
+        return self._api.make_plan(ruled.request, inputs)
 
     async def _answer(self, exchange: Exchange) -> WholeAnswer | StreamedAnswer:
         try:
+            exchange.check_rules()
             exchange.plan = exchange.api.make_plan(exchange.request, exchange.inputs)
             served = await self._runner.run(
                 exchange.request,
@@ -152,32 +178,70 @@ class Pipeline:
         first = await anext(events)
         return StreamedAnswer(headers=_headers(exchange, served), first=first, events=events)
 
-    def _begin(self, request: ChatRequest, caller: Caller, interruption: Interruption) -> Exchange:
+    def _begin(
+        self,
+        request: ChatRequest,
+        caller: Caller,
+        interruption: Interruption,
+        headers: Mapping[str, str],
+    ) -> Exchange:
         """Gather the facts: what the request meets here and now, fixed until its end."""
         snapshot, policy = self._snapshots.current, self._policy
         now_s = time.time()
         inputs = self._inputs(snapshot, caller, now_s)
         received_at = inputs.at
+        ruled, inputs = self._govern(snapshot, request, inputs, headers)
         facts = RequestFacts(
             id=self._ids.next(
                 unix_ms=int(now_s * 1000), random_bits=random.getrandbits(_RANDOM_BITS)
             ),
             received_at=received_at,
             key_id=caller.key_id,
-            labels=caller.labels,
+            labels=dict(ruled.labels),
             dialect=request.dialect.value,
             stream=request.stream,
             requested_model=request.models[0] if request.models else "",
             user=request.user,
             session_id=request.session_id,
             tags=request.labels,
+            rule_version=ruled.version,
             catalogue_version=snapshot.catalogue.version,
             code_version=policy.code_version,
         )
         journal = Journal(
             facts, self._ledger, prompt_tokens_estimate=request.prompt_tokens_estimate
         )
-        return Exchange(request, inputs, journal, interruption, health=self._health, api=self._api)
+        return Exchange(
+            ruled.request,
+            inputs,
+            journal,
+            interruption,
+            health=self._health,
+            api=self._api,
+            ruled=ruled,
+        )
+
+    def _govern(
+        self,
+        snapshot: Snapshot,
+        request: ChatRequest,
+        inputs: PlanInputs,
+        headers: Mapping[str, str],
+    ) -> tuple[Ruled, PlanInputs]:
+        if snapshot.rules is None:
+            raise OverloadedError(
+                "the rules of this installation are not known yet, so that nothing may be answered",
+                code="rules_unknown",
+                retry_after_s=1,
+            )
+        return govern(
+            snapshot.rules,
+            request,
+            inputs,
+            headers=headers,
+            secret_salt=self._policy.split_salt,
+            api=self._api.name,
+        )
 
     def _drains_at(self, served: Served) -> Drains | None:
         """What reads a stream on when its caller hangs up; None where its provider is stopped."""

@@ -73,14 +73,14 @@ def _chat_app(
             )
         once = headers.get("idempotency-key")
         if once is None:
-            return await pipeline.answer(chat, caller, request.interruption)
+            return await pipeline.answer(chat, caller, request.interruption, headers=headers)
         if chat.stream:
             raise refuse_stream()
         return await idempotency.once(
             caller.key_id,
             once,
             (path, body),
-            lambda: pipeline.answer(chat, caller, request.interruption),
+            lambda: pipeline.answer(chat, caller, request.interruption, headers=headers),
         )
 
     return Answering(traffic, dialect, serve)

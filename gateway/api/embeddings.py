@@ -48,7 +48,7 @@ def embedding_routes(
             caller = authenticate(headers)
             body = await read_json_body(receive, headers, limit=body_limit)
             asked = decode_embedding_request(body, dialect=dialect)
-            return await pipeline.answer(asked, caller, request.interruption)
+            return await pipeline.answer(asked, caller, request.interruption, headers=headers)
 
         return Answering(traffic, dialect, serve)
 

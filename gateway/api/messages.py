@@ -67,14 +67,14 @@ def message_routes(
                 )
             once = headers.get("idempotency-key")
             if once is None:
-                return await pipeline.answer(asked, caller, request.interruption)
+                return await pipeline.answer(asked, caller, request.interruption, headers=headers)
             if asked.stream:
                 raise refuse_stream()
             return await idempotency.once(
                 caller.key_id,
                 once,
                 (path, body),
-                lambda: pipeline.answer(asked, caller, request.interruption),
+                lambda: pipeline.answer(asked, caller, request.interruption, headers=headers),
             )
 
         return Answering(traffic, Dialect.ANTHROPIC, serve)

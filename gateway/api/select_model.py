@@ -96,7 +96,7 @@ def select_model_routes(
         caller = authenticate(headers)
         body = await read_json_body(receive, headers, limit=body_limit)
         chat = decode_chat_request(to_chat_body(body), dialect=Dialect.OPENAI, headers=headers)
-        answer = to_answer(pipeline.plan(chat, caller))
+        answer = to_answer(pipeline.plan(chat, caller, headers=headers))
         return WholeAnswer(status=200, headers=_JSON, body=encode(answer))
 
     app = Answering(traffic, Dialect.OPENAI, serve)

@@ -5,7 +5,9 @@ import contextlib
 import logging
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -13,6 +15,7 @@ from gateway.domain.caller import Caller
 from gateway.snapshot.snapshot import SnapshotHolder
 from gateway.storage.changes import CONFIG_CHANNEL, read_epoch
 from gateway.storage.engine import (
+    Connection,
     RawConnection,
     asyncpg_kwargs,
     connect_raw,
@@ -38,6 +41,18 @@ class _Copy(msgspec.Struct, frozen=True, kw_only=True):
     callers: list[tuple[bytes, Caller]]
 
 
+class Follower(Protocol):
+    """Keeps another part of the snapshot in step, over the same connection."""
+
+    async def follow(self, connection: Connection) -> None:
+        """Look whether anything changed, and load it; called at every notice and poll."""
+        ...
+
+    def load_copy(self) -> None:
+        """Postgres does not answer at the start: take the last good copy."""
+        ...
+
+
 class KeyRefresh:
     """Loads callers at the start, at every announced change, and when a poll finds a new epoch."""
 
@@ -49,6 +64,7 @@ class KeyRefresh:
         *,
         poll_s: float = POLL_S,
         copy_s: float = COPY_S,
+        followers: Sequence[Follower] = (),
     ) -> None:
         """Prepare, without connecting.
 
@@ -58,11 +74,13 @@ class KeyRefresh:
             copy: the file of the last good copy; its directory is made.
             poll_s: how often Postgres is asked when nothing is announced.
             copy_s: how old the copy may become while Postgres confirms it.
+            followers: load at the same occasions; one that fails counts as Postgres being away.
         """
         self._snapshots = snapshots
         self._poll_s = poll_s
         self._copy_s = copy_s
         self._copied_at_s = float("-inf")
+        self._followers = tuple(followers)
         self._database_url = database_url
         self._copy = copy
         self._engine = make_engine(database_url, pool_size=1, application_name="tollway snapshot")
@@ -77,6 +95,8 @@ class KeyRefresh:
         except Exception as exc:  # noqa: BLE001 - a start without Postgres is a start
             self._tell_away(exc)
             self._load_copy()
+            for follower in self._followers:
+                follower.load_copy()
 
     async def run(self) -> None:
         """Until cancelled: follow Postgres, whatever becomes of it."""
@@ -113,6 +133,8 @@ class KeyRefresh:
             self._listener = listener
         async with self._engine.connect() as connection:
             epoch = await read_epoch(connection)
+            for follower in self._followers:
+                await follower.follow(connection)
         current = self._snapshots.current
         if epoch != current.epoch or current.confirmed_at_s is None:
             await self._load()
@@ -127,6 +149,8 @@ class KeyRefresh:
         async with self._engine.connect() as connection:
             epoch = await read_epoch(connection)
             callers = await load_callers(connection)
+            for follower in self._followers:
+                await follower.follow(connection)
         self._take(_Copy(epoch=epoch, confirmed_at_s=time.time(), callers=callers))
         self._save_copy(epoch, callers)
 

@@ -3,6 +3,7 @@
 import msgspec
 
 from gateway.domain.caller import Caller
+from gateway.routing.rules.rule_set import NO_RULES, RuleSet
 from pricing.catalogue import Catalogue
 
 
@@ -21,6 +22,11 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Of the configuration in Postgres that the callers came from; 0 before the first load."""
     confirmed_at_s: float | None = None
     """When Postgres last confirmed the callers, in Unix seconds; None when it never did."""
+
+    rules: RuleSet | None = NO_RULES
+    """None while it is not known which rules hold; nothing may be answered then."""
+    rules_problem: str | None = None
+    """What is wrong with newer rules that are therefore not in force; None when nothing is."""
 
 
 class SnapshotHolder:

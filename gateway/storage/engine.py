@@ -1,12 +1,15 @@
 """Connections to PostgreSQL: a pool for statements, single ones for `COPY` and `LISTEN`."""
 
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeAlias, cast
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import asyncpg  # pyright: ignore[reportMissingTypeStubs] - it has none
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+Connection: TypeAlias = AsyncConnection
+"""For rooms that pass one on without asking it anything."""
 
 CONNECT_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_S = 10.0

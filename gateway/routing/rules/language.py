@@ -31,7 +31,7 @@ MAX_RULES = 1_000
 MAX_TEXT_BYTES = 1 << 20
 FEATURES: tuple[str, ...] = get_args(Feature)
 UNITS: tuple[str, ...] = get_args(Unit)
-APIS = ("chat", "embeddings")
+APIS = ("chat", "messages", "embeddings")
 SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "x-api-key", "cookie"})
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._:/-]{0,63}")
