@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable
 from decimal import Decimal
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +18,7 @@ from gateway.domain.errors import (
 )
 from gateway.domain.outcomes import Outcome
 from gateway.execution.deadlines import Deadlines
+from gateway.execution.retry_budget import Refill, RetryBudget
 from gateway.execution.runner import Served
 from gateway.providers.base import FaultError
 from gateway.simulator.server import Simulator
@@ -500,3 +502,135 @@ async def test_concurrent_requests_do_not_see_each_other(simulator: Simulator) -
 
     assert all(served.attempt.start.number == 2 for served in answers)
     assert len(rig.ends) == 40
+
+
+class TestAskingTwice:
+    """What a repeat waits for, and who pays for it."""
+
+    async def test_a_limit_that_ends_soon_is_waited_for_when_nobody_else_is_left(
+        self, simulator: Simulator
+    ) -> None:
+        async with rig_on(simulator, Offer(do="429,retry_after_ms=80")) as rig:
+            with pytest.raises(RateLimitedError):
+                await rig.run()
+
+        first, second = (entry.received_at for entry in asked(simulator))
+        assert second - first >= 0.08
+        assert rig.told() == [("rate_limited", 429)] * 2
+
+    async def test_of_several_limits_the_one_that_ends_first_is_waited_for(
+        self, simulator: Simulator
+    ) -> None:
+        offers = (Offer(do="429,retry_after_ms=60"), Offer(do="429,retry_after_ms=900"))
+        async with rig_on(simulator, *offers) as rig:
+            with pytest.raises(RateLimitedError):
+                await rig.run()
+
+        assert [start.endpoint.provider for start in rig.starts] == ["p1", "p2", "p1"]
+
+    @pytest.mark.parametrize("told", ["", ",retry_after=3"])
+    async def test_a_limit_that_lasts_or_does_not_say_is_not_waited_for(
+        self, simulator: Simulator, told: str
+    ) -> None:
+        began_s = time.monotonic()
+        async with rig_on(simulator, Offer(do=f"429{told}")) as rig:
+            with pytest.raises(RateLimitedError):
+                await rig.run()
+
+        assert len(rig.ends) == 1
+        assert time.monotonic() - began_s < 1
+
+    async def test_no_limit_is_waited_for_while_another_endpoint_is_left(
+        self, simulator: Simulator
+    ) -> None:
+        async with rig_on(simulator, Offer(do="429,retry_after_ms=1500"), Offer()) as rig:
+            began_s = time.monotonic()
+            await rig.run()
+
+        assert rig.told() == [("rate_limited", 429), ("success", 200)]
+        assert time.monotonic() - began_s < 1
+
+    async def test_a_target_without_budget_is_not_asked_again(self, simulator: Simulator) -> None:
+        budget = RetryBudget(Refill(cap=2.0, per_request=0.0, per_s=0.0))
+        async with rig_on(simulator, Offer(do="500"), budget=budget) as rig:
+            for _ in range(5):
+                with pytest.raises(UpstreamError):
+                    await rig.run()
+
+        assert len(rig.ends) == 5 + 2
+        assert budget.refused == 3
+
+    async def test_moving_on_costs_no_budget(self, simulator: Simulator) -> None:
+        budget = RetryBudget(Refill(cap=0.0, per_request=0.0, per_s=0.0))
+        async with rig_on(simulator, Offer(do="500"), Offer(), budget=budget) as rig:
+            for _ in range(5):
+                await rig.run()
+
+        assert len(rig.ends) == 10
+
+    async def test_a_repeat_waits_a_part_of_the_longest_backoff_by_chance(
+        self, simulator: Simulator
+    ) -> None:
+        async with rig_on(simulator, Offer(do="500"), chance=lambda: 0.5) as rig:
+            with pytest.raises(UpstreamError):
+                await rig.run()
+
+        first, second = (entry.received_at for entry in asked(simulator))
+        assert 0.1 <= second - first < 0.19
+
+
+class TestSeveralCredentials:
+    """Of one provider, used in turn."""
+
+    SECRETS = ("sk-first-0123456789abcdefgh0001", "sk-other-0123456789abcdefgh0002")
+
+    def offer(self, **changes: Any) -> Offer:
+        first, other = self.SECRETS
+        return Offer(secret=first, further_secrets=(other,), **changes)
+
+    async def test_are_used_in_turn(self, simulator: Simulator) -> None:
+        async with rig_on(simulator, self.offer()) as rig:
+            for _ in range(4):
+                await rig.run()
+
+        assert [start.credential for start in rig.starts] == [0, 1, 0, 1]
+        assert [entry.credential_last4 for entry in asked(simulator)] == ["0001", "0002"] * 2
+
+    @pytest.mark.parametrize("do", ["401", "402", "403", "429,retry_after=60"])
+    async def test_a_refusal_of_one_is_answered_with_the_next(
+        self, simulator: Simulator, do: str
+    ) -> None:
+        async with rig_on(simulator, self.offer(do=do), Offer()) as rig:
+            served = await rig.run()
+
+        assert [(start.endpoint.provider, start.credential) for start in rig.starts] == [
+            ("p1", 0),
+            ("p1", 1),
+            ("p2", 0),
+        ]
+        assert [start.kind for start in rig.starts] == ["primary", "primary", "fallback"]
+        assert served.attempt.start.number == 3
+
+    async def test_when_all_are_refused_the_client_learns_that_and_no_secret(
+        self, simulator: Simulator
+    ) -> None:
+        async with rig_on(simulator, self.offer(do="401")) as rig:
+            with pytest.raises(UpstreamError) as caught:
+                await rig.run()
+
+        assert caught.value.code == "provider_auth"
+        assert len(rig.ends) == 2
+        told = repr((caught.value.message, caught.value.metadata, rig.ends))
+        assert not any(secret[3:] in told for secret in self.SECRETS)
+
+    async def test_a_credential_that_was_refused_is_left_alone_by_later_requests(
+        self, simulator: Simulator
+    ) -> None:
+        async with rig_on(simulator, self.offer(do="401"), Offer()) as rig:
+            await rig.whole()
+            before = len(asked(simulator))
+            await rig.whole()
+
+        assert before == 3
+        later = [entry.credential_last4 for entry in asked(simulator)[before:]]
+        assert later == [Offer().secret[-4:]]
