@@ -9,6 +9,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -25,7 +26,7 @@ from gateway.execution.health_events import HealthEvents
 from gateway.execution.health_view import assess
 from gateway.execution.levels import Level, Levels
 from gateway.execution.rests import is_resting, outcome_of
-from gateway.execution.shared_health import SharedTable, Transition
+from gateway.execution.shared_health import SharedTable, TableBusyError, Transition
 from gateway.execution.verdicts import Judge, is_failure
 from gateway.execution.watched import Path, ProviderNotes, Watched
 from gateway.routing.plan import EndpointHealth
@@ -212,26 +213,35 @@ class HealthBoard:
         return True
 
     def _take_probe(self, level: Level, now_ms: float, rules: BreakerRules) -> bool:
+        take = partial(
+            take_probe,
+            now_ms=now_ms,
+            pid=self._pid,
+            is_alive=self._is_alive,
+            lease_ms=_UNBEGUN_PROBE_MS,
+            rules=rules,
+        )
+        # What is known here already needs no lock.
+        if take(level.state) is None:
+            return False
         is_granted = False
 
-        def take(state: LevelState) -> LevelState:
+        def take_if_free(state: LevelState) -> LevelState:
             nonlocal is_granted
-            after = take_probe(
-                state,
-                now_ms,
-                pid=self._pid,
-                is_alive=self._is_alive,
-                lease_ms=_UNBEGUN_PROBE_MS,
-                rules=rules,
-            )
+            after = take(state)
             is_granted = after is not None
             return state if after is None else after
 
-        self._change(level, take)
+        try:
+            self._note_change(level, *self._levels.change_now(level, take_if_free))
+        except TableBusyError:
+            return False
         return is_granted
 
     def _change(self, level: Level, transition: Transition) -> None:
-        before, after = self._levels.change(level, transition)
+        self._note_change(level, *self._levels.change(level, transition))
+
+    def _note_change(self, level: Level, before: LevelState, after: LevelState) -> None:
         if after is not before:
             self._outdate(level, before)
             self._tell(level, before, after)

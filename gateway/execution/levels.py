@@ -8,11 +8,13 @@
 | `share:ENDPOINT#N` | one model with one credential | its rate limits, and refusals of it alone |
 """
 
-from collections.abc import Callable
+from collections import deque
 from typing import Literal, cast
 
 from gateway.execution.breaker import PRISTINE, LevelState
-from gateway.execution.shared_health import SharedTable
+from gateway.execution.shared_health import SharedTable, TableBusyError, Transition
+
+_MAX_OWED = 1_000
 
 LevelKind = Literal["origin", "credential", "target", "share"]
 
@@ -45,6 +47,8 @@ class Levels:
         self._table = table
         self._levels: dict[str, Level] = {}
         self._counter = 0
+        self._owed: deque[tuple[Level, Transition]] = deque(maxlen=_MAX_OWED)
+        """Changes that were made here and that the table, then busy, does not have yet."""
 
     def get(self, name: str) -> Level:
         level = self._levels.get(name)
@@ -52,20 +56,32 @@ class Levels:
             level = self._levels[name] = Level(name)
         return level
 
-    def change(
-        self, level: Level, transition: Callable[[LevelState], LevelState]
-    ) -> tuple[LevelState, LevelState]:
-        """Apply a transition for the whole node, or for this process when that cannot be.
+    def change(self, level: Level, transition: Transition) -> tuple[LevelState, LevelState]:
+        """Apply a transition for the whole node; when the table is busy, here now and there later.
 
         Returns:
             The states before and after.
         """
-        table = self._table
-        if table is not None:
-            changed = table.change(level.name, level.slot, transition)
+        try:
+            return self.change_now(level, transition)
+        except TableBusyError:
+            self._owed.append((level, transition))
+            return self._change_here(level, transition)
+
+    def change_now(self, level: Level, transition: Transition) -> tuple[LevelState, LevelState]:
+        """The same, but now or not at all.
+
+        Raises:
+            TableBusyError: nothing was changed.
+        """
+        if self._table is not None:
+            changed = self._table.change(level.name, level.slot, transition)
             if changed is not None:
                 level.slot, before, level.state = changed
                 return before, level.state
+        return self._change_here(level, transition)
+
+    def _change_here(self, level: Level, transition: Transition) -> tuple[LevelState, LevelState]:
         before, level.state = level.state, transition(level.state)
         return before, level.state
 
@@ -75,7 +91,15 @@ class Levels:
         Without a table, or when nothing happened, there are none.
         """
         table = self._table
-        if table is None or table.counter == self._counter:
+        if table is None:
+            return []
+        while self._owed:
+            try:
+                self.change_now(*self._owed[0])
+            except TableBusyError:
+                break
+            self._owed.popleft()
+        if table.counter == self._counter:
             return []
         counter = table.counter
         changed: list[tuple[Level, LevelState]] = []

@@ -35,12 +35,16 @@ _STATE_AT = _NAME_AT + MAX_NAME_BYTES
 # The fields of `LevelState` in their order: instants, then counts, then the process.
 _STATE = struct.Struct("@7d7HxxI")
 _READ_TRIES = 8
-_LOCK_S = 0.002
+_LOCK_S = 0.005
 _LOCK_PAUSE_S = 1.0
 
 _log = logging.getLogger("tollway.health")
 
 Transition = Callable[[LevelState], LevelState]
+
+
+class TableBusyError(Exception):
+    """Somebody keeps the lock for longer than anybody should."""
 
 
 class SharedTable:
@@ -99,10 +103,13 @@ class SharedTable:
         """Apply a transition to a named state, finding or making its slot when none is given.
 
         Returns:
-            The slot, the state before and after; None when the table cannot be used for it now.
+            The slot, the state before and after; None when the table has no room for it.
+
+        Raises:
+            TableBusyError: nothing was changed.
         """
         if not self._lock():
-            return None
+            raise TableBusyError
         try:
             if slot is None:
                 slot = self._find_or_make(name)
@@ -171,9 +178,9 @@ class SharedTable:
                 fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 now_s = time.monotonic()
-                started_s = started_s or now_s
                 if now_s < self._no_lock_before_s:
                     return False
+                started_s = started_s or now_s
                 if now_s - started_s > _LOCK_S:
                     # A stopped process must not cost every failure so long.
                     self._no_lock_before_s = now_s + _LOCK_PAUSE_S
