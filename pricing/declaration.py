@@ -60,6 +60,14 @@ def endpoint_from_config(provider_id: str, table: dict[str, Any]) -> Endpoint:
     return _endpoint(provider_id, _convert(table, DeclaredEndpoint))
 
 
+def version_from_terms(endpoint_id: str, terms: dict[str, Any]) -> PriceVersion:
+    """A price version from the keys of a price in the tables, without dates.
+
+    Amounts must be decimals. Raises `CatalogueError` naming the key, the value and the remedy.
+    """
+    return _version(endpoint_id, _convert(terms, DeclaredPrice), is_free=False)
+
+
 _T = TypeVar("_T")
 
 

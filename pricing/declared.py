@@ -169,6 +169,14 @@ class DeclaredModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 # The names an unknown key is compared with, by the struct that refused it.
 KEYS: dict[type, tuple[str, ...]] = {
+    DeclaredPrice: tuple(
+        dict.fromkeys(
+            DeclaredPrice.__struct_encode_fields__
+            + DeclaredSizeTier.__struct_encode_fields__
+            + DeclaredServiceTier.__struct_encode_fields__
+            + DeclaredWindow.__struct_encode_fields__
+        )
+    ),
     DeclaredEndpoint: tuple(
         dict.fromkeys(
             DeclaredEndpoint.__struct_encode_fields__

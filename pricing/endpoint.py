@@ -69,6 +69,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `id` is `provider/provider_model` and stable; `provider_model` is the provider's own name.
     `model` is `author/slug`, or equals `id` when the model has no canonical name
     (`has_canonical_model` False): then it is reached by pinning the provider.
+    The operator has switched it off in `[disabled_from, disabled_to)`; None of the first is never.
     `capabilities` are three-valued: a name that is absent is unknown. None is unknown everywhere.
     """
 
@@ -91,6 +92,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     release_date: date | None = None
     deprecated_at: datetime | None = None
     retired_at: datetime | None = None
+    disabled_from: datetime | None = None
+    disabled_to: datetime | None = None
     status: str | None = None
     service_tiers: tuple[str, ...] = ()
     is_free: bool = False
@@ -98,6 +101,11 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def __hash__(self) -> int:
         return hash(self.id)
+
+    def is_disabled_at(self, at: datetime) -> bool:
+        """Whether the operator has switched it off at the aware instant `at`."""
+        begins, ends = self.disabled_from, self.disabled_to
+        return begins is not None and begins <= at and (ends is None or at < ends)
 
 
 class Model(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -48,4 +48,4 @@ def test_only_the_resolver_and_the_cost_compute_with_decimals() -> None:
         if {alias.name for alias in node.names} - {"Decimal"}
     }
 
-    assert computing == {"cost.py", "price.py"}
+    assert computing == {"cost.py", "discount.py", "price.py"}
