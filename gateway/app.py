@@ -22,10 +22,12 @@ from gateway.api.surface import Surroundings, data_app
 from gateway.api.traffic import Traffic
 from gateway.domain.caller import Caller
 from gateway.execution.access import AccessBook, ProviderAccess
+from gateway.execution.breaker import BreakerRules
 from gateway.execution.deadlines import Deadlines
 from gateway.execution.egress import make_policy
 from gateway.execution.health import HealthBoard
 from gateway.execution.runner import Limits, Runner
+from gateway.execution.shared_health import TABLE_NAME, open_table
 from gateway.execution.transport import AiohttpTransport
 from gateway.execution.upstream import Upstream
 from gateway.ledger.shipper import Shipper
@@ -34,7 +36,7 @@ from gateway.pipeline import CHAT, Pipeline, Policy
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for, quirks_of
 from gateway.settings.enabled import EnabledProvider
-from gateway.settings.offer import make_offer
+from gateway.settings.offer import Offer, make_offer
 from gateway.settings.values import Settings
 from gateway.snapshot.refresh import KeyRefresh
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
@@ -128,9 +130,10 @@ class Worker:
         await self._transport.aclose()
         await self._ask.aclose()
         await self._account.aclose()
+        self._health.close()
 
     def _data_app(self, settings: Settings) -> Front:
-        health = HealthBoard()
+        health = self._health = _health_board(settings, self._offer)
         providers = {
             provider.id: _access(provider, settings, self._transport)
             for provider in self._offer.providers
@@ -250,6 +253,36 @@ def _quirks(provider: EnabledProvider) -> Quirks:
     quirks = quirks_of(provider.id)
     flavour = provider.settings.usage_flavour
     return msgspec.structs.replace(quirks, usage_flavour=flavour) if flavour else quirks
+
+
+def _health_board(settings: Settings, offer: Offer) -> HealthBoard:
+    """Health as this node shares it, with room for every level that an endpoint can have."""
+    credentials = {
+        provider.id: 1 + len(provider.further_secrets) for provider in offer.providers
+    }
+    endpoints: dict[str, list[str]] = {}
+    for endpoint in offer.catalogue.endpoints_by_id.values():
+        endpoints.setdefault(endpoint.provider, []).append(endpoint.id)
+    levels = sum(
+        (1 + count) * (1 + len(endpoints.get(provider, ())))
+        for provider, count in credentials.items()
+    )
+    own = settings.breaker
+    return HealthBoard(
+        rules=BreakerRules(
+            local_failures=own.local_failures,
+            consecutive_failures=own.consecutive_failures,
+            failure_rate=own.failure_rate,
+            minimum_volume=own.minimum_volume,
+            window_s=own.window_s,
+            open_s=own.open_s,
+            open_max_s=own.open_max_s,
+            slow_start_s=own.slow_start_s,
+        ),
+        table=open_table(settings.data_dir / TABLE_NAME, capacity=max(levels, 1)),
+        credentials=credentials,
+        endpoints_of=lambda provider: endpoints.get(provider, ()),
+    )
 
 
 def _tell_failure(task: asyncio.Task[None]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Self
 from gateway.cli.database import Database, ask
 from gateway.cli.printing import note
 from gateway.cli.schema import bring_up_to_date, reader_url
+from gateway.execution.shared_health import TABLE_NAME, forget_table
 from gateway.processes.children import Child, start_dashboard, start_simulator, start_traffic
 from gateway.processes.data_directory import DataDirectory
 from gateway.processes.logs import set_up_logging
@@ -160,6 +161,7 @@ class Installation:
                 status_fd=status_fd,
             )
 
+        forget_table(settings.data_dir / TABLE_NAME)
         workers = self._workers = Workers(orders, settings.workers)
         longest_s = drain_listen_s + settings.deadlines.drain_streams_s + _GRACE_S
         self._stack.callback(lambda: workers.stop(within_s=longest_s))

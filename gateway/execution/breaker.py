@@ -244,6 +244,7 @@ def _open(
         healthy_ms = now_ms - state.closed_at_ms
         openings = max(0, openings - int(healthy_ms // (rules.decay_s * _MS_PER_S)))
     openings = min(openings + 1, _MAX_COUNT)
+    # Beyond that the longest time is reached anyway.
     doublings = min(openings - 1, math.ceil(math.log2(rules.open_max_s / rules.open_s)))
     open_s = min(rules.open_s * 2**doublings, rules.open_max_s)
     open_s *= 1 + rules.jitter * (2 * chance - 1)

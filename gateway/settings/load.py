@@ -83,6 +83,7 @@ def load_settings(
         aliases=file.aliases,
         routing=file.routing,
         deadlines=file.deadlines,
+        breaker=file.breaker,
         limits=file.limits,
         cors=file.cors,
         metrics=file.metrics,

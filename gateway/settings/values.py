@@ -68,6 +68,29 @@ class DeadlineSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """After that: how long open requests may take before they end with an explicit error."""
 
 
+class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[breaker]``: when an endpoint is left alone, and how it comes back."""
+
+    local_failures: Count = 3
+    """In a row, before the provider answered: connecting, TLS, name resolution."""
+    consecutive_failures: Count = 5
+    failure_rate: Annotated[float, Meta(gt=0, le=1)] = 0.5
+    minimum_volume: Count = 10
+    window_s: Seconds = 60.0
+    open_s: Seconds = 10.0
+    open_max_s: Seconds = 300.0
+    slow_start_s: Seconds = 30.0
+
+    def __post_init__(self) -> None:
+        """Refuse a longest time that is shorter than the first.
+
+        Raises:
+            ValueError: it is.
+        """
+        if self.open_max_s < self.open_s:
+            raise ValueError("`open_max_s` must be at least `open_s`")
+
+
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[limits]``."""
 
@@ -109,6 +132,7 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     aliases: dict[str, str] = {}
     routing: RoutingSettings = RoutingSettings()
     deadlines: DeadlineSettings = DeadlineSettings()
+    breaker: BreakerSettings = BreakerSettings()
     limits: LimitSettings = LimitSettings()
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -135,6 +159,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitSettings
     cors: CorsSettings
     metrics: MetricsSettings = MetricsSettings()
+    breaker: BreakerSettings = BreakerSettings()
     environment: Mapping[str, str]
     """Where credentials are found; passed on, never printed."""
 
