@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 
@@ -34,7 +35,7 @@ from gateway.ledger.journal import Journal, Ledger
 from gateway.ledger.settle import RequestFacts
 from gateway.ledger.spool import SpoolUnwritableError
 from gateway.providers.base import Completion, FaultError, StreamEvent
-from gateway.routing.plan import Plan, PlanInputs
+from gateway.routing.plan import BalanceWeights, Plan, PlanInputs
 from gateway.routing.rules.apply import Ruled
 from gateway.routing.rules.govern import govern, refusal_of
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
@@ -45,6 +46,7 @@ _BROKEN = 500
 _UNAVAILABLE = 503
 _SEED_BITS = 63
 _RANDOM_BITS = 62
+_HASH_KEY_BYTES = 32
 _MAX_WARNINGS_HEADER = 1024
 _NO_HEADERS: Mapping[str, str] = {}
 
@@ -55,6 +57,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     slash_pins_provider: bool
     expected_output_tokens: int
     code_version: str
+    strategy: Literal["price-weighted", "balanced"] = "price-weighted"
+    balance: BalanceWeights = BalanceWeights()
+    auto_models: tuple[str, ...] = ()
+    """What ``auto`` chooses between; empty stands for the curated models."""
     split_salt: bytes = b"unset"
     """Keys the hash by which rules divide traffic; a secret, the same on every node."""
 
@@ -261,6 +267,10 @@ class Pipeline:
             slash_pins_provider=policy.slash_pins_provider,
             expected_output_tokens=policy.expected_output_tokens,
             configured_models=snapshot.configured_models,
+            auto_pool=policy.auto_models,
+            strategy=policy.strategy,
+            balance=policy.balance,
+            hash_key=policy.split_salt[:_HASH_KEY_BYTES],
             seed=random.getrandbits(_SEED_BITS),
         )
 

@@ -38,6 +38,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Every provider, model and endpoint, indexed. Never changed: layers make a new one.
 
     `version` is a hash of the content. Endpoints of a model stand in the order of their ids.
+    `known_providers` has the ids of those that were left out, too.
     """
 
     version: str
@@ -45,6 +46,15 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     models: Mapping[str, Model]
     endpoints_by_id: Mapping[str, Endpoint]
     endpoints_by_model: Mapping[str, tuple[Endpoint, ...]]
+    known_providers: frozenset[str] = frozenset()
+
+    @cached_property
+    def worked_out(self) -> dict[object, object]:
+        """Whatever readers work out of this catalogue and want to find again while it is in use.
+
+        Each reader uses keys of its own and keeps their number small.
+        """
+        return {}
 
     def endpoints_of(self, model: str) -> tuple[Endpoint, ...]:
         """All offers of a model, named by its id or an alias; empty when there is none."""
@@ -90,6 +100,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             models=[*self.models.values(), *layer[1]],
             endpoints=[*self.endpoints_by_id.values(), *layer[2]],
             version=hashlib.sha256(content).hexdigest()[:16],
+            known_providers=self.known_providers,
         )
 
     def restricted_to(self, provider_ids: Iterable[str]) -> "Catalogue":
@@ -103,6 +114,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             models=[m for m in self.models.values() if m.id in served],
             endpoints=endpoints,
             version=hashlib.sha256(content).hexdigest()[:16],
+            known_providers=self.known_providers,
         )
 
     @cached_property
@@ -144,10 +156,12 @@ def make_catalogue(
     endpoints: Iterable[Endpoint],
     models: Iterable[Model] = (),
     version: str,
+    known_providers: Iterable[str] = (),
 ) -> Catalogue:
     """Indexes offers. Of two with the same id the later one stands.
 
-    Canonical models that nobody described are named after their slug.
+    Canonical models that nobody described are named after their slug. `known_providers` are known
+    beside those given.
     """
     endpoints_by_id = {endpoint.id: endpoint for endpoint in endpoints}
     by_model: dict[str, list[Endpoint]] = {}
@@ -159,12 +173,14 @@ def make_catalogue(
         if model_id not in described and offers[0].has_canonical_model:
             author, _, slug = model_id.partition("/")
             described[model_id] = Model(id=model_id, name=slug or author, author=author)
+    providers_by_id = {provider.id: provider for provider in providers}
     return Catalogue(
         version=version,
-        providers={provider.id: provider for provider in providers},
+        providers=providers_by_id,
         models=described,
         endpoints_by_id=endpoints_by_id,
         endpoints_by_model={model: tuple(offers) for model, offers in by_model.items()},
+        known_providers=frozenset(providers_by_id).union(known_providers),
     )
 
 

@@ -1,6 +1,6 @@
 """Usage times price, line by line: the only file that adds up money."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 from typing import Literal, TypeAlias
 
@@ -282,5 +282,59 @@ def expected_cost_usd(
     if web_searches:
         if price.web_search_usd is None:
             return None
+        total = _EXACT.fma(price.web_search_usd, web_searches, total)
+    return total
+
+
+def cost_estimator(
+    *, prompt_tokens: int, output_tokens: int, web_searches: int = 0
+) -> Callable[[Price | None], Decimal | None]:
+    """`expected_cost_usd` of one request at many prices; what they share is worked out once."""
+
+    def estimate_any(price: Price | None) -> Decimal | None:
+        return expected_cost_usd(
+            price,
+            prompt_tokens=prompt_tokens,
+            output_tokens=output_tokens,
+            web_searches=web_searches,
+        )
+
+    if web_searches:
+        return estimate_any
+    multiply, fma = _EXACT.multiply, _EXACT.fma
+    prompt, output = Decimal(prompt_tokens), Decimal(output_tokens)
+
+    def estimate(price: Price | None) -> Decimal | None:
+        if price is None:
+            return None
+        input_rate, output_rate = price.input_usd_per_token, price.output_usd_per_token
+        if input_rate is None or output_rate is None or price.request_usd is not None:
+            return estimate_any(price)
+        return fma(output_rate, output, multiply(input_rate, prompt))
+
+    return estimate
+
+
+def worst_cost_usd(
+    price: Price | None, *, prompt_tokens: int, output_tokens: int, web_searches: int = 0
+) -> Decimal | None:
+    """The most that so many tokens can cost; None when a needed rate is unknown or may be higher.
+
+    Every prompt token may be written to the cache, and every output token may be reasoning:
+    whichever is dearer counts.
+    """
+    if price is None or price.is_estimated:
+        return None
+    inputs = [price.input_usd_per_mtok, price.cache_write_usd_per_mtok]
+    outputs = [price.output_usd_per_mtok, price.reasoning_usd_per_mtok]
+    if inputs[0] is None or outputs[0] is None or (web_searches and price.web_search_usd is None):
+        return None
+    dearest_in = max([rate for rate in inputs if rate is not None])
+    dearest_out = max([rate for rate in outputs if rate is not None])
+    tokens_usd = _EXACT.fma(dearest_out, output_tokens, _EXACT.multiply(dearest_in, prompt_tokens))
+    total = _EXACT.scaleb(tokens_usd, _MTOK_EXPONENT)
+    if price.request_usd is not None:
+        total = _EXACT.add(total, price.request_usd)
+    if price.web_search_usd is not None and web_searches:
         total = _EXACT.fma(price.web_search_usd, web_searches, total)
     return total

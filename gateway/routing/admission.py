@@ -1,11 +1,19 @@
 """The endpoints of one model that pass every filter, with what the decision knows of each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import ceil
 
-from gateway.chat.request import ChatRequest
+from gateway.chat.request import ChatRequest, Need
+from gateway.routing.affinity import has_cheap_cache
 from gateway.routing.candidates import Pool
 from gateway.routing.capabilities import meets
-from gateway.routing.filters import FILTERS, Question
+from gateway.routing.demotions import (
+    NOT_OF_VARIANT,
+    ON_PROBATION,
+    demotion_of_speed,
+    has_limits,
+)
+from gateway.routing.filters import FILTERS, Question, is_live
 from gateway.routing.patterns import is_named_by
 from gateway.routing.plan import (
     Candidate,
@@ -15,101 +23,217 @@ from gateway.routing.plan import (
     PlanInputs,
 )
 from gateway.routing.price_filters import PRICE_FILTERS
-from pricing.cost import expected_cost_usd
+from pricing.cost import cost_estimator, expected_cost_usd
 from pricing.endpoint import Endpoint
 from pricing.price import resolve
 
 _UNHEARD_OF = EndpointHealth()
+_MS_PER_S = 1000.0
+_THINKS: frozenset[Need] = frozenset({"reasoning"})
+_QUALITIES: tuple[Need, ...] = ("tools", "structured_outputs")
+"""What ``:exacto`` asks to be known: providers that serve tools and schemas well say so."""
 
 
 def admit(
     number: int,
-    pool: Pool,
-    request: ChatRequest,
+    endpoints: Sequence[Endpoint],
+    question: Question,
     inputs: PlanInputs,
     exclusions: list[Exclusion],
+    *,
+    is_balanced_freely: bool,
 ) -> list[Candidate]:
-    """The pool's candidates, in no order that matters; ``number`` is its place among the models.
+    """The candidates among these endpoints, in no order that matters.
 
     Endpoints that may not serve are appended to ``exclusions``, each with the first reason that
-    applies. Those that are cooling down are candidates all the same, marked as such.
+    applies. Those that are resting are candidates all the same, marked as such.
+
+    Args:
+        number: the place of the pool's partition.
+        endpoints: of one pool.
+        question: what is asked of each.
+        inputs: what is known of them.
+        exclusions: receives those that may not serve.
+        is_balanced_freely: no explicit order, so that a warm cache may have a say.
     """
-    question = Question(
-        request=request,
-        preferences=request.provider,
-        caller=inputs.caller,
-        catalogue=inputs.catalogue,
-        at=inputs.at,
-        is_pinned=pool.target.provider is not None,
-        variant=pool.target.variant,
-        offers=pool.target.endpoints,
-    )
+    request = question.request
     checks = [check for ask in FILTERS if (check := ask(question)) is not None]
     price_checks = [check for ask in PRICE_FILTERS if (check := ask(question)) is not None]
     prompt_tokens = request.prompt_tokens_estimate
-    output_tokens = expected_output_tokens(request, inputs)
-    web_searches = 1 if "web_search" in request.needs else 0
-    at, service_tier, health = inputs.at, request.service_tier, inputs.health
+    searches = 1 if "web_search" in request.needs else 0
+    at, tier, health, now_ms = inputs.at, request.service_tier, inputs.health, inputs.now_ms
     order = request.provider.order
     # Where nothing is pinned, candidates of a model are all alike in this: see `meets_needs`.
     is_pinned = question.is_pinned
+    demote = _demotions(question)
+    lengths = output_lengths(request, inputs)
+    output_tokens = expected_output_tokens(request, inputs)
+    estimate = cost_estimator(
+        prompt_tokens=prompt_tokens, output_tokens=output_tokens, web_searches=searches
+    )
+    sticky = inputs.sticky if is_balanced_freely else None
     candidates: list[Candidate] = []
-    for endpoint in pool.endpoints:
+    for endpoint in endpoints:
         for check in checks:
             verdict = check(endpoint)
             if verdict is not None:
                 exclusions.append(_excluded(endpoint, *verdict))
                 break
         else:
-            price = resolve(
-                endpoint,
-                at=at,
-                prompt_tokens=prompt_tokens,
-                service_tier=service_tier,
-            )
-            cost_usd = expected_cost_usd(
-                price,
-                prompt_tokens=prompt_tokens,
-                output_tokens=output_tokens,
-                web_searches=web_searches,
-            )
+            price = resolve(endpoint, at=at, prompt_tokens=prompt_tokens, service_tier=tier)
+            length = lengths.get(endpoint.model) if lengths else None
+            cached_tokens, is_sticky = 0, False
+            if sticky is not None and sticky.endpoint == endpoint.id:
+                is_sticky = has_cheap_cache(price)
+                cached_tokens = int(prompt_tokens * sticky.cached_share)
+            if length is None and not cached_tokens:
+                cost_usd = estimate(price)
+            else:
+                cost_usd = expected_cost_usd(
+                    price,
+                    prompt_tokens=prompt_tokens,
+                    output_tokens=output_tokens if length is None else length,
+                    cached_tokens=cached_tokens,
+                    web_searches=searches,
+                )
             for price_check in price_checks:
                 verdict = price_check(endpoint, price, cost_usd)
                 if verdict is not None:
                     exclusions.append(_excluded(endpoint, *verdict))
                     break
             else:
-                seen = health.get(endpoint.id, _UNHEARD_OF)
-                if seen.is_credential_refused:
+                seen = health.get(endpoint.id)
+                if seen is None:
+                    seen = _UNHEARD_OF
+                elif seen.is_credential_refused:
                     exclusions.append(_excluded(endpoint, ExclusionReason.CREDENTIAL, None))
                     continue
-                rests_until_ms = seen.cooling_until_ms
-                if rests_until_ms is not None and rests_until_ms <= inputs.now_ms:
-                    rests_until_ms = None
+                latency, throughput = seen.latency_ms, seen.throughput_tokens_per_s
                 candidates.append(
                     Candidate(
                         endpoint=endpoint,
                         price=price,
                         expected_cost_usd=cost_usd,
                         has_recent_outage=seen.has_recent_outage,
-                        latency_p50_ms=seen.latency_ms and seen.latency_ms.p50,
-                        throughput_p50_tokens_per_s=seen.throughput_tokens_per_s
-                        and seen.throughput_tokens_per_s.p50,
+                        behind=(demote(endpoint, seen) if demote is not None else 0)
+                        | (ON_PROBATION if seen.is_half_open else 0),
+                        weight_factor=seen.weight_factor,
+                        latency_p50_ms=latency and latency.p50,
+                        throughput_p50_tokens_per_s=throughput and throughput.p50,
+                        uptime=seen.uptime,
+                        output_tokens=length,
+                        cached_tokens=cached_tokens,
+                        is_sticky=is_sticky,
                         partition=number,
                         rank=_rank(endpoint, order) if order else None,
-                        unknown_needs=_unknown_needs(endpoint, request) if is_pinned else 0,
-                        cooling_until_ms=rests_until_ms,
+                        unknown_needs=_unknown_needs(endpoint, question) if is_pinned else 0,
+                        cooling_until_ms=rests_until_ms(seen, now_ms),
                     )
                 )
     return candidates
 
 
+def make_question(
+    pool: Pool, request: ChatRequest, inputs: PlanInputs, *, service_tier: str | None
+) -> Question:
+    """What is asked of the endpoints of one pool.
+
+    ``service_tier`` is one that somebody is known to offer, so that others do not serve.
+    """
+    target = pool.target
+    needs = request.needs
+    if target.variant == "thinking":
+        needs |= _THINKS
+    if target.is_auto and request.reasoning is not None and not request.reasoning.is_off:
+        needs |= _THINKS
+    return Question(
+        request=request,
+        preferences=request.provider,
+        caller=inputs.caller,
+        catalogue=inputs.catalogue,
+        at=inputs.at,
+        is_pinned=target.provider is not None,
+        variant=target.variant,
+        offers=target.endpoints,
+        needs=needs,
+        health=inputs.health,
+        service_tier=service_tier,
+        budget_headroom_usd=inputs.budget_headroom_usd,
+        auto=request.auto if target.is_auto else None,
+    )
+
+
 def expected_output_tokens(request: ChatRequest, inputs: PlanInputs) -> int:
     """What all the choices together are expected to hold; a cap on the answer lowers it."""
-    tokens = inputs.expected_output_tokens
+    return _capped(inputs.expected_output_tokens, request)
+
+
+def output_lengths(request: ChatRequest, inputs: PlanInputs) -> dict[str, int]:
+    """The same by model, where this caller's answers taught something."""
+    return {
+        model: _capped(ceil(tokens), request)
+        for model, tokens in inputs.learned_output_tokens.items()
+    }
+
+
+def _capped(tokens: int, request: ChatRequest) -> int:
     if request.max_output_tokens is not None:
         tokens = min(tokens, request.max_output_tokens)
     return tokens * request.choice_count
+
+
+def rests_until_ms(seen: EndpointHealth, now_ms: float) -> float | None:
+    """When the endpoint may serve again, by cool-down and breaker; None when it may now."""
+    cooling, closed = seen.cooling_until_ms, seen.open_until_ms
+    if cooling is None and closed is None:
+        return None
+    until_ms = max(cooling or 0.0, closed or 0.0)
+    return until_ms if until_ms > now_ms else None
+
+
+def resting(endpoint: str, seen: EndpointHealth, now_ms: float) -> Exclusion:
+    """Why an endpoint that rests may not serve."""
+    until_ms = rests_until_ms(seen, now_ms) or now_ms
+    if seen.open_until_ms is not None and seen.open_until_ms > now_ms:
+        reason = ExclusionReason.BREAKER_OPEN
+    elif seen.is_rate_limited:
+        reason = ExclusionReason.RATE_LIMITED
+    else:
+        reason = ExclusionReason.COOLING_DOWN
+    wait_s = (until_ms - now_ms) / _MS_PER_S
+    return Exclusion(
+        endpoint=endpoint, reason=reason, detail=f"for {wait_s:.1f} s", retry_after_s=wait_s
+    )
+
+
+def _demotions(question: Question) -> Callable[[Endpoint, EndpointHealth], int] | None:
+    """What puts endpoints behind others; None when the request has no wishes of the kind."""
+    wishes = question.preferences
+    has_speed = has_limits(wishes)
+    is_of_variant = _variant_test(question)
+    if is_of_variant is None:
+        return (lambda _endpoint, seen: demotion_of_speed(wishes, seen)) if has_speed else None
+
+    def demote(endpoint: Endpoint, seen: EndpointHealth) -> int:
+        behind = 0 if is_of_variant(endpoint) else NOT_OF_VARIANT
+        return behind | demotion_of_speed(wishes, seen) if has_speed else behind
+
+    return demote
+
+
+def _variant_test(question: Question) -> Callable[[Endpoint], bool] | None:
+    """Which endpoints ``:exacto`` and ``:extended`` prefer.
+
+    The former those known to serve tools and schemas, the latter those with the longest window that
+    any live offer of the model is known to have.
+    """
+    if question.variant == "exacto":
+        return lambda endpoint: all(meets(endpoint, quality) for quality in _QUALITIES)
+    if question.variant == "extended":
+        windows = [e.context_tokens or 0 for e in question.offers if is_live(e, question.at)]
+        longest = max(windows, default=0)
+        return lambda endpoint: (endpoint.context_tokens or 0) >= longest
+    return None
 
 
 def _excluded(endpoint: Endpoint, reason: ExclusionReason, detail: str | None) -> Exclusion:
@@ -123,5 +247,5 @@ def _rank(endpoint: Endpoint, order: Sequence[str]) -> int | None:
     return None
 
 
-def _unknown_needs(endpoint: Endpoint, request: ChatRequest) -> int:
-    return sum(meets(endpoint, need) is None for need in request.needs)
+def _unknown_needs(endpoint: Endpoint, question: Question) -> int:
+    return sum(meets(endpoint, need) is None for need in question.needs)

@@ -83,6 +83,9 @@ def make_embedding_plan(request: ChatRequest, inputs: PlanInputs) -> Plan:
         is_pinned=target.provider is not None,
         variant=target.variant,
         offers=target.endpoints,
+        needs=request.needs,
+        health=inputs.health,
+        budget_headroom_usd=inputs.budget_headroom_usd,
     )
     checks = [_is_offered(question)]
     checks += [check for ask in _FILTERS if (check := ask(question)) is not None]

@@ -4,23 +4,24 @@ A filter reads the question once and answers with a check, or with None when the
 nothing of the kind: what nobody asks costs nothing per endpoint.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeAlias
 
 import msgspec
 
-from gateway.chat.preferences import ProviderPreferences
+from gateway.chat.preferences import AutoPreferences, ProviderPreferences
 from gateway.chat.request import ChatRequest, Need
 from gateway.domain.caller import Caller
 from gateway.routing.capabilities import has_capability, meets, needed_capabilities
+from gateway.routing.demotions import is_later, is_slower
 from gateway.routing.names import Variant
 from gateway.routing.patterns import is_named_by, matches
-from gateway.routing.plan import ExclusionReason
+from gateway.routing.plan import EndpointHealth, ExclusionReason
 from pricing.catalogue import Catalogue
 from pricing.endpoint import Endpoint
-from pricing.price import Price
+from pricing.price import STANDARD_SERVICE_TIERS, Price
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +37,14 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     variant: Variant | None
     offers: tuple[Endpoint, ...]
     """All of the model, also those that will be excluded."""
+    needs: frozenset[Need]
+    """What the answer depends on: the request's needs, and what the model's name adds."""
+    health: Mapping[str, EndpointHealth] = {}
+    service_tier: str | None = None
+    """That only endpoints known to offer it may serve; None lets all of them."""
+    budget_headroom_usd: Decimal | None = None
+    auto: AutoPreferences | None = None
+    """Set where the gateway chooses the model: then unknown is never yes."""
 
 
 Verdict: TypeAlias = tuple[ExclusionReason, str | None] | None
@@ -116,6 +125,24 @@ def is_not_ignored(question: Question) -> Check | None:
     return check
 
 
+def is_among_auto_models(question: Question) -> Check | None:
+    """The patterns of the plugin ``auto-router``."""
+    wishes = question.auto
+    if wishes is None or not (wishes.allowed_models or wishes.excluded_models):
+        return None
+    allowed, excluded = wishes.allowed_models or ("*",), wishes.excluded_models
+
+    def check(endpoint: Endpoint) -> Verdict:
+        model = endpoint.model
+        if any(matches(pattern, model) for pattern in excluded) or not any(
+            matches(pattern, model) for pattern in allowed
+        ):
+            return ExclusionReason.AUTO_MODELS, model
+        return None
+
+    return check
+
+
 def has_quantization(question: Question) -> Check | None:
     """``provider.quantizations``; an unknown one is named ``unknown``."""
     wanted = question.preferences.quantizations
@@ -187,10 +214,14 @@ def fits_context(question: Question) -> Check:
     """The estimated prompt and the whole answer, where the window is known."""
     prompt_tokens = question.request.prompt_tokens_estimate
     needed_tokens = prompt_tokens + (question.request.max_output_tokens or 0)
+    may_be_unknown = question.auto is None
 
     def check(endpoint: Endpoint) -> Verdict:
         window = endpoint.context_tokens
-        if window is not None and needed_tokens > window:
+        if window is None:
+            if not may_be_unknown:
+                return ExclusionReason.CONTEXT, "window unknown"
+        elif needed_tokens > window:
             return ExclusionReason.CONTEXT, f"{window} tokens, about {needed_tokens} needed"
         longest = endpoint.max_input_tokens
         if longest is not None and prompt_tokens > longest:
@@ -227,23 +258,26 @@ def meets_needs(question: Question) -> Check | None:
     """What the answer depends on: what is known to be missing never serves.
 
     What is unknown serves when the endpoint is pinned, or when no offer of the model is known to
-    have it; never under ``require_parameters``. Every live offer counts, whatever the request
-    thinks of it: otherwise ignoring one would let others in.
+    have it; never under ``require_parameters`` nor from ``auto``. Every live offer counts, whatever
+    the request thinks of it: otherwise ignoring one would let others in.
 
     A web search is a wish: where no offer is known to search, all may serve, without it.
     """
-    needs = sorted(question.request.needs)
+    needs = sorted(question.needs)
     if not needs:
         return None
     must_be_known = question.preferences.require_parameters
-    is_live = is_offered(question)
+    is_auto = question.auto is not None
+    at = question.at
     strict: dict[Need, bool] = {
         need: not question.is_pinned
-        and any(meets(offer, need) and is_live(offer) is None for offer in question.offers)
+        and any(meets(offer, need) and is_live(offer, at) for offer in question.offers)
         for need in needs
     }
     if not must_be_known and not strict.get(_WISH, True):
         del strict[_WISH]
+    if is_auto:
+        strict = dict.fromkeys(strict, True)
 
     def check(endpoint: Endpoint) -> Verdict:
         for need, is_strict in strict.items():
@@ -259,6 +293,86 @@ def meets_needs(question: Question) -> Check | None:
 
 def _reason_of(need: Need) -> ExclusionReason:
     return ExclusionReason.MODALITY if need in _MODALITIES else ExclusionReason.CAPABILITY
+
+
+def does_without_reasoning(question: Question) -> Check | None:
+    """``no_reasoning``: known not to reason."""
+    if question.auto is None or not question.auto.no_reasoning:
+        return None
+
+    def check(endpoint: Endpoint) -> Verdict:
+        known = has_capability(endpoint, "reasoning")
+        if known is False:
+            return None
+        return ExclusionReason.REASONS, "unknown" if known is None else None
+
+    return check
+
+
+def offers_tier(question: Question) -> Check | None:
+    """``service_tier``: never silently another one, where anybody is known to offer it."""
+    tier = question.service_tier
+    if tier is None:
+        return None
+
+    def check(endpoint: Endpoint) -> Verdict:
+        return None if has_tier(endpoint, tier) else (ExclusionReason.SERVICE_TIER, tier)
+
+    return check
+
+
+def has_tier(endpoint: Endpoint, tier: str) -> bool:
+    """Whether the tables say that the endpoint offers a service tier."""
+    return (
+        tier in STANDARD_SERVICE_TIERS
+        or tier in endpoint.service_tiers
+        or any(tier in version.service_tiers for version in endpoint.prices)
+    )
+
+
+def find_tier(request: ChatRequest, offers: Iterable[Endpoint], at: datetime) -> str | None:
+    """The request's service tier, when somebody among the offers is known to have it.
+
+    None when it asks for nothing special, and when nobody does: then all may serve, and the record
+    says which tier did.
+    """
+    tier = request.service_tier
+    if tier is None or tier in STANDARD_SERVICE_TIERS:
+        return None
+    if any(is_live(offer, at) and has_tier(offer, tier) for offer in offers):
+        return tier
+    return None
+
+
+def is_live(endpoint: Endpoint, at: datetime) -> bool:
+    """Whether `is_offered` lets it pass."""
+    return endpoint.mode == "chat" and (endpoint.retired_at is None or endpoint.retired_at > at)
+
+
+def is_fast_enough(question: Question) -> Check | None:
+    """``min_throughput`` and ``max_latency``: not known to miss them.
+
+    What was never measured may serve: otherwise nobody could after a restart.
+    """
+    floor = question.preferences.min_throughput_tokens_per_s
+    ceiling = question.preferences.max_latency_ms
+    if floor is None and ceiling is None:
+        return None
+    health = question.health
+
+    def check(endpoint: Endpoint) -> Verdict:
+        seen = health.get(endpoint.id)
+        if seen is None:
+            return None
+        if floor is not None and is_slower(floor, seen.throughput_tokens_per_s):
+            speed = seen.throughput_tokens_per_s
+            return ExclusionReason.MIN_THROUGHPUT, speed and f"{speed.p50:.1f} tokens/s at p50"
+        if ceiling is not None and is_later(ceiling, seen.latency_ms):
+            delay = seen.latency_ms
+            return ExclusionReason.MAX_LATENCY, delay and f"{delay.p50:.0f} ms at p50"
+        return None
+
+    return check
 
 
 def supports_parameters(question: Question) -> Check | None:
@@ -286,13 +400,17 @@ FILTERS: tuple[Callable[[Question], Check | None], ...] = (
     key_allows_provider,
     is_among_only,
     is_not_ignored,
+    is_among_auto_models,
     has_quantization,
     keeps_data_private,
     retains_nothing,
     allows_distillation,
     meets_needs,
+    does_without_reasoning,
     supports_parameters,
+    offers_tier,
     fits_context,
     answers_at_length,
+    is_fast_enough,
 )
 """In the order of the reasons a reader would give: the first that applies is recorded."""

@@ -9,19 +9,29 @@ from gateway.chat.dialects import Dialect
 from gateway.chat.request import ChatRequest
 from gateway.domain.errors import InvalidRequestError, ModelNotFoundError
 from gateway.routing.plan import PlanInputs
+from gateway.routing.pools import endpoints_of_pool, pool_of
 from pricing.catalogue import Catalogue
 from pricing.endpoint import Endpoint
 
-Variant = Literal["floor", "nitro", "free", "online"]
+Variant = Literal["floor", "nitro", "free", "online", "thinking", "extended", "exacto"]
 
 VARIANTS: dict[str, Variant] = {
     ":floor": "floor",
     ":nitro": "nitro",
     ":free": "free",
     ":online": "online",
+    ":thinking": "thinking",
+    ":extended": "extended",
+    ":exacto": "exacto",
 }
-"""Suffixes that change how a model is routed (``:online`` asks for a web search, which reading the
-request has taken note of); any other suffix is part of the name."""
+"""Suffixes that change how a model is routed; any other suffix is part of the name.
+
+``:online`` asks for a web search and ``:thinking`` switches reasoning on, which reading the request
+has taken note of; ``:extended`` tries offers with the longest window first, ``:exacto`` those known
+to serve both tools and schemas."""
+
+AUTO = "auto"
+"""The model of a target that stands for the pool."""
 
 AUTO_NAMES = frozenset(
     {"auto", "openrouter/auto", "llmgateway/auto", "nordlys/hypernova", "intelligent-routing"}
@@ -43,6 +53,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...]
     """All offers the name stands for; under a pin those of the pinned provider."""
     variant: Variant | None = None
+    is_auto: bool = False
+    """The gateway chooses the model."""
 
 
 def resolve_names(request: ChatRequest, inputs: PlanInputs) -> tuple[Target, ...]:
@@ -50,11 +62,14 @@ def resolve_names(request: ChatRequest, inputs: PlanInputs) -> tuple[Target, ...
 
     Raises:
         ModelNotFoundError: nobody serves one of them; carries up to three nearest names.
-        InvalidRequestError: a name is ambiguous, or there is none and the key has no default.
+        InvalidRequestError: a name is ambiguous, or there is none and neither the key has a default
+            nor ``auto`` a pool.
     """
     names = request.models
     if not names:
         default = inputs.caller.default_model
+        if default is None and pool_of(inputs):
+            default = AUTO
         if default is None:
             raise InvalidRequestError(
                 "The request names no model and its key has no default: send `model`, or give the "
@@ -83,16 +98,11 @@ def _look_up(name: str, dialect: Dialect, inputs: PlanInputs) -> Target | None:
     catalogue = inputs.catalogue
     aliased = inputs.aliases.get(name)
     if aliased is not None:
-        return _aliased(name, aliased, catalogue)
+        return _aliased(name, aliased, inputs)
     if name in inputs.configured_models:
         return _model(name, catalogue)
     if name in AUTO_NAMES:
-        raise InvalidRequestError(
-            f"`{name}` would let the gateway choose the model, which is not available yet: name "
-            "one or more models in `model` and `models`",
-            param="model",
-            code="auto_unavailable",
-        )
+        return _auto(name, inputs)
     separator = _pin_separator(dialect, inputs)
     if separator is not None:
         provider, found, rest = name.partition(separator)
@@ -106,19 +116,32 @@ def _look_up(name: str, dialect: Dialect, inputs: PlanInputs) -> Target | None:
 def _pin_separator(dialect: Dialect, inputs: PlanInputs) -> str | None:
     if dialect is Dialect.FASTAPI:
         return ":"
-    if dialect is Dialect.OPENAI:
+    if dialect in {Dialect.OPENAI, Dialect.ANTHROPIC}:
         own = inputs.caller.slash_pins_provider
         return "/" if (inputs.slash_pins_provider if own is None else own) else None
     return None
 
 
-def _aliased(alias: str, name: str, catalogue: Catalogue) -> Target:
+def _auto(name: str, inputs: PlanInputs) -> Target:
+    endpoints = endpoints_of_pool(inputs)
+    if not endpoints:
+        raise InvalidRequestError(
+            f"`{name}` would let the gateway choose the model, and there is none to choose from: "
+            "the operator declares a pool with `auto_models` in `[routing]`; or name one or more "
+            "models in `model` and `models`",
+            param="model",
+            code="auto_unavailable",
+        )
+    return Target(name=name, model=AUTO, endpoints=endpoints, is_auto=True)
+
+
+def _aliased(alias: str, name: str, inputs: PlanInputs) -> Target:
     """An alias means a model, whatever the dialect; it is not looked up among the aliases again."""
-    target = _model(name, catalogue) or _by_slug(name, catalogue)
+    target = _plain(name, inputs)
     if target is None:
         base, colon, suffix = name.rpartition(":")
         variant = VARIANTS.get(colon + suffix)
-        target = variant and (_model(base, catalogue) or _by_slug(base, catalogue))
+        target = variant and _plain(base, inputs)
         if not target:
             raise ModelNotFoundError(
                 f"`{_quoted(alias)}` is an alias of `{name}`, which nobody serves here; correct "
@@ -127,6 +150,14 @@ def _aliased(alias: str, name: str, catalogue: Catalogue) -> Target:
             )
         target = msgspec.structs.replace(target, variant=variant)
     return msgspec.structs.replace(target, name=alias)
+
+
+def _plain(name: str, inputs: PlanInputs) -> Target | None:
+    catalogue = inputs.catalogue
+    target = _model(name, catalogue)
+    if target is None and name in AUTO_NAMES:
+        return _auto(name, inputs)
+    return target or _by_slug(name, catalogue)
 
 
 def _model(name: str, catalogue: Catalogue) -> Target | None:

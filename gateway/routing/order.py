@@ -5,7 +5,7 @@ Works on the candidates' own numbers alone, so that a stored decision can be ord
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, takewhile
+from itertools import accumulate, groupby, takewhile
 from math import log
 from operator import attrgetter
 
@@ -13,8 +13,10 @@ import msgspec
 from msgspec.structs import replace
 
 from gateway.chat.preferences import SortKey
+from gateway.routing.balance import score
 from gateway.routing.chance import Chance
-from gateway.routing.plan import Candidate, Partition
+from gateway.routing.demotions import ON_PROBATION
+from gateway.routing.plan import BalanceWeights, Candidate, Partition
 
 _INFINITE = float("inf")
 
@@ -26,6 +28,8 @@ class Arranged(msgspec.Struct, frozen=True, kw_only=True):
     dropped: tuple[Candidate, ...]
     draw: float | None
     """Behind the very first choice; None when it was not drawn."""
+    is_sticky: bool = False
+    """The first holds the conversation's cache, and stands there for that reason."""
 
 
 def arrange(
@@ -40,6 +44,7 @@ def arrange(
     kept: list[Candidate] = []
     dropped: list[Candidate] = []
     first_draw: float | None = None
+    is_sticky = False
     for partition, group in zip(partitions, groups, strict=True):
         if not group:
             continue
@@ -47,8 +52,18 @@ def arrange(
         if partition.strategy == "price-weighted":
             ordered, draw = _drawn(group, chance, is_first=is_first)
             first_draw = draw if is_first else first_draw
+        elif partition.strategy == "balanced":
+            ordered = _balanced(group, partition.balance or BalanceWeights())
+        elif partition.strategy == "auto":
+            ordered = _cheapest_first(group)
         else:
             ordered = _sorted(partition, group)
+        if partition.strategy not in _EXPLICIT:
+            sticky = _preferred(ordered)
+            if sticky is not None:
+                _put_first(ordered, sticky, is_first=is_first)
+                if is_first:
+                    is_sticky, first_draw = True, None
         served = (
             len(ordered) if partition.allow_fallbacks else _without_fallbacks(partition, ordered)
         )
@@ -56,7 +71,38 @@ def arrange(
             ordered[0] = replace(ordered[0], probability=1.0)
         kept += ordered[:served]
         dropped += ordered[served:]
-    return Arranged(candidates=tuple(kept), dropped=tuple(dropped), draw=first_draw)
+    return Arranged(
+        candidates=tuple(kept), dropped=tuple(dropped), draw=first_draw, is_sticky=is_sticky
+    )
+
+
+_EXPLICIT = frozenset({"order", "sort"})
+"""Orders that the caller asked for: no cache changes them."""
+
+
+def _preferred(ordered: Sequence[Candidate]) -> int | None:
+    """The place of the candidate with a warm cache, as long as nothing speaks against it."""
+    for place, candidate in enumerate(ordered):
+        if candidate.is_sticky:
+            is_fine = not (
+                candidate.behind
+                or candidate.unknown_needs
+                or candidate.has_recent_outage
+                or candidate.expected_cost_usd is None
+            )
+            return place if is_fine else None
+    return None
+
+
+def _put_first(ordered: list[Candidate], place: int, *, is_first: bool) -> None:
+    sticky = ordered.pop(place)
+    if is_first:
+        ordered[:] = [
+            candidate if not candidate.probability else replace(candidate, probability=0.0)
+            for candidate in ordered
+        ]
+        sticky = replace(sticky, probability=1.0)
+    ordered.insert(0, sticky)
 
 
 def _grouped(
@@ -107,21 +153,49 @@ def _by_price(group: Iterable[Candidate]) -> tuple[list[Candidate], list[Candida
 
 
 def _sorted(partition: Partition, group: Sequence[Candidate]) -> list[Candidate]:
-    """Known abilities first, priced before unpriced, then what is sorted by, then cost, then id.
+    """Known abilities first, then by what puts them behind, then what is sorted by, cost and id.
 
-    What the caller's ``order`` names comes before all that, in the order named.
+    Priced ones come before those without a price. What the caller's ``order`` names comes before
+    all that, in the order named.
     """
     priced, unpriced = _by_price(group)
     named: list[Candidate] = []
     if partition.strategy == "order":
-        named = sorted([c for c in priced + unpriced if c.rank is not None], key=attrgetter("rank"))
+        named = sorted([c for c in priced + unpriced if c.rank is not None], key=_by_rank)
         priced = [candidate for candidate in priced if candidate.rank is None]
         unpriced = [candidate for candidate in unpriced if candidate.rank is None]
     key = SORT_KEYS[partition.sort or "price"]
-    if key is not None:
-        priced.sort(key=key)
-        unpriced.sort(key=key)
-    return named + sorted(priced + unpriced, key=attrgetter("unknown_needs"))
+    for alike in (priced, unpriced):
+        if key is not None:
+            alike.sort(key=key)
+        alike.sort(key=_BEHIND)
+    return named + sorted(priced + unpriced, key=_UNKNOWN_NEEDS)
+
+
+_BEHIND = attrgetter("behind")
+_UNKNOWN_NEEDS = attrgetter("unknown_needs")
+_HEALTHY_FIRST = attrgetter("behind", "has_recent_outage")
+
+
+def _by_rank(candidate: Candidate) -> tuple[int, int | None]:
+    return candidate.behind & ON_PROBATION, candidate.rank
+
+
+def _cheapest_first(group: Iterable[Candidate]) -> list[Candidate]:
+    """Those without an outage, by cost and id; what has no price comes last."""
+    priced, unpriced = _by_price(group)
+    return sorted(priced, key=_HEALTHY_FIRST) + sorted(unpriced, key=_HEALTHY_FIRST)
+
+
+def _balanced(group: Iterable[Candidate], weights: BalanceWeights) -> list[Candidate]:
+    """Those without an outage, by score, then cost and id; what has no price comes last."""
+    priced, unpriced = _by_price(group)
+    scored = [
+        replace(candidate, score=parts.total)
+        for candidate, parts in zip(priced, score(priced, weights), strict=True)
+    ]
+    scored.sort(key=attrgetter("behind", "has_recent_outage", "score"))
+    return scored + sorted(unpriced, key=_HEALTHY_FIRST)
 
 
 def _drawn(
@@ -129,9 +203,9 @@ def _drawn(
 ) -> tuple[list[Candidate], float | None]:
     """Tier after tier, each drawn with weights of 1/cost²; what has no price comes last.
 
-    The tiers: free of charge, priced, then both again for endpoints with a recent outage. Free
-    ones come before all others because 1/cost² grows without bound; among themselves they are
-    equals. Only the first tier that holds anything can be drawn first of all.
+    Tiers are of candidates that nothing sets apart: as much puts them behind, an outage or none,
+    free of charge or not. Free ones come before all others because 1/cost² grows without bound;
+    among themselves they are equals. Only the first tier can be drawn first of all.
     """
     priced, unpriced = _by_price(group)
     ordered: list[Candidate] = []
@@ -147,20 +221,29 @@ def _drawn(
         else:
             later = 0.0 if is_first else None
             ordered += [replace(tier[i], weight=weights[i], probability=later) for i in places]
-    unpriced.sort(key=attrgetter("has_recent_outage"))
+    unpriced.sort(key=_HEALTHY_FIRST)
     return ordered + unpriced, first_draw
 
 
-def _tiers(priced: Sequence[Candidate]) -> Iterator[list[Candidate]]:
+def _tiers(priced: Sequence[Candidate]) -> Iterator[Sequence[Candidate]]:
     """Cuts candidates that are sorted by cost; no tier is empty."""
-    troubled = [candidate for candidate in priced if candidate.has_recent_outage]
-    healthy = [c for c in priced if not c.has_recent_outage] if troubled else priced
-    for alike in (healthy, troubled):
+    is_plain = True
+    for candidate in priced:
+        if candidate.behind or candidate.has_recent_outage:
+            is_plain = False
+            break
+    groups: Iterable[Sequence[Candidate]] = (priced,)
+    if not is_plain:
+        by_health = sorted(priced, key=_HEALTHY_FIRST)
+        groups = [list(group) for _, group in groupby(by_health, key=_HEALTHY_FIRST)]
+    for alike in groups:
         if not alike:
             continue
+        if alike[0].expected_cost_usd:
+            yield alike
+            continue
         free = list(takewhile(_is_free, alike))
-        if free:
-            yield free
+        yield free
         if len(free) < len(alike):
             yield list(alike[len(free) :])
 
@@ -170,12 +253,19 @@ def _is_free(candidate: Candidate) -> bool:
 
 
 def _weights(tier: Sequence[Candidate]) -> list[float]:
-    """1/cost², as a share of the cheapest one's; all 1 where nothing costs anything."""
+    """1/cost², as a share of the cheapest one's (all 1 where nothing costs anything).
+
+    Times the factor of those that are coming back or got slow.
+    """
     costs = [float(candidate.expected_cost_usd or 0) for candidate in tier]
     cheapest = costs[0]
-    if not cheapest:
-        return [1.0] * len(tier)
-    return [(cheapest / cost) ** 2 for cost in costs]
+    weights = [(cheapest / cost) ** 2 for cost in costs] if cheapest else [1.0] * len(tier)
+    factors = [candidate.weight_factor for candidate in tier]
+    if min(factors) < 1.0:
+        weights = [weight * factor for weight, factor in zip(weights, factors, strict=True)]
+        if not sum(weights):
+            return [1.0] * len(tier)
+    return weights
 
 
 def _places(weights: Sequence[float], chance: Chance) -> tuple[list[int], float | None, float]:

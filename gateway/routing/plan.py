@@ -1,6 +1,7 @@
 """The plan: candidates in the order to try, and what was excluded for which reason."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -13,8 +14,19 @@ from gateway.domain.caller import Caller
 from pricing.catalogue import Catalogue, Endpoint
 from pricing.price import Price
 
-DecisionMode = Literal["pinned", "deterministic", "weighted"]
-Strategy = Literal["pinned", "order", "sort", "price-weighted"]
+DecisionMode = Literal[
+    "pinned",
+    "deterministic",
+    "weighted",
+    "explore",
+    "sticky",
+    "rule_split",
+    "fallback_only",
+    "shadow",
+]
+"""Only what was drawn is evidence: ``weighted``, ``explore`` and ``rule_split``. ``fallback_only``
+is a last resort, chosen since all else is resting."""
+Strategy = Literal["pinned", "order", "sort", "price-weighted", "balanced", "auto"]
 
 
 class ExclusionReason(StrEnum):
@@ -39,11 +51,28 @@ class ExclusionReason(StrEnum):
     MODALITY = "modality"
     CAPABILITY = "capability"
     REQUIRE_PARAMETERS = "require_parameters"
+    SERVICE_TIER = "service_tier"
+    """Not known to offer the tier that was asked for, while another endpoint is."""
+    MIN_THROUGHPUT = "min_throughput"
+    MAX_LATENCY = "max_latency"
+    MAX_COST = "max_cost"
+    """The request may cost more there than the caller allows for one attempt."""
+    BUDGET = "budget"
+    """The request is expected to cost more there than the budget still holds."""
+    AUTO_MODELS = "auto_models"
+    """Left out by the caller's patterns for ``auto``."""
+    REASONS = "reasons"
+    """Not known to be without reasoning, which the caller asked for."""
     MODE = "mode"
     RETIRED = "retired"
     CREDENTIAL = "credential"
     """The provider refused the credential and it has not changed since."""
     COOLING_DOWN = "cooling_down"
+    RATE_LIMITED = "rate_limited"
+    """Resting since the provider answered 429."""
+    BREAKER_OPEN = "breaker_open"
+    PASSED_OVER = "passed_over"
+    """Could serve, and stands behind enough others: the lists of large pools are cut."""
 
 
 class Percentiles(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -125,10 +154,10 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     """Fixes every draw of this decision."""
     learned_output_tokens: Mapping[str, float] = {}
-    """By canonical model: how long this caller's answers are on the average."""
+    """By canonical model: how long this caller's answers are on the average, in tokens."""
     sticky: Sticky | None = None
     auto_pool: tuple[str, ...] = ()
-    """Canonical models that ``auto`` chooses between."""
+    """The operator's models that ``auto`` chooses between; empty stands for the curated ones."""
     budget_headroom_usd: Decimal | None = None
     """What may still be spent; None when no budget limits the caller."""
     strategy: Literal["price-weighted", "balanced"] = "price-weighted"
@@ -136,6 +165,8 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     balance: BalanceWeights = BalanceWeights()
     rule_version: str | None = None
     """Of the rule set that the request was read under; None when there is none."""
+    hash_key: bytes = b""
+    """Secret of the installation, at most 32 bytes: hashes of what callers sent are keyed by it."""
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -151,8 +182,21 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """With which it was to be drawn first of all, so that these add up to 1 over the plan and what
     was dropped; 1.0 for the first of a deterministic order; None when it could not be first."""
     has_recent_outage: bool = False
+    behind: int = 0
+    """What puts it behind others of its kind, as a sum of `gateway.routing.demotions`."""
+    weight_factor: float = 1.0
     latency_p50_ms: float | None = None
     throughput_p50_tokens_per_s: float | None = None
+    uptime: float | None = None
+    """0 to 1."""
+    output_tokens: int | None = None
+    """Expected of this model; None is what the plan expects of all."""
+    cached_tokens: int = 0
+    """Of the prompt, expected to be read from the provider's cache."""
+    is_sticky: bool = False
+    """Holds the conversation's cache, and reading it costs less than reading the prompt anew."""
+    score: float | None = None
+    """In the ``balanced`` strategy, the lowest first."""
     partition: int = 0
     """Which of the plan's partitions it is in."""
     rank: int | None = None
@@ -160,7 +204,8 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     unknown_needs: int = 0
     """How many of the request's needs the endpoint is not known to meet."""
     cooling_until_ms: float | None = None
-    """Set on a last resort only: every endpoint is resting, and this one rests the shortest."""
+    """Until when it rests or its breaker is open. Set on a last resort only: every endpoint is
+    resting, and this one rests the shortest."""
 
 
 class Exclusion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -169,17 +214,21 @@ class Exclusion(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     endpoint: str
     reason: ExclusionReason
     detail: str | None = None
+    retry_after_s: float | None = None
+    """When it may serve again; None when time alone changes nothing."""
 
 
 class Partition(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the request's models, and how its endpoints are ordered."""
+    """One of the request's models (or all together), and how its endpoints are ordered."""
 
-    model: str
-    """Canonical."""
+    model: str | None
+    """Canonical, or ``auto``; None when the endpoints of several models are ordered together."""
     strategy: Strategy
     sort: SortKey | None = None
     """What is sorted by; under ``order`` that goes for the endpoints it does not name."""
     allow_fallbacks: bool = True
+    balance: BalanceWeights | None = None
+    """Of the ``balanced`` strategy."""
 
     @property
     def label(self) -> str:
@@ -211,3 +260,22 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Estimated, the whole prompt: what the prices were resolved for."""
     expected_output_tokens: int = 0
     """What the expected costs were computed for, all choices together."""
+    pool: tuple[str, ...] = ()
+    """Models that ``auto`` chose between; empty when it had no part."""
+    counted: Mapping[ExclusionReason, int] = {}
+    """Exclusions beside those in ``exclusions``: large pools are counted, not listed."""
+    rule_version: str | None = None
+
+    @property
+    def excluded_by(self) -> dict[str, int]:
+        """How many endpoints each reason excluded, the commonest reason first."""
+        return count_reasons(self.exclusions, self.counted)
+
+
+def count_reasons(
+    exclusions: Iterable[Exclusion], counted: Mapping[ExclusionReason, int]
+) -> dict[str, int]:
+    """How many endpoints each reason excluded, the commonest reason first."""
+    counts = Counter([exclusion.reason for exclusion in exclusions])
+    counts.update(counted)
+    return {reason.value: count for reason, count in counts.most_common()}

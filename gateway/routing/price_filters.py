@@ -6,15 +6,20 @@ from decimal import Decimal
 from gateway.chat.preferences import MaxPrice
 from gateway.routing.filters import PriceCheck, Question, Verdict
 from gateway.routing.plan import ExclusionReason
+from pricing.cost import worst_cost_usd
 from pricing.endpoint import Endpoint
 from pricing.price import Price
+
+PROMPT_BYTES_PER_TOKEN = 2
+"""How dense text gets: codes and scripts that tokenizers know badly. Estimates take 4 for usual."""
+TOKENS_PER_IMAGE_AT_MOST = 1_600
 
 _NO_CAPS = MaxPrice()
 
 
 def is_free(question: Question) -> PriceCheck | None:
-    """``:free``: known to charge nothing."""
-    if question.variant != "free":
+    """``:free`` and ``free_models_only``: known to charge nothing."""
+    if question.variant != "free" and not (question.auto and question.auto.free_models_only):
         return None
 
     def check(_endpoint: Endpoint, price: Price | None, cost_usd: Decimal | None) -> Verdict:
@@ -78,6 +83,60 @@ def is_within_max_price(question: Question) -> PriceCheck | None:
     return check
 
 
+def is_within_max_cost(question: Question) -> PriceCheck | None:
+    """``max_cost_usd``: what one attempt may cost at most, not what it is expected to cost.
+
+    The prompt counts with `PROMPT_BYTES_PER_TOKEN`, the answer with the request's own cap, else
+    with the endpoint's longest answer, else with its whole window.
+    """
+    limit_usd = question.preferences.max_cost_usd
+    if limit_usd is None:
+        return None
+    request = question.request
+    prompt_tokens = max(
+        request.prompt_tokens_estimate,
+        -(-request.prompt_bytes // PROMPT_BYTES_PER_TOKEN)
+        + request.image_count * TOKENS_PER_IMAGE_AT_MOST,
+    )
+    asked_tokens, choices = request.max_output_tokens, request.choice_count
+    searches = 1 if "web_search" in question.needs else 0
+
+    def check(endpoint: Endpoint, price: Price | None, _cost_usd: Decimal | None) -> Verdict:
+        answer_tokens = asked_tokens or endpoint.max_output_tokens or endpoint.context_tokens
+        if answer_tokens is None:
+            return ExclusionReason.MAX_COST, "longest answer unknown"
+        worst_usd = worst_cost_usd(
+            price,
+            prompt_tokens=prompt_tokens,
+            output_tokens=answer_tokens * choices,
+            web_searches=searches,
+        )
+        if worst_usd is None:
+            return ExclusionReason.MAX_COST, "price unknown"
+        if worst_usd > limit_usd:
+            return ExclusionReason.MAX_COST, f"up to {worst_usd:f} > {limit_usd:f}"
+        return None
+
+    return check
+
+
+def fits_budget(question: Question) -> PriceCheck | None:
+    """What the request is expected to cost fits into what the budget still holds.
+
+    An unknown cost is for `is_priced` to judge.
+    """
+    headroom_usd = question.budget_headroom_usd
+    if headroom_usd is None:
+        return None
+
+    def check(_endpoint: Endpoint, _price: Price | None, cost_usd: Decimal | None) -> Verdict:
+        if cost_usd is None or cost_usd == 0 or cost_usd <= headroom_usd:
+            return None
+        return ExclusionReason.BUDGET, f"about {cost_usd:f} > {headroom_usd:f}"
+
+    return check
+
+
 def _above(rate: Decimal | None, cap: Decimal) -> str | None:
     if rate is None:
         return "price unknown"
@@ -88,4 +147,6 @@ PRICE_FILTERS: tuple[Callable[[Question], PriceCheck | None], ...] = (
     is_free,
     is_priced,
     is_within_max_price,
+    is_within_max_cost,
+    fits_budget,
 )

@@ -13,6 +13,7 @@ Milliseconds: TypeAlias = Annotated[int, Meta(ge=1, le=86_400_000)]
 MaybeNone: TypeAlias = Annotated[int, Meta(ge=0)]
 CredentialReferences: TypeAlias = Annotated[tuple[str, ...], Meta(max_length=31)]
 MaybeNoSeconds: TypeAlias = Annotated[float, Meta(ge=0, le=86_400)]
+Weight: TypeAlias = Annotated[float, Meta(ge=0, le=1_000)]
 Origin: TypeAlias = Annotated[
     str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[a-z0-9._\-\[\]:]+)$", max_length=256)
 ]
@@ -41,6 +42,24 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Endpoints beside those of the shipped tables; validated by the catalogue."""
 
 
+class BalanceSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[routing.balance]``: how much each part counts in the strategy ``balanced``."""
+
+    price: Weight = 0.6
+    uptime: Weight = 0.5
+    throughput: Weight = 0.05
+    latency: Weight = 0.025
+
+    def __post_init__(self) -> None:
+        """Refuse weights that decide nothing.
+
+        Raises:
+            ValueError: all of them are zero.
+        """
+        if not (self.price or self.uptime or self.throughput or self.latency):
+            raise ValueError("at least one weight must be above zero")
+
+
 class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[routing]``."""
 
@@ -48,6 +67,11 @@ class RoutingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """On ``/v1``, ``a/b`` pins provider ``a`` when it is enabled and serves ``b``."""
     max_attempts: Count = 3
     expected_output_tokens: Count = 500
+    strategy: Literal["price-weighted", "balanced"] = "price-weighted"
+    """How endpoints are ordered when a request does not say."""
+    balance: BalanceSettings = BalanceSettings()
+    auto_models: tuple[str, ...] = ()
+    """Models that ``auto`` chooses between; empty: those marked in the shipped tables."""
     hedge_after_ms: Milliseconds | None = None
     """How long an endpoint may be silent before a second one is asked too; None: never."""
 
@@ -128,6 +152,8 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     data_dir: str | None = None
     database_url: str | None = None
     """``env:NAME`` or ``file:PATH``, or an address without a password."""
+    rules: str | None = None
+    """A file of rules; with one, the rule sets in the database are not used."""
     providers: dict[str, ProviderSettings] = {}
     aliases: dict[str, str] = {}
     routing: RoutingSettings = RoutingSettings()
@@ -152,6 +178,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers: int
     secret: str | None
     """Peppers key hashes; None: the file in the data directory."""
+    rules_path: Path | None
+    """A file of rules; None: the rule sets in the database."""
     providers: dict[str, ProviderSettings]
     aliases: dict[str, str]
     routing: RoutingSettings

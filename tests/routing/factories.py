@@ -76,7 +76,7 @@ def make_catalogue_of(
     policies: Mapping[str, DataPolicy] | None = None,
     models: Iterable[Model] = (),
 ) -> Catalogue:
-    """A catalogue of these endpoints and their providers."""
+    """A catalogue of these endpoints and their providers; `nobody` is known and not enabled."""
     known = policies or {}
     return make_catalogue(
         providers=[
@@ -86,6 +86,7 @@ def make_catalogue_of(
         endpoints=endpoints,
         models=models,
         version="test",
+        known_providers=("nobody",),
     )
 
 

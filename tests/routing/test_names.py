@@ -85,7 +85,10 @@ def test_a_name_stands_for_its_model(
         pytest.param("local/llama3:8b:floor", "local/llama3:8b", "floor", id="after-a-colon"),
         pytest.param("openrouter/acme/gift:free", None, None, id="not-a-canonical-name"),
         pytest.param("openai/gpt-4o:online", "openai/gpt-4o", "online", id="online"),
-        pytest.param("openai/gpt-4o:exacto", None, None, id="later-variant"),
+        pytest.param("openai/gpt-4o:exacto", "openai/gpt-4o", "exacto", id="exacto"),
+        pytest.param("gpt-4o:thinking", "openai/gpt-4o", "thinking", id="thinking"),
+        pytest.param("openai/gpt-4o:extended", "openai/gpt-4o", "extended", id="extended"),
+        pytest.param("openai/gpt-4o:beta", None, None, id="unheard-of"),
         pytest.param("openai/gpt-4o:free:floor", None, None, id="two-variants"),
         pytest.param(":floor", None, None, id="variant-of-nothing"),
     ],
@@ -188,8 +191,10 @@ def test_a_pin_that_serves_something_else_is_an_error(catalogue: Catalogue) -> N
 
 
 @pytest.mark.parametrize("name", ["auto", "openrouter/auto", "intelligent-routing"])
-def test_auto_is_refused_rather_than_guessed(catalogue: Catalogue, name: str) -> None:
-    with pytest.raises(InvalidRequestError, match="not available yet"):
+def test_auto_without_a_pool_is_refused_rather_than_guessed(
+    catalogue: Catalogue, name: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match="auto_models"):
         resolve_one(catalogue, name)
 
 
