@@ -12,15 +12,25 @@ _BOM = b"\xef\xbb\xbf"
 class SseReader:
     """One stream of events."""
 
-    __slots__ = ("_after_cr", "_at_start", "_tail", "_tail_bytes", "is_overflowing", "names")
+    __slots__ = (
+        "_after_cr",
+        "_at_start",
+        "_most",
+        "_tail",
+        "_tail_bytes",
+        "is_overflowing",
+        "names",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        """Read events of at most that many bytes."""
+        self._most = max_event_bytes
         self._tail: list[bytes] = []
         self._tail_bytes = 0
         self._after_cr = False
         self._at_start = True
         self.is_overflowing = False
-        """An event was larger than 1 MiB; nothing is read after it."""
+        """An event was larger than allowed; nothing is read after it."""
         self.names: dict[int, str] = {}
         """Event names of the payloads that were returned last, by position, where given."""
 
@@ -51,7 +61,7 @@ class SseReader:
         last = blocks.pop()
         payloads: list[bytes] = []
         for block in blocks:
-            if len(block) > MAX_EVENT_BYTES:
+            if len(block) > self._most:
                 self.is_overflowing = True
                 return payloads
             if block.startswith(b"data: ") and b"\n" not in block:
@@ -86,7 +96,7 @@ class SseReader:
         self._tail.append(data)
         self._tail_bytes += len(data)
         # One line feed may belong to the blank line that closes the event.
-        if self._tail_bytes - data.endswith(b"\n") > MAX_EVENT_BYTES:
+        if self._tail_bytes - data.endswith(b"\n") > self._most:
             self.is_overflowing = True
 
     def _read_block(self, block: bytes, payloads: list[bytes]) -> None:

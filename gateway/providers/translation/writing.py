@@ -176,6 +176,10 @@ class ChunkWriter:
         """Images, whole."""
         return self._delta(b'"images":' + _encode(images))
 
+    def audio(self, encoded: bytes) -> bytes:
+        """A piece of sound, encoded already."""
+        return self._delta(b'"audio":' + encoded)
+
     def finish(self, reason: str, native: str | None) -> bytes:
         """The last chunk of the choice."""
         return b'%b},"finish_reason":%b,"native_finish_reason":%b}]' % (
