@@ -3,6 +3,7 @@
 import httpx
 import msgspec
 
+from gateway.execution.aws_signing import Sign
 from gateway.execution.deadlines import Deadlines
 from gateway.execution.upstream import Access, origin_of
 from gateway.providers.base import Adapter, Quirks, Target
@@ -23,6 +24,8 @@ class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
     further_secrets: tuple[str, ...] = ()
     """Credentials beside the first one, used in turn with it."""
     deadlines: Deadlines
+    sign: Sign | None = None
+    """Signs requests where there is no secret to send along."""
     drains_on_disconnect: bool = False
 
     def __repr__(self) -> str:
@@ -61,6 +64,7 @@ class AccessBook:
                 secret=(provider.secret, *provider.further_secrets)[credential],
                 origin=origin_of(httpx.URL(base_url)),
                 deadlines=provider.deadlines,
+                sign=provider.sign,
                 drains_on_disconnect=provider.drains_on_disconnect,
             )
             self._made[key] = access

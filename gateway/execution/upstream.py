@@ -11,6 +11,7 @@ import msgspec
 from gateway.chat.request import ChatRequest
 from gateway.domain.outcomes import STALE_CONNECTION, Outcome
 from gateway.execution.attempt import Attempt
+from gateway.execution.aws_signing import Sign
 from gateway.execution.deadlines import Deadlines
 from gateway.execution.time_limit import TimeLimit
 from gateway.execution.transport import StaleConnectionError, TlsError
@@ -28,6 +29,7 @@ from gateway.providers.echo import redacted_body
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
 _REMEMBERED = 4096
+_STREAMS = ("text/event-stream", "application/vnd.amazon.eventstream")
 _OK = 200
 _MULTIPLE_CHOICES = 300
 
@@ -45,6 +47,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     origin: Origin
     """Scheme, host and port that the credential belongs to; it is sent nowhere else."""
     deadlines: Deadlines
+    sign: Sign | None = None
+    """Signs each request instead of a secret that goes with it."""
     drains_on_disconnect: bool = False
     """Read on for the true usage when the caller hangs up, where the provider bills anyway."""
 
@@ -139,7 +143,7 @@ class Upstream:
         """
         response = await self._send(request, access, attempt)
         content_type = response.headers.get("content-type", "")
-        if "text/event-stream" not in content_type:
+        if not any(kind in content_type for kind in _STREAMS):
             # A provider that ignores ``stream``, or a proxy's page: the adapter can tell.
             try:
                 body = await _read_all(response, MAX_ANSWER_BYTES)
@@ -154,6 +158,8 @@ class Upstream:
         attempt.warnings = wire.warnings
         if request.echo_upstream_body:
             attempt.echo = redacted_body(wire)
+        if access.sign is not None:
+            wire = access.sign(wire)
         outgoing = _to_httpx(wire, access)
         try:
             response = await access.transport.handle_async_request(outgoing)
@@ -177,7 +183,7 @@ class Upstream:
 
 def _to_httpx(wire: UpstreamRequest, access: Access) -> httpx.Request:
     url, origin = _address(wire.url)
-    if access.secret and origin != access.origin:
+    if (access.secret or access.sign is not None) and origin != access.origin:
         provider = access.target.endpoint.provider
         raise FaultError(
             Fault(

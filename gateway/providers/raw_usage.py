@@ -88,9 +88,9 @@ def _decode_leniently(raw: Raw | bytes) -> RawUsage | None:
             cleaned[name] = member is True
         elif isinstance(member, dict):
             inner = cast("dict[str, Any]", member)
-            cleaned[name] = {key: _whole(number) for key, number in inner.items()}
+            cleaned[name] = {key: to_whole_number(number) for key, number in inner.items()}
         elif name not in _NESTED:
-            cleaned[name] = _whole(member)
+            cleaned[name] = to_whole_number(member)
     try:
         typed = msgspec.convert(cleaned, RawUsage)
     except msgspec.ValidationError:
@@ -106,7 +106,8 @@ _NESTED = frozenset(name for name in RawUsage.__struct_fields__ if name.endswith
 }
 
 
-def _whole(value: object) -> int | None:
+def to_whole_number(value: object) -> int | None:
+    """A count that was written as text or as a fraction; None when it is none."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):

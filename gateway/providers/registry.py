@@ -10,6 +10,7 @@ from msgspec import structs
 
 from gateway.providers.anthropic import AnthropicAdapter
 from gateway.providers.base import Adapter, Quirks
+from gateway.providers.bedrock import BedrockAdapter
 from gateway.providers.openai import USER_AGENT, OpenAIAdapter
 
 _OPENAI_ONLY = frozenset({"store", "prediction", "safety_identifier", "prompt_cache_retention"})
@@ -86,6 +87,7 @@ PROFILES: dict[str, Quirks] = {
         service_tiers=None,
         web_search_form="plugin",
     ),
+    "amazon-bedrock": Quirks(usage_flavour="bedrock"),
     "nvidia": Quirks(refused_parameters=_OPENAI_ONLY),
     # docs.cohere.com/docs/compatibility-api lists what is not supported.
     "cohere": Quirks(
@@ -108,6 +110,7 @@ PROFILES: dict[str, Quirks] = {
 _ADAPTERS: dict[str, Callable[[str], Adapter]] = {
     "openai": lambda user_agent: OpenAIAdapter(user_agent=user_agent),
     "anthropic": lambda user_agent: AnthropicAdapter(user_agent=user_agent),
+    "bedrock": lambda user_agent: BedrockAdapter(user_agent=user_agent),
 }
 
 SUPPORTED_PROTOCOLS = frozenset(_ADAPTERS)

@@ -7,10 +7,12 @@ comes of it is marked as doubtful; a number that is missing is not a zero.
 """
 
 from decimal import Decimal
+from typing import Final
 
 import msgspec
 from msgspec import Raw
 
+from gateway.providers.bedrock_usage import decode_converse_usage
 from gateway.providers.raw_usage import Details, RawUsage, decode_raw_usage
 from pricing.usage import Usage
 
@@ -25,12 +27,16 @@ USAGE_FLAVOURS = frozenset(
         "perplexity",
         "openrouter",
         "anthropic",
+        "bedrock",
     }
 )
 """Known flavours; any other is read as ``openai``."""
 
 _MOST_TOKENS = 1_000_000_000
 _REASONING_OUTSIDE = frozenset({"xai", "gemini"})
+_CACHE_OUTSIDE = frozenset({"anthropic", "bedrock"})
+_DECODERS = {"bedrock": decode_converse_usage}
+"""Flavours whose object has other names altogether."""
 # One US dollar is 10^10 ticks (docs.x.ai, usage.cost_in_usd_ticks).
 _TICK_EXPONENT = -10
 _DETAILS = ("accepted_prediction_tokens", "rejected_prediction_tokens")
@@ -65,10 +71,10 @@ def normalise_usage(raw: Raw | bytes | None, flavour: str = "openai") -> Metered
     """
     if raw is None or bytes(raw) == b"null":
         return Metered()
-    typed, is_doubtful = decode_raw_usage(raw)
+    typed, is_doubtful = _DECODERS.get(flavour, decode_raw_usage)(raw)
     if typed is None:
         return Metered(is_doubtful=True)
-    count = _Counter()
+    count = UsageCounter()
     usage, details = _to_usage(typed, flavour, count)
     cost, is_cost_usable = _reported_cost(typed, flavour)
     return Metered(
@@ -79,10 +85,11 @@ def normalise_usage(raw: Raw | bytes | None, flavour: str = "openai") -> Metered
     )
 
 
-class _Counter:
+class UsageCounter:
     """Clamps counts and remembers whether it had to."""
 
     __slots__ = ("is_doubtful",)
+    MOST: Final = _MOST_TOKENS
 
     def __init__(self) -> None:
         self.is_doubtful = False
@@ -110,7 +117,9 @@ class _Counter:
         return 0
 
 
-def _to_usage(raw: RawUsage, flavour: str, count: _Counter) -> tuple[Usage | None, dict[str, int]]:
+def _to_usage(
+    raw: RawUsage, flavour: str, count: UsageCounter
+) -> tuple[Usage | None, dict[str, int]]:
     prompt = count.total(raw.prompt_tokens, raw.input_tokens, _hits_and_misses(raw))
     completion = count.total(raw.completion_tokens, raw.output_tokens)
     total = count.total(raw.total_tokens)
@@ -139,7 +148,7 @@ def _hits_and_misses(raw: RawUsage) -> int | None:
 
 
 def _complete(
-    prompt: int | None, completion: int | None, total: int | None, count: _Counter
+    prompt: int | None, completion: int | None, total: int | None, count: UsageCounter
 ) -> tuple[int, int]:
     """Both sides where only one is given: the total tells the other, which is 0 without it."""
     known = prompt if prompt is not None else completion or 0
@@ -150,11 +159,11 @@ def _complete(
 
 
 def _prompt_meters(
-    raw: RawUsage, details: Details, prompt: int, flavour: str, count: _Counter
+    raw: RawUsage, details: Details, prompt: int, flavour: str, count: UsageCounter
 ) -> dict[str, int]:
     creation = raw.cache_creation
     hourly = creation.ephemeral_1h_input_tokens if creation is not None else None
-    if flavour == "anthropic":
+    if flavour in _CACHE_OUTSIDE:
         # Anthropic counts cached tokens beside input_tokens, not inside.
         cached = count.part(_MOST_TOKENS, raw.cache_read_input_tokens)
         written = count.part(_MOST_TOKENS, raw.cache_creation_input_tokens)
@@ -197,7 +206,7 @@ def _completion_meters(
     details: Details,
     totals: tuple[int, int, int | None],
     flavour: str,
-    count: _Counter,
+    count: UsageCounter,
 ) -> dict[str, int]:
     prompt, completion, total = totals
     reasoning = count.part(_MOST_TOKENS, details.reasoning_tokens, raw.reasoning_tokens)
@@ -232,7 +241,7 @@ def _is_outside(
     return flavour in _REASONING_OUTSIDE
 
 
-def _fees(raw: RawUsage, flavour: str, count: _Counter) -> dict[str, int]:
+def _fees(raw: RawUsage, flavour: str, count: UsageCounter) -> dict[str, int]:
     tools = raw.server_tool_use
     searches = count.part(
         _MOST_TOKENS,

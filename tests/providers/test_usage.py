@@ -276,7 +276,7 @@ def usage(**meters: int) -> Usage:
             id="null-details",
         ),
         pytest.param(
-            "bedrock",
+            "acme",
             {"prompt_tokens": 5, "completion_tokens": 1},
             usage(input_tokens=5, output_tokens=1),
             id="unknown-flavour",

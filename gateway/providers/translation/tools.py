@@ -54,7 +54,8 @@ class AnswerForm(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class _Function(msgspec.Struct, kw_only=True, gc=False):
     name: str
     description: str | None = None
-    parameters: Raw | None = None
+    # Not `Raw | None`, which msgspec reads as null alone.
+    parameters: Raw = Raw()
     strict: bool | None = None
     cache_control: Any = None
 
@@ -74,7 +75,7 @@ class _Tool(msgspec.Struct, kw_only=True, gc=False):
 class _Schema(msgspec.Struct, kw_only=True, gc=False):
     name: str = "answer"
     description: str | None = None
-    schema: Raw | None = None
+    schema: Raw = Raw()
     strict: bool | None = None
 
 
@@ -86,6 +87,7 @@ class _Form(msgspec.Struct, kw_only=True, gc=False):
 _TOOLS: Final = msgspec.json.Decoder(list[_Tool])
 _FORM: Final = msgspec.json.Decoder(_Form)
 _NULL: Final = Raw(b"null")
+_NOTHING: Final = frozenset({b"", b"null"})
 _ANY_SCHEMA: Final = Raw(b'{"type":"object"}')
 _FREE_TEXT: Final = Raw(
     b'{"type":"object","properties":{"input":{"type":"string"}},"required":["input"]}'
@@ -129,7 +131,7 @@ def _function(item: _Tool, warnings: list[str]) -> FunctionTool | None:
         inner = item.function
         if cache is None:
             cache = read_cache_mark({"cache_control": inner.cache_control})
-        parameters = None if inner.parameters in {None, _NULL} else inner.parameters
+        parameters = None if bytes(inner.parameters) in _NOTHING else inner.parameters
         return FunctionTool(
             name=inner.name,
             description=inner.description or None,
@@ -193,7 +195,7 @@ def read_answer_form(request: ChatRequest) -> AnswerForm:
     if sent.type != "json_schema" or sent.json_schema is None:
         return AnswerForm()
     inner = sent.json_schema
-    schema = _ANY_SCHEMA if inner.schema is None or inner.schema == _NULL else inner.schema
+    schema = _ANY_SCHEMA if bytes(inner.schema) in _NOTHING else inner.schema
     return AnswerForm(
         kind="json_schema",
         name=inner.name,
