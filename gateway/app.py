@@ -1,6 +1,7 @@
 """Builds a worker's application: the only file that knows every room."""
 
 import asyncio
+import hmac
 import logging
 import time
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from litestar.openapi import OpenAPIConfig
 
 from gateway.api.admin.keys import admin_key_routes
 from gateway.api.admin.owner import OwnerGuard
+from gateway.api.admin.rules import RulesDesk, admin_rule_routes
 from gateway.api.auth import KEYS_STALE_AFTER_S, authenticate
 from gateway.api.embeddings import EMBEDDINGS, for_embeddings
 from gateway.api.failures import answer_exception
@@ -35,10 +37,12 @@ from gateway.ledger.spool import Spool
 from gateway.pipeline import CHAT, Pipeline, Policy
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for, quirks_of
+from gateway.routing.plan import BalanceWeights
 from gateway.settings.enabled import EnabledProvider
 from gateway.settings.offer import Offer, make_offer
 from gateway.settings.values import Settings
 from gateway.snapshot.refresh import KeyRefresh
+from gateway.snapshot.rules import RuleBook, RuleFile, StoredRules
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
 from gateway.storage.asking import Asker
 from gateway.version import CODE_VERSION, USER_AGENT
@@ -46,6 +50,7 @@ from gateway.version import CODE_VERSION, USER_AGENT
 _ADMIN_S = 5.0
 _READ_ON_S = 1.0
 _ACCOUNT_S = 2.0
+_SPLIT_LABEL = b"tollway/split-salt/v1"
 
 _log = logging.getLogger("tollway.app")
 
@@ -80,6 +85,7 @@ class Worker:
                 catalogue=self._offer.catalogue,
                 aliases=settings.aliases,
                 configured_models=self._offer.configured_models,
+                rules=None,
             )
         )
         self._transport = AiohttpTransport(
@@ -94,8 +100,15 @@ class Worker:
             max_bytes=settings.limits.spool_bytes,
         )
         self._shipper = Shipper(self._spool, place.database_url)
+        copies = settings.data_dir / "snapshot"
+        self._rules_path = settings.rules_path
+        book = RuleBook(self._snapshots, copies / "rules.msgpack")
+        self._rule_file = RuleFile(book, self._rules_path) if self._rules_path else None
         self._keys = KeyRefresh(
-            self._snapshots, place.database_url, settings.data_dir / "snapshot" / "keys.msgpack"
+            self._snapshots,
+            place.database_url,
+            copies / "keys.msgpack",
+            followers=() if self._rule_file is not None else (StoredRules(book),),
         )
         self._ask = Asker(place.database_url, within_s=_ADMIN_S, application_name="tollway admin")
         self._account = Asker(
@@ -108,7 +121,11 @@ class Worker:
     async def start(self) -> None:
         """Begin what runs in the background; returns once requests can be answered."""
         await self._keys.load()
+        rule_file = self._rule_file
+        if rule_file is not None:
+            await rule_file.load()
         for name, work in (
+            *([("rules", rule_file.run())] if rule_file is not None else []),
             ("keys", self._keys.run()),
             ("shipper", self._shipper.run()),
             ("traffic", self.traffic.sweep()),
@@ -151,7 +168,11 @@ class Worker:
         policy = Policy(
             slash_pins_provider=settings.routing.slash_pins_provider,
             expected_output_tokens=settings.routing.expected_output_tokens,
+            strategy=settings.routing.strategy,
+            balance=BalanceWeights(**msgspec.structs.asdict(settings.routing.balance)),
+            auto_models=settings.routing.auto_models,
             code_version=CODE_VERSION,
+            split_salt=hmac.digest(self._place.pepper, _SPLIT_LABEL, "sha256"),
         )
         pipelines = self._pipelines = {
             api.name: Pipeline(
@@ -190,6 +211,7 @@ class Worker:
         return Litestar(
             [
                 *admin_key_routes(self._ask, self._place.pepper),
+                *admin_rule_routes(RulesDesk(self._ask, self._snapshots, self._rules_path)),
                 *health_routes(self._readiness),
             ],
             guards=[OwnerGuard(self._place.owner_token)],
@@ -211,6 +233,12 @@ class Worker:
             return Readiness(ready=False, reason="API keys were never loaded")
         if time.time() - confirmed_at_s > KEYS_STALE_AFTER_S:
             return Readiness(ready=False, reason="API keys could not be confirmed for too long")
+        if self._snapshots.current.rules is None:
+            return Readiness(ready=False, reason="no valid rules are known; the log says why")
+        if self._snapshots.current.rules_problem is not None:
+            return Readiness(
+                ready=True, reason="ok; newer rules have a mistake and are not in force"
+            )
         return Readiness(ready=True)
 
 
@@ -257,9 +285,7 @@ def _quirks(provider: EnabledProvider) -> Quirks:
 
 def _health_board(settings: Settings, offer: Offer) -> HealthBoard:
     """Health as this node shares it, with room for every level that an endpoint can have."""
-    credentials = {
-        provider.id: 1 + len(provider.further_secrets) for provider in offer.providers
-    }
+    credentials = {provider.id: 1 + len(provider.further_secrets) for provider in offer.providers}
     endpoints: dict[str, list[str]] = {}
     for endpoint in offer.catalogue.endpoints_by_id.values():
         endpoints.setdefault(endpoint.provider, []).append(endpoint.id)

@@ -9,15 +9,19 @@ from importlib.util import find_spec
 import msgspec
 
 import migrations
-from gateway.cli.database import Database
+from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir
 from gateway.cli.printing import console, print_json
 from gateway.processes.data_directory import DataDirectory
 from gateway.processes.ports import PortError, probe_port
+from gateway.routing.rules.problems import Problem, RulesError
+from gateway.routing.rules.references import check_references
+from gateway.routing.rules.rule_set import compile_rules
 from gateway.settings.load import load_settings
 from gateway.settings.offer import make_offer
 from gateway.settings.values import Flags, Settings
 from gateway.storage.engine import shown_url
+from gateway.storage.rule_sets import active_rule_set
 
 # The name at the beginning of a requirement (PEP 508).
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -71,6 +75,7 @@ def _look_around(settings: Settings) -> list[Finding]:
         _look("data directory", data_directory),
         _look("database", database),
         *_providers(settings),
+        *_rules(settings),
     ]
     for name, host, port in (
         ("gateway port", settings.host, settings.port),
@@ -129,6 +134,46 @@ def _providers(settings: Settings) -> list[Finding]:
         for skipped in offer.skipped
     ]
     return findings
+
+
+def _rules(settings: Settings) -> list[Finding]:
+    """Whether the rules that are to be in force can be, and whether what they name is there."""
+    try:
+        where, text = _rules_text(settings)
+        if text is None:
+            return [Finding(subject="rules", state="ok", detail=where)]
+        rules = compile_rules(text, source=where)
+        catalogue = make_offer(settings, None).catalogue
+        problems: list[Problem] = (
+            check_references(rules, catalogue, text=text, aliases=settings.aliases)
+            if catalogue.providers
+            else []
+        )
+    except RulesError as exc:
+        return [
+            Finding(subject="rules", state="error", detail=str(problem)) for problem in exc.problems
+        ]
+    except Exception as exc:  # noqa: BLE001 - whatever is wrong is the finding
+        return [Finding(subject="rules", state="error", detail=str(exc) or type(exc).__name__)]
+    found = f"{len(rules.rules)} from {where}, version {rules.version or '-'}"
+    return [
+        Finding(subject="rules", state="ok", detail=found),
+        *(
+            Finding(subject="rules", state=problem.severity, detail=str(problem))
+            for problem in problems
+        ),
+    ]
+
+
+def _rules_text(settings: Settings) -> tuple[str, str | None]:
+    """Where the rules stand, and their text; None when there are none."""
+    if settings.rules_path is not None:
+        return str(settings.rules_path), settings.rules_path.read_text("utf-8")
+    with Database(settings, quiet=True) as opened:
+        if migrations.current(opened.url) != migrations.head():
+            return "none; the database's tables are not up to date", None
+        stored = ask(opened.url, active_rule_set)
+    return ("none", None) if stored is None else (f"rule set {stored.number}", stored.source)
 
 
 def _port(name: str, host: str, port: int) -> Finding:

@@ -33,6 +33,7 @@ _ENV_NAMES = frozenset(
         "TOLLWAY_DASHBOARD_PORT",
         "TOLLWAY_WORKERS",
         "TOLLWAY_SECRET",
+        "TOLLWAY_RULES",
         "TOLLWAY_SIMULATED_URL",
     }
 )
@@ -79,6 +80,7 @@ def load_settings(
         ),
         workers=_number("workers", flags.workers, env, file.workers, 1, lowest=1, highest=128),
         secret=env.get("TOLLWAY_SECRET"),
+        rules_path=_rules_path(env.get("TOLLWAY_RULES"), file.rules, base),
         providers=file.providers,
         aliases=file.aliases,
         routing=file.routing,
@@ -125,6 +127,13 @@ def _secret(name: str, reference: str, environment: Mapping[str, str]) -> str:
 
 def _path(text: str | None) -> Path | None:
     return Path(text).expanduser() if text else None
+
+
+def _rules_path(env: str | None, file: str | None, base: Path) -> Path | None:
+    """The environment's path begins here, that of the file beside the file."""
+    if env:
+        return Path(env).expanduser().absolute()
+    return (base / Path(file).expanduser()).absolute() if file else None
 
 
 def _find_config(flags: Flags, env: Mapping[str, str], directory: Path) -> Path | None:

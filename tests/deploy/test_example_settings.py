@@ -25,6 +25,7 @@ ENVIRONMENT = {
 # What stands in the example is not what holds without it.
 NO_DEFAULTS = {
     "database_url",
+    "rules",
     "spool_bytes",
     "hedge_after_ms",
     "aliases",

@@ -1,0 +1,232 @@
+"""Rules over the admin API: look at them, check and compare a text, apply it, roll back."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from litestar import get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import JSONBody, Parameter
+from msgspec import Meta
+
+from gateway.domain.errors import GatewayError, InvalidRequestError, OverloadedError
+from gateway.routing.rules.diff import RuleSetDiff, describe, diff
+from gateway.routing.rules.problems import Problem, RulesError
+from gateway.routing.rules.references import check_references
+from gateway.routing.rules.rule_set import NO_RULES, RuleSet, compile_rules
+from gateway.snapshot.snapshot import SnapshotHolder
+from gateway.storage.asking import Asker
+from gateway.storage.engine import Connection
+from gateway.storage.rule_sets import (
+    EMPTY_VERSION,
+    StoredRuleSet,
+    add_rule_set,
+    list_rule_sets,
+    roll_back,
+)
+from gateway.storage.waiting import DatabaseUnavailableError
+
+T = TypeVar("T")
+Origin = Literal["file", "database"]
+_ACTOR = "owner"
+_TEXT = "rules.toml"
+_MOST_VERSIONS = 100
+
+
+class RulesText(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A text of rules."""
+
+    source: str
+    """TOML."""
+    comment: Annotated[str, Meta(max_length=1_000)] | None = None
+    """For the history."""
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found in a text."""
+
+    valid: bool
+    version: str | None = None
+    """Of the rules, as records will carry it; None when they cannot be compiled."""
+    rules: int = 0
+    problems: tuple[Problem, ...] = ()
+    """Errors and warnings; without errors the text can be applied."""
+
+
+class ShownRule(msgspec.Struct, frozen=True, kw_only=True):
+    """One rule in force."""
+
+    name: str
+    members: dict[str, Any]
+    """By dotted name."""
+
+
+class RulesInForce(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds in the worker that answers."""
+
+    origin: Origin
+    path: str | None
+    """Of the file, where rules come from one."""
+    version: str | None
+    """None without rules."""
+    problem: str | None
+    """What keeps newer rules from coming into force; None when nothing does."""
+    rules: tuple[ShownRule, ...]
+
+
+class History(msgspec.Struct, frozen=True, kw_only=True):
+    """Versions, newest first."""
+
+    data: list[StoredRuleSet]
+
+
+class RulesDesk:
+    """What the routes work with."""
+
+    def __init__(self, ask: Asker, snapshots: SnapshotHolder, path: Path | None) -> None:
+        self._ask = ask
+        self._snapshots = snapshots
+        self.path = path
+
+    @property
+    def in_force(self) -> RulesInForce:
+        current = self._snapshots.current
+        rules = current.rules or NO_RULES
+        return RulesInForce(
+            origin="database" if self.path is None else "file",
+            path=None if self.path is None else str(self.path),
+            version=rules.version,
+            problem=current.rules_problem,
+            rules=tuple(ShownRule(name=rule.name, members=describe(rule)) for rule in rules.rules),
+        )
+
+    @property
+    def rules(self) -> RuleSet:
+        return self._snapshots.current.rules or NO_RULES
+
+    def check(self, text: str) -> tuple[RuleSet | None, Verdict]:
+        """Compile a text and look for what it names."""
+        try:
+            rules = compile_rules(text, source=_TEXT)
+        except RulesError as exc:
+            return None, Verdict(valid=False, problems=exc.problems)
+        current = self._snapshots.current
+        problems = check_references(rules, current.catalogue, text=text, aliases=current.aliases)
+        return rules, Verdict(
+            valid=not any(problem.severity == "error" for problem in problems),
+            version=rules.version,
+            rules=len(rules.rules),
+            problems=tuple(problems),
+        )
+
+    def check_changeable(self) -> None:
+        """Go on when a change in the database would have an effect.
+
+        Raises:
+            GatewayError: the rules come from a file.
+        """
+        if self.path is not None:
+            raise GatewayError(
+                f"the rules come from the file {self.path}: change the file, or take the setting "
+                "`rules` (TOLLWAY_RULES) away to use rule sets in the database",
+                status=409,
+                kind="invalid_request_error",
+                code="rules_in_file",
+            )
+
+    async def ask(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """In one transaction.
+
+        Raises:
+            OverloadedError: the database does not answer.
+        """
+        try:
+            return await self._ask(work)
+        except DatabaseUnavailableError as exc:
+            raise OverloadedError(
+                "the database does not answer; try again",
+                code="database_unavailable",
+                retry_after_s=5,
+            ) from exc
+
+
+def admin_rule_routes(desk: RulesDesk) -> list[HTTPRouteHandler]:
+    """``/admin/rules``."""
+
+    @get("/admin/rules", operation_id="showRules", tags=["rules"], sync_to_thread=False)
+    def show() -> RulesInForce:
+        """The rules in force, and what keeps newer ones from coming into force."""
+        return desk.in_force
+
+    @post("/admin/rules/check", operation_id="checkRules", tags=["rules"], status_code=200)
+    async def check(data: JSONBody[RulesText]) -> Verdict:
+        """What is wrong with a text, each with its line; changes nothing."""
+        return desk.check(data.source)[1]
+
+    @post("/admin/rules/diff", operation_id="diffRules", tags=["rules"], status_code=200)
+    async def compare(data: JSONBody[RulesText]) -> RuleSetDiff:
+        """What would change if a text were applied, rule by rule."""
+        rules, verdict = desk.check(data.source)
+        if rules is None:
+            raise _invalid(verdict)
+        return diff(desk.rules, rules)
+
+    @post("/admin/rules", operation_id="applyRules", tags=["rules"], status_code=200)
+    async def apply(data: JSONBody[RulesText]) -> StoredRuleSet:
+        """Put a text in force as a new version; every gateway process follows within a second."""
+        desk.check_changeable()
+        rules, verdict = desk.check(data.source)
+        if rules is None or not verdict.valid:
+            raise _invalid(verdict)
+        version = rules.version or EMPTY_VERSION
+        return await desk.ask(
+            lambda connection: add_rule_set(
+                connection,
+                source=data.source,
+                version=version,
+                comment=data.comment,
+                at=datetime.now(UTC),
+                actor=_ACTOR,
+            )
+        )
+
+    @get("/admin/rules/history", operation_id="listRuleSets", tags=["rules"])
+    async def history() -> History:
+        """The versions in the database, newest first, with their texts; at most 100."""
+        return History(
+            data=await desk.ask(lambda connection: list_rule_sets(connection, limit=_MOST_VERSIONS))
+        )
+
+    @post("/admin/rules/rollback", operation_id="rollBackRules", tags=["rules"], status_code=200)
+    async def rollback(
+        number: Annotated[
+            int | None, Parameter(description="a version's number; default: the one before")
+        ] = None,
+    ) -> StoredRuleSet:
+        """Put an earlier version in force again."""
+        desk.check_changeable()
+        found = await desk.ask(
+            lambda connection: roll_back(connection, number, at=datetime.now(UTC), actor=_ACTOR)
+        )
+        if found is None:
+            raise GatewayError(
+                "there is no such version; GET /admin/rules/history lists them",
+                status=404,
+                kind="invalid_request_error",
+                code="rule_set_not_found",
+            )
+        return found
+
+    return [show, check, compare, apply, history, rollback]
+
+
+def _invalid(verdict: Verdict) -> InvalidRequestError:
+    errors = [problem for problem in verdict.problems if problem.severity == "error"]
+    return InvalidRequestError(
+        "\n".join(map(str, errors)),
+        param="source",
+        code="invalid_rules",
+        metadata={"problems": msgspec.to_builtins(errors)},
+    )
