@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from gateway.simulator.answers import PromptCache, seeded
+from gateway.simulator.anthropic import ANTHROPIC
 from gateway.simulator.bedrock import BEDROCK
 from gateway.simulator.bench import answer_bench
 from gateway.simulator.connection import Connection, Exchange
@@ -50,7 +51,7 @@ from gateway.simulator.wire import Addressed, Arrival, Call, RefusedError, WireP
 
 BACKLOG = 4096
 PROTOCOLS: dict[str, WireProtocol] = {
-    protocol.name: protocol for protocol in (OPENAI, GEMINI, BEDROCK)
+    protocol.name: protocol for protocol in (OPENAI, ANTHROPIC, GEMINI, BEDROCK)
 }
 _VERSIONS = frozenset({"v1", "v1beta"})
 STAND_IN_FIRST_TOKEN_MS = 80.0
