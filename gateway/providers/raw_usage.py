@@ -15,6 +15,7 @@ class Details(msgspec.Struct, kw_only=True, gc=False):
     audio_tokens: int | None = None
     image_tokens: int | None = None
     reasoning_tokens: int | None = None
+    thinking_tokens: int | None = None
     accepted_prediction_tokens: int | None = None
     rejected_prediction_tokens: int | None = None
 

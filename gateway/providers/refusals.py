@@ -124,7 +124,7 @@ _PHRASES: dict[Outcome, tuple[str, ...]] = {
         r"arrearage",
     ),
     Outcome.CONTEXT_LENGTH: (
-        r"context[_ ](length|window)",
+        r"context[_ ](length|window|limit)",
         r"maximum context",
         r"(prompt|input) is too long",
         r"too many (input )?tokens",

@@ -1,16 +1,19 @@
 """How long a provider asks us to wait, from the headers of its refusal.
 
 OpenAI sends ``retry-after-ms`` and durations like ``6m0s`` in ``x-ratelimit-reset-*``; Azure
-``x-ms-retry-after-ms``; the standard is ``retry-after`` with seconds or a date.
+``x-ms-retry-after-ms``; the standard is ``retry-after`` with seconds or a date. Anthropic also
+tells instants in ``anthropic-ratelimit-*-reset``.
 """
 
 import math
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 
 _MS = ("retry-after-ms", "x-ms-retry-after-ms")
 _RESETS = ("requests", "tokens")
+_ANTHROPIC = ("requests", "tokens", "input-tokens", "output-tokens")
 _DURATION = re.compile(
     r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?"
 )
@@ -35,7 +38,8 @@ def retry_after_ms(headers: Mapping[str, str]) -> float | None:
         wait = _until_date(text, headers.get("date")) if seconds is None else seconds * _MS_PER_S
         if wait is not None and math.isfinite(wait):
             return wait
-    return _longest_reset(headers)
+    wait = _longest_reset(headers)
+    return _latest_instant(headers) if wait is None else wait
 
 
 def _number(text: str | None) -> float | None:
@@ -66,6 +70,22 @@ def _longest_reset(headers: Mapping[str, str]) -> float | None:
         if headers.get(f"x-ratelimit-remaining-{kind}", "0").strip() == "0"
         and (wait := parse_duration_ms(headers.get(f"x-ratelimit-reset-{kind}"))) is not None
     ]
+    return max(waits, default=None)
+
+
+def _latest_instant(headers: Mapping[str, str]) -> float | None:
+    """Until the last of Anthropic's used up limits is whole again."""
+    waits: list[float] = []
+    for kind in _ANTHROPIC:
+        name = f"anthropic-ratelimit-{kind}"
+        if headers.get(f"{name}-remaining", "").strip() != "0":
+            continue
+        try:
+            at = datetime.fromisoformat(headers.get(f"{name}-reset", ""))
+            now = parsedate_to_datetime(headers.get("date", ""))
+            waits.append(max(0.0, (at - now).total_seconds() * _MS_PER_S))
+        except (ValueError, TypeError, OverflowError):
+            continue
     return max(waits, default=None)
 
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.providers.bedrock_usage import decode_converse_usage
-from gateway.providers.raw_usage import Details, RawUsage, decode_raw_usage
+from gateway.providers.raw_usage import CacheCreation, Details, RawUsage, decode_raw_usage
 from pricing.usage import Usage
 
 USAGE_FLAVOURS = frozenset(
@@ -166,7 +166,7 @@ def _prompt_meters(
     if flavour in _CACHE_OUTSIDE:
         # Anthropic counts cached tokens beside input_tokens, not inside.
         cached = count.part(_MOST_TOKENS, raw.cache_read_input_tokens)
-        written = count.part(_MOST_TOKENS, raw.cache_creation_input_tokens)
+        written = count.part(_MOST_TOKENS, raw.cache_creation_input_tokens, _sum_of(creation))
         in_an_hour = count.part(written, hourly)
         return {
             "input_tokens": prompt,
@@ -201,6 +201,13 @@ def _prompt_meters(
     }
 
 
+def _sum_of(creation: CacheCreation | None) -> int | None:
+    """All writes, where only their parts are told."""
+    if creation is None:
+        return None
+    return (creation.ephemeral_5m_input_tokens or 0) + (creation.ephemeral_1h_input_tokens or 0)
+
+
 def _completion_meters(
     raw: RawUsage,
     details: Details,
@@ -209,7 +216,9 @@ def _completion_meters(
     count: UsageCounter,
 ) -> dict[str, int]:
     prompt, completion, total = totals
-    reasoning = count.part(_MOST_TOKENS, details.reasoning_tokens, raw.reasoning_tokens)
+    reasoning = count.part(
+        _MOST_TOKENS, details.reasoning_tokens, details.thinking_tokens, raw.reasoning_tokens
+    )
     if flavour == "gemini" and not reasoning and total is not None:
         reasoning = max(0, total - prompt - completion)
     if reasoning and _is_outside(reasoning, prompt, completion, total, flavour):

@@ -125,7 +125,7 @@ def _check_role(role: object, previous: str | None, index: int) -> None:
 def _check_content(message: dict[str, Any], index: int, *, is_last: bool) -> list[dict[str, Any]]:
     content, role = message.get("content"), message["role"]
     at = f"messages.{index}"
-    if content is None or not isinstance(content, str | list):
+    if not isinstance(content, str) and as_array(content) is None:
         refuse(f"{at}.content", "Input should be a valid string or list")
     if not content and not (is_last and role == "assistant"):
         refuse(
@@ -134,7 +134,7 @@ def _check_content(message: dict[str, Any], index: int, *, is_last: bool) -> lis
             "message",
         )
     kinds = _OF_USER if role == "user" else _OF_ASSISTANT
-    blocks = blocks_of(content)
+    blocks = blocks_of(message["content"])
     for number, block in enumerate(blocks):
         _check_block(block, f"{at}.content.{number}", kinds)
     return blocks
