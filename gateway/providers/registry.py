@@ -11,6 +11,7 @@ from msgspec import structs
 from gateway.providers.anthropic import AnthropicAdapter
 from gateway.providers.base import Adapter, Quirks
 from gateway.providers.bedrock import BedrockAdapter
+from gateway.providers.gemini import GeminiAdapter
 from gateway.providers.openai import USER_AGENT, OpenAIAdapter
 
 _OPENAI_ONLY = frozenset({"store", "prediction", "safety_identifier", "prompt_cache_retention"})
@@ -111,6 +112,7 @@ _ADAPTERS: dict[str, Callable[[str], Adapter]] = {
     "openai": lambda user_agent: OpenAIAdapter(user_agent=user_agent),
     "anthropic": lambda user_agent: AnthropicAdapter(user_agent=user_agent),
     "bedrock": lambda user_agent: BedrockAdapter(user_agent=user_agent),
+    "gemini": lambda user_agent: GeminiAdapter(user_agent=user_agent),
 }
 
 SUPPORTED_PROTOCOLS = frozenset(_ADAPTERS)
