@@ -27,6 +27,7 @@ from gateway.execution.access import AccessBook, ProviderAccess
 from gateway.execution.breaker import BreakerRules
 from gateway.execution.deadlines import Deadlines
 from gateway.execution.egress import make_policy
+from gateway.execution.experience import Experience
 from gateway.execution.health import HealthBoard
 from gateway.execution.runner import Limits, Runner
 from gateway.execution.shared_health import TABLE_NAME, open_table
@@ -165,6 +166,7 @@ class Worker:
             ),
             advice=health,
         )
+        experience = Experience()
         policy = Policy(
             slash_pins_provider=settings.routing.slash_pins_provider,
             expected_output_tokens=settings.routing.expected_output_tokens,
@@ -183,6 +185,7 @@ class Worker:
                 ledger=self._spool,
                 policy=policy,
                 api=api,
+                experience=experience,
             )
             for api, reached in (
                 (CHAT, providers),

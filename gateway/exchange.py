@@ -9,7 +9,7 @@ from gateway.chat.dialects import Dialect
 from gateway.chat.request import ChatRequest
 from gateway.chat.routing_report import make_metadata, render_metadata
 from gateway.chat.usage_report import render_usage
-from gateway.domain.attempts import AttemptEnd, AttemptStart
+from gateway.domain.attempts import AttemptEnd, AttemptStart, OnAttemptEnd
 from gateway.domain.errors import GatewayError
 from gateway.domain.ids import to_generation_id
 from gateway.domain.interruption import Interruption
@@ -50,6 +50,7 @@ class Exchange:
 
     __slots__ = (
         "_health",
+        "_learn",
         "api",
         "echoes",
         "id",
@@ -75,6 +76,7 @@ class Exchange:
         health: HealthBoard,
         api: Api,
         ruled: Ruled | None = None,
+        learn: OnAttemptEnd = lambda _: None,
     ) -> None:
         self.request = request
         self.api = api
@@ -91,6 +93,7 @@ class Exchange:
         self.echoes: list[bytes] = []
         """What providers were sent, for a caller that asked to be shown it."""
         self._health = health
+        self._learn = learn
         self.id = to_generation_id(journal.facts.id)
 
     @property
@@ -126,6 +129,7 @@ class Exchange:
     def end_attempt(self, end: AttemptEnd) -> None:
         self.journal.end(end)
         self._health.report(end)
+        self._learn(end)
         if end.echo is not None:
             self.echoes.append(end.echo)
 

@@ -10,6 +10,8 @@ import random
 import time
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
+from functools import partial
+from uuid import UUID
 from typing import Literal
 
 import msgspec
@@ -18,6 +20,7 @@ from gateway.chat.answer import Frame
 from gateway.chat.request import ChatRequest
 from gateway.chat.shaping import Shape, shape_of, shape_whole
 from gateway.chat.usage_report import to_json_number
+from gateway.domain.attempts import AttemptEnd
 from gateway.domain.caller import Caller
 from gateway.domain.errors import GatewayError, InvalidRequestError, OverloadedError
 from gateway.domain.ids import RequestIds
@@ -27,6 +30,7 @@ from gateway.exchange import CHAT, Api, Exchange
 from gateway.execution.access import AccessBook
 from gateway.execution.attempt import Attempt
 from gateway.execution.drains import Drains, Shielded
+from gateway.execution.experience import Experience
 from gateway.execution.failures import FailedAttempt, error_of
 from gateway.execution.health import HealthBoard
 from gateway.execution.relay import Relay
@@ -35,6 +39,7 @@ from gateway.ledger.journal import Journal, Ledger
 from gateway.ledger.settle import RequestFacts
 from gateway.ledger.spool import SpoolUnwritableError
 from gateway.providers.base import Completion, FaultError, StreamEvent
+from gateway.routing.affinity import affinity_key
 from gateway.routing.plan import BalanceWeights, Plan, PlanInputs
 from gateway.routing.rules.apply import Ruled
 from gateway.routing.rules.govern import govern, refusal_of
@@ -98,6 +103,7 @@ class Pipeline:
         ledger: Ledger,
         policy: Policy,
         api: Api = CHAT,
+        experience: Experience | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._runner = runner
@@ -106,6 +112,7 @@ class Pipeline:
         self._ledger = ledger
         self._policy = policy
         self._api = api
+        self._experience = experience or Experience()
         self._ids = RequestIds()
         self._drains = Drains()
 
@@ -148,7 +155,7 @@ class Pipeline:
             GatewayError: no endpoint may serve the request.
         """
         snapshot = self._snapshots.current
-        inputs = self._inputs(snapshot, caller, time.time())
+        inputs = self._inputs(snapshot, caller, time.time(), self._affinity(request, caller))
         ruled, inputs = self._govern(snapshot, request, inputs, headers)
         if ruled.denial is not None:
             raise refusal_of(ruled.denial)
@@ -194,7 +201,8 @@ class Pipeline:
         """Gather the facts: what the request meets here and now, fixed until its end."""
         snapshot, policy = self._snapshots.current, self._policy
         now_s = time.time()
-        inputs = self._inputs(snapshot, caller, now_s)
+        affinity = self._affinity(request, caller)
+        inputs = self._inputs(snapshot, caller, now_s, affinity)
         received_at = inputs.at
         ruled, inputs = self._govern(snapshot, request, inputs, headers)
         facts = RequestFacts(
@@ -225,6 +233,26 @@ class Pipeline:
             health=self._health,
             api=self._api,
             ruled=ruled,
+            learn=partial(
+                self._learn,
+                key_id=caller.key_id,
+                affinity=affinity,
+                choice_count=request.choice_count,
+            ),
+        )
+
+    def _affinity(self, request: ChatRequest, caller: Caller) -> bytes | None:
+        return affinity_key(request, caller, hash_key=self._policy.split_salt[:_HASH_KEY_BYTES])
+
+    def _learn(
+        self, end: AttemptEnd, *, key_id: UUID, affinity: bytes | None, choice_count: int
+    ) -> None:
+        self._experience.report(
+            end,
+            key_id=key_id,
+            affinity=affinity,
+            choice_count=choice_count,
+            now_ms=time.monotonic() * 1000,
         )
 
     def _govern(
@@ -254,8 +282,10 @@ class Pipeline:
         access = self._access_of(served.attempt.candidate.endpoint)
         return self._drains if access.drains_on_disconnect and self._drains.has_room else None
 
-    def _inputs(self, snapshot: Snapshot, caller: Caller, now_s: float) -> PlanInputs:
-        policy = self._policy
+    def _inputs(
+        self, snapshot: Snapshot, caller: Caller, now_s: float, affinity: bytes | None
+    ) -> PlanInputs:
+        policy, experience = self._policy, self._experience
         now_ms = time.monotonic() * 1000
         return PlanInputs(
             catalogue=snapshot.catalogue,
@@ -267,6 +297,8 @@ class Pipeline:
             slash_pins_provider=policy.slash_pins_provider,
             expected_output_tokens=policy.expected_output_tokens,
             configured_models=snapshot.configured_models,
+            learned_output_tokens=experience.learned(caller.key_id),
+            sticky=experience.sticky(affinity, now_ms),
             auto_pool=policy.auto_models,
             strategy=policy.strategy,
             balance=policy.balance,

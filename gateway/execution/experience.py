@@ -109,7 +109,7 @@ class Experience:
         """Learn from an attempt's end; ``affinity`` is None where nothing tells a conversation."""
         if end.outcome is Outcome.SUCCESS:
             usage = end.usage
-            if usage is not None:
+            if usage is not None and usage.completion_tokens:
                 self._learn_length(key_id, end.start.endpoint.model, usage, choice_count)
             if affinity is not None:
                 self._pin(affinity, end.start.endpoint.id, usage, now_ms)
