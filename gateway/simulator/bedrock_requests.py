@@ -130,7 +130,8 @@ def _check_tool_config(config: dict[str, Any], model: str) -> None:
 
 def _check_pairing(message: dict[str, Any], path: str, waiting: list[str]) -> list[str]:
     """Check the results of one message against the calls before; the calls it makes itself."""
-    blocks: list[dict[str, Any]] = message["content"]
+    # A cache point belongs to the block before it.
+    blocks = [block for block in message["content"] if "cachePoint" not in block]
     results = [block["toolResult"]["toolUseId"] for block in blocks if "toolResult" in block]
     calls = [block["toolUse"]["toolUseId"] for block in blocks if "toolUse" in block]
     if message["role"] == "user":
