@@ -52,6 +52,13 @@ QUICK = Deadlines(
 PATIENT = Deadlines()
 
 
+STAND_INS = {
+    "openai": "/v1",
+    "anthropic": "/anthropic/v1",
+    "gemini": "/gemini/v1beta",
+    "bedrock": "/bedrock",
+}
+"""By protocol, where the simulator speaks it for any model."""
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint of a provider of its own: how it behaves, and where it is."""
 
@@ -109,6 +116,18 @@ class Rig:
     def __init__(
         self,
         *offers: Offer,
+def endpoint_like(endpoint: Endpoint, provider: str, offer: Offer) -> Endpoint:
+    """The same offer by another provider, behaving as asked."""
+    native = f"{endpoint.provider_model}!{offer.do}" if offer.do else endpoint.provider_model
+    return msgspec.structs.replace(
+        endpoint,
+        id=f"{provider}/{native}",
+        provider=provider,
+        provider_model=native,
+        model=offer.model,
+    )
+
+
         simulated_url: str,
         transport: httpx.AsyncBaseTransport,
         deadlines: Deadlines,
@@ -128,7 +147,9 @@ class Rig:
             slug = offer.model.rpartition("/")[2]
             provider = f"p{number}"
             self.endpoints.append(
-                make_endpoint(
+                endpoint_like(offer.like, provider, offer)
+                if offer.like is not None
+                else make_endpoint(
                     provider,
                     offer.model,
                     f"{slug}!{offer.do}" if offer.do else slug,
@@ -138,8 +159,8 @@ class Rig:
             )
             providers[provider] = ProviderAccess(
                 id=provider,
-                base_url=offer.base_url or f"{simulated_url}/v1",
-                adapter=adapter_for("openai"),
+                base_url=offer.base_url or f"{simulated_url}{STAND_INS[offer.protocol]}",
+                adapter=adapter_for(offer.protocol),
                 quirks=offer.quirks,
                 transport=transport,
                 secret=offer.secret,
