@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from math import ceil
 
+from msgspec.structs import replace
+
 from gateway.chat.request import ChatRequest, Need
 from gateway.routing.affinity import has_cheap_cache
 from gateway.routing.candidates import Pool
@@ -72,6 +74,7 @@ def admit(
         prompt_tokens=prompt_tokens, output_tokens=output_tokens, web_searches=searches
     )
     sticky = inputs.sticky if is_balanced_freely else None
+    is_unusual = bool(order) or is_pinned or sticky is not None
     candidates: list[Candidate] = []
     for endpoint in endpoints:
         for check in checks:
@@ -108,28 +111,28 @@ def admit(
                 elif seen.is_credential_refused:
                     exclusions.append(_excluded(endpoint, ExclusionReason.CREDENTIAL, None))
                     continue
-                latency, throughput = seen.latency_ms, seen.throughput_tokens_per_s
-                candidates.append(
-                    Candidate(
-                        endpoint=endpoint,
-                        price=price,
-                        expected_cost_usd=cost_usd,
-                        has_recent_outage=seen.has_recent_outage,
-                        behind=(demote(endpoint, seen) if demote is not None else 0)
-                        | (ON_PROBATION if seen.is_half_open else 0),
-                        weight_factor=seen.weight_factor,
-                        latency_p50_ms=latency and latency.p50,
-                        throughput_p50_tokens_per_s=throughput and throughput.p50,
-                        uptime=seen.uptime,
+                behind = demote(endpoint, seen) if demote is not None else 0
+                if seen.is_half_open:
+                    behind |= ON_PROBATION
+                candidate = Candidate(
+                    endpoint=endpoint,
+                    price=price,
+                    expected_cost_usd=cost_usd,
+                    health=seen,
+                    behind=behind,
+                    partition=number,
+                )
+                if is_unusual or length is not None or seen.cooling_until_ms or seen.open_until_ms:
+                    candidate = replace(
+                        candidate,
                         output_tokens=length,
                         cached_tokens=cached_tokens,
                         is_sticky=is_sticky,
-                        partition=number,
                         rank=_rank(endpoint, order) if order else None,
                         unknown_needs=_unknown_needs(endpoint, question) if is_pinned else 0,
                         cooling_until_ms=rests_until_ms(seen, now_ms),
                     )
-                )
+                candidates.append(candidate)
     return candidates
 
 

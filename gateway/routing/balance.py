@@ -38,7 +38,7 @@ def score(priced: Sequence[Candidate], weights: BalanceWeights) -> list[Score]:
     # A free offer is the best there is; the others are measured by the cheapest that costs.
     cheapest = min([cost for cost in costs if cost], default=1.0)
     least = 0.0 if 0.0 in costs else 1.0
-    uptimes = [max(_or(c.uptime, ASSUMED_UPTIME), _LEAST_UPTIME) for c in priced]
+    uptimes = [max(_or(c.health.uptime, ASSUMED_UPTIME), _LEAST_UPTIME) for c in priced]
     rates = [_or(c.throughput_p50_tokens_per_s, ASSUMED_TOKENS_PER_S) for c in priced]
     delays = [_or(c.latency_p50_ms, ASSUMED_LATENCY_MS) for c in priced]
     best_uptime, best_rate, best_delay = max(uptimes), max(rates), min(delays)
@@ -51,7 +51,7 @@ def score(priced: Sequence[Candidate], weights: BalanceWeights) -> list[Score]:
             weights.uptime / weight * (best_uptime / uptime - 1),
             weights.throughput / weight * (best_rate / max(rate, 1e-9) - 1),
             weights.latency / weight * (delay / max(best_delay, 1e-9) - 1),
-            _penalty(uptime) + 1 - candidate.weight_factor,
+            _penalty(uptime) + 1 - candidate.health.weight_factor,
         )
         scores.append(
             Score(

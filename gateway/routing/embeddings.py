@@ -10,6 +10,7 @@ import msgspec
 
 from gateway.chat.request import ChatRequest
 from gateway.domain.errors import InvalidRequestError
+from gateway.routing.admission import rests_until_ms
 from gateway.routing.candidates import gather
 from gateway.routing.filters import (
     Check,
@@ -162,14 +163,12 @@ def _priced(
     seen = inputs.health.get(endpoint.id, _UNHEARD_OF)
     if seen.is_credential_refused:
         return (ExclusionReason.CREDENTIAL, None), None
-    until_ms = seen.cooling_until_ms
     return None, Candidate(
         endpoint=endpoint,
         price=price,
         expected_cost_usd=cost_usd,
-        has_recent_outage=seen.has_recent_outage,
-        latency_p50_ms=seen.latency_ms and seen.latency_ms.p50,
-        cooling_until_ms=until_ms if until_ms is not None and until_ms > inputs.now_ms else None,
+        health=seen,
+        cooling_until_ms=rests_until_ms(seen, inputs.now_ms),
         rank=next(
             (
                 rank
@@ -185,7 +184,7 @@ def _place(candidate: Candidate) -> tuple[bool, bool, int, bool, Decimal, str]:
     rank, cost_usd = candidate.rank, candidate.expected_cost_usd
     return (
         candidate.cooling_until_ms is not None,
-        candidate.has_recent_outage and rank is None,
+        candidate.health.has_recent_outage and rank is None,
         rank if rank is not None else 1_000_000,
         cost_usd is None,
         cost_usd if cost_usd is not None else Decimal(0),

@@ -87,7 +87,7 @@ def _preferred(ordered: Sequence[Candidate]) -> int | None:
             is_fine = not (
                 candidate.behind
                 or candidate.unknown_needs
-                or candidate.has_recent_outage
+                or candidate.health.has_recent_outage
                 or candidate.expected_cost_usd is None
             )
             return place if is_fine else None
@@ -174,7 +174,7 @@ def _sorted(partition: Partition, group: Sequence[Candidate]) -> list[Candidate]
 
 _BEHIND = attrgetter("behind")
 _UNKNOWN_NEEDS = attrgetter("unknown_needs")
-_HEALTHY_FIRST = attrgetter("behind", "has_recent_outage")
+_HEALTHY_FIRST = attrgetter("behind", "health.has_recent_outage")
 
 
 def _by_rank(candidate: Candidate) -> tuple[int, int | None]:
@@ -194,7 +194,7 @@ def _balanced(group: Iterable[Candidate], weights: BalanceWeights) -> list[Candi
         replace(candidate, score=parts.total)
         for candidate, parts in zip(priced, score(priced, weights), strict=True)
     ]
-    scored.sort(key=attrgetter("behind", "has_recent_outage", "score"))
+    scored.sort(key=attrgetter("behind", "health.has_recent_outage", "score"))
     return scored + sorted(unpriced, key=_HEALTHY_FIRST)
 
 
@@ -229,7 +229,7 @@ def _tiers(priced: Sequence[Candidate]) -> Iterator[Sequence[Candidate]]:
     """Cuts candidates that are sorted by cost; no tier is empty."""
     is_plain = True
     for candidate in priced:
-        if candidate.behind or candidate.has_recent_outage:
+        if candidate.behind or candidate.health.has_recent_outage:
             is_plain = False
             break
     groups: Iterable[Sequence[Candidate]] = (priced,)
@@ -260,7 +260,7 @@ def _weights(tier: Sequence[Candidate]) -> list[float]:
     costs = [float(candidate.expected_cost_usd or 0) for candidate in tier]
     cheapest = costs[0]
     weights = [(cheapest / cost) ** 2 for cost in costs] if cheapest else [1.0] * len(tier)
-    factors = [candidate.weight_factor for candidate in tier]
+    factors = [candidate.health.weight_factor for candidate in tier]
     if min(factors) < 1.0:
         weights = [weight * factor for weight, factor in zip(weights, factors, strict=True)]
         if not sum(weights):

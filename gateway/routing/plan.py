@@ -181,14 +181,9 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     probability: float | None = None
     """With which it was to be drawn first of all, so that these add up to 1 over the plan and what
     was dropped; 1.0 for the first of a deterministic order; None when it could not be first."""
-    has_recent_outage: bool = False
+    health: EndpointHealth = EndpointHealth()
     behind: int = 0
     """What puts it behind others of its kind, as a sum of `gateway.routing.demotions`."""
-    weight_factor: float = 1.0
-    latency_p50_ms: float | None = None
-    throughput_p50_tokens_per_s: float | None = None
-    uptime: float | None = None
-    """0 to 1."""
     output_tokens: int | None = None
     """Expected of this model; None is what the plan expects of all."""
     cached_tokens: int = 0
@@ -206,6 +201,18 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     cooling_until_ms: float | None = None
     """Until when it rests or its breaker is open. Set on a last resort only: every endpoint is
     resting, and this one rests the shortest."""
+
+    @property
+    def latency_p50_ms(self) -> float | None:
+        """The median time to the first token; None when nothing was measured."""
+        latency_ms = self.health.latency_ms
+        return None if latency_ms is None else latency_ms.p50
+
+    @property
+    def throughput_p50_tokens_per_s(self) -> float | None:
+        """The median throughput; None when nothing was measured."""
+        throughput = self.health.throughput_tokens_per_s
+        return None if throughput is None else throughput.p50
 
 
 class Exclusion(msgspec.Struct, frozen=True, kw_only=True, gc=False):

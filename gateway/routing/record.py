@@ -1,33 +1,52 @@
 """The compact form of a decision that every record carries, and ordering it again from there."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
 
 from gateway.chat.preferences import SortKey
+from gateway.chat.request import ChatRequest
 from gateway.routing.chance import ALGORITHM
 from gateway.routing.order import arrange
-from gateway.routing.plan import Candidate, DecisionMode, Partition, Plan, Strategy
+from gateway.routing.plan import (
+    BalanceWeights,
+    Candidate,
+    DecisionMode,
+    EndpointHealth,
+    Partition,
+    Percentiles,
+    Plan,
+    PlanInputs,
+    Strategy,
+)
+from gateway.routing.slices import slice_of
 from pricing.endpoint import Endpoint
 
 LISTED_EXCLUSIONS = 50
+LISTED_POOL = 24
 
 
-def compact(plan: Plan) -> dict[str, object]:
+def compact(
+    plan: Plan, request: ChatRequest | None = None, inputs: PlanInputs | None = None
+) -> dict[str, object]:
     """What a decision must leave behind to be judged and replayed later, ready for JSON.
 
     Probabilities, weights and costs are not rounded; costs are decimal strings in USD. Members
-    that are unknown or false are left out. ``excluded_by`` counts every exclusion, ``excluded``
-    lists the first 50.
+    that are unknown, false or what they usually are (a weight factor of 1, a rank of none) are
+    left out. ``excluded_by`` counts every exclusion, ``excluded`` lists the first 50.
+
+    ``p`` is the joint probability of a candidate to be drawn first; ``p_model`` has that of each
+    model where there were several, so that ``p_endpoint_given_model`` is ``p / p_model``; without
+    it the model was certain. What was drawn stands apart from what served, which is an outcome and
+    on the record itself. ``slice`` needs the request and the inputs.
     """
     first = plan.candidates[0]
     exclusions = plan.exclusions
-    return _known(
+    known = _known(
         mode=plan.mode,
         strategy=plan.strategy,
-        assignment_unit="request",
+        assignment_unit="session" if plan.mode == "sticky" else "request",
         rng=ALGORITHM,
         seed=plan.seed,
         draw=plan.draw,
@@ -44,22 +63,56 @@ def compact(plan: Plan) -> dict[str, object]:
                 strategy=partition.strategy,
                 sort=partition.sort,
                 no_fallbacks=not partition.allow_fallbacks or None,
+                balance=None
+                if partition.balance is None
+                else msgspec.structs.asdict(partition.balance),
             )
             for partition in plan.partitions
         ],
         candidates=[_compact_candidate(candidate) for candidate in plan.candidates],
         dropped=[_compact_candidate(candidate) for candidate in plan.dropped] or None,
-        excluded_by=dict(Counter([e.reason.value for e in exclusions])) if exclusions else {},
+        excluded_by=plan.excluded_by if exclusions or plan.counted else {},
         excluded=[
             _known(endpoint=e.endpoint, reason=e.reason.value, detail=e.detail)
             for e in exclusions[:LISTED_EXCLUSIONS]
         ],
     )
+    if len(plan.models) > 1:
+        known["p_model"] = _by_model(plan)
+    if plan.pool:
+        known["pool"] = plan.pool[:LISTED_POOL]
+        known["pool_size"] = len(plan.pool)
+    if request is not None and inputs is not None:
+        known["slice"] = slice_of(request, inputs)
+        if plan.pool:
+            known["auto"] = _auto(request)
+    return known
+
+
+def _by_model(plan: Plan) -> dict[str, float]:
+    """The probability of each model to be drawn first."""
+    by_model: dict[str, float] = {}
+    for candidate in (*plan.candidates, *plan.dropped):
+        if candidate.probability:
+            model = candidate.endpoint.model
+            by_model[model] = by_model.get(model, 0.0) + candidate.probability
+    return by_model
+
+
+def _auto(request: ChatRequest) -> dict[str, object]:
+    wishes, reasoning = request.auto, request.reasoning
+    return _known(
+        free_models_only=wishes.free_models_only or None,
+        no_reasoning=wishes.no_reasoning or None,
+        allowed_models=wishes.allowed_models or None,
+        excluded_models=wishes.excluded_models or None,
+        effort=None if reasoning is None else reasoning.effort or reasoning.max_tokens,
+    )
 
 
 def _compact_candidate(candidate: Candidate) -> dict[str, object]:
     # Member by member: filtering a dictionary of all of them took 0.9 µs per candidate, this 0.3.
-    endpoint = candidate.endpoint
+    endpoint, seen = candidate.endpoint, candidate.health
     known: dict[str, object] = {
         "endpoint": endpoint.id,
         "model": endpoint.model,
@@ -73,19 +126,43 @@ def _compact_candidate(candidate: Candidate) -> dict[str, object]:
         known["p"] = candidate.probability
     if candidate.price is not None:
         known["price_version"] = candidate.price.version
-    if candidate.has_recent_outage:
-        known["outage"] = True
-    if candidate.cooling_until_ms is not None:
-        known["cooling"] = True
-    if candidate.latency_p50_ms is not None:
-        known["latency_ms"] = candidate.latency_p50_ms
-    if candidate.throughput_p50_tokens_per_s is not None:
-        known["tokens_per_s"] = candidate.throughput_p50_tokens_per_s
+    if seen is not _UNHEARD_OF:
+        _add_health(known, seen, candidate)
+    if candidate.behind:
+        known["behind"] = candidate.behind
     if candidate.rank is not None:
         known["rank"] = candidate.rank
     if candidate.unknown_needs:
         known["unknown_needs"] = candidate.unknown_needs
+    if candidate.output_tokens is not None:
+        known["tokens_out"] = candidate.output_tokens
+    if candidate.cached_tokens:
+        known["tokens_cached"] = candidate.cached_tokens
+    if candidate.is_sticky:
+        known["sticky"] = True
+    if candidate.score is not None:
+        known["score"] = candidate.score
     return known
+
+
+def _add_health(known: dict[str, object], seen: EndpointHealth, candidate: Candidate) -> None:
+    if seen.has_recent_outage:
+        known["outage"] = True
+    if seen.is_half_open:
+        known["probation"] = True
+    if candidate.cooling_until_ms is not None:
+        known["cooling"] = True
+    if seen.weight_factor != 1.0:
+        known["factor"] = seen.weight_factor
+    if seen.latency_ms is not None:
+        known["latency_ms"] = seen.latency_ms.p50
+    if seen.throughput_tokens_per_s is not None:
+        known["tokens_per_s"] = seen.throughput_tokens_per_s.p50
+    if seen.uptime is not None:
+        known["uptime"] = seen.uptime
+
+
+_UNHEARD_OF = EndpointHealth()
 
 
 def _known(**members: object) -> dict[str, object]:
@@ -115,6 +192,7 @@ def replay(stored: Mapping[str, object]) -> Replayed:
             strategy=stored_partition.strategy,
             sort=stored_partition.sort,
             allow_fallbacks=not stored_partition.no_fallbacks,
+            balance=stored_partition.balance,
         )
         for stored_partition in decision.partitions
     ]
@@ -129,10 +207,11 @@ def replay(stored: Mapping[str, object]) -> Replayed:
 
 
 class _StoredPartition(msgspec.Struct, frozen=True, kw_only=True):
-    model: str
     strategy: Strategy
+    model: str | None = None
     sort: SortKey | None = None
     no_fallbacks: bool = False
+    balance: BalanceWeights | None = None
 
 
 class _StoredCandidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,8 +220,12 @@ class _StoredCandidate(msgspec.Struct, frozen=True, kw_only=True):
     partition: int
     cost_usd: Decimal | None = None
     outage: bool = False
+    factor: float = 1.0
     latency_ms: float | None = None
     tokens_per_s: float | None = None
+    uptime: float | None = None
+    behind: int = 0
+    sticky: bool = False
     rank: int | None = None
     unknown_needs: int = 0
 
@@ -166,13 +249,26 @@ def _candidate(stored: _StoredCandidate) -> Candidate:
         ),
         price=None,
         expected_cost_usd=stored.cost_usd,
-        has_recent_outage=stored.outage,
-        latency_p50_ms=stored.latency_ms,
-        throughput_p50_tokens_per_s=stored.tokens_per_s,
+        health=EndpointHealth(
+            has_recent_outage=stored.outage,
+            weight_factor=stored.factor,
+            latency_ms=_flat(stored.latency_ms),
+            throughput_tokens_per_s=_flat(stored.tokens_per_s),
+            uptime=stored.uptime,
+        ),
+        behind=stored.behind,
+        is_sticky=stored.sticky,
         partition=stored.partition,
         rank=stored.rank,
         unknown_needs=stored.unknown_needs,
     )
+
+
+def _flat(median: float | None) -> Percentiles | None:
+    """Orders ask for the median alone."""
+    if median is None:
+        return None
+    return Percentiles(p50=median, p75=median, p90=median, p99=median)
 
 
 def _ids(candidates: Sequence[Candidate]) -> tuple[str, ...]:
