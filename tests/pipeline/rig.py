@@ -77,6 +77,9 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     further_secrets: tuple[str, ...] = ()
 
 
+    protocol: str = "openai"
+    like: Endpoint | None = None
+    """An endpoint whose facts and prices this one has."""
 class MemoryLedger:
     """A ledger that forgets with the process."""
 
