@@ -59,6 +59,8 @@ STAND_INS = {
     "bedrock": "/bedrock",
 }
 """By protocol, where the simulator speaks it for any model."""
+
+
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
     """One endpoint of a provider of its own: how it behaves, and where it is."""
 
@@ -75,11 +77,11 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: Deadlines | None = None
     drains_on_disconnect: bool = False
     further_secrets: tuple[str, ...] = ()
-
-
     protocol: str = "openai"
     like: Endpoint | None = None
     """An endpoint whose facts and prices this one has."""
+
+
 class MemoryLedger:
     """A ledger that forgets with the process."""
 
@@ -113,12 +115,6 @@ def chat_request(dialect: Dialect = Dialect.OPENAI, **members: Any) -> ChatReque
     return decode_chat_request(body, dialect=dialect, headers={})
 
 
-class Rig:
-    """Endpoints ``p1``, ``p2`` … in the order of the offers, tried in that order by ``run``."""
-
-    def __init__(
-        self,
-        *offers: Offer,
 def endpoint_like(endpoint: Endpoint, provider: str, offer: Offer) -> Endpoint:
     """The same offer by another provider, behaving as asked."""
     native = f"{endpoint.provider_model}!{offer.do}" if offer.do else endpoint.provider_model
@@ -131,6 +127,12 @@ def endpoint_like(endpoint: Endpoint, provider: str, offer: Offer) -> Endpoint:
     )
 
 
+class Rig:
+    """Endpoints ``p1``, ``p2`` … in the order of the offers, tried in that order by ``run``."""
+
+    def __init__(
+        self,
+        *offers: Offer,
         simulated_url: str,
         transport: httpx.AsyncBaseTransport,
         deadlines: Deadlines,
