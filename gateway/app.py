@@ -24,6 +24,7 @@ from gateway.api.surface import Surroundings, data_app
 from gateway.api.traffic import Traffic
 from gateway.domain.caller import Caller
 from gateway.execution.access import AccessBook, ProviderAccess
+from gateway.execution.aws_signing import make_signer
 from gateway.execution.breaker import BreakerRules
 from gateway.execution.deadlines import Deadlines
 from gateway.execution.egress import make_policy
@@ -275,6 +276,7 @@ def _access(
             idle_s=own.idle_s or common.idle_s,
             total_s=common.total_s,
         ),
+        sign=make_signer(provider.aws) if provider.aws is not None else None,
         drains_on_disconnect=own.on_disconnect == "drain",
     )
 

@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from gateway.execution.aws_signing import AwsCredential
+from gateway.settings.aws import bedrock_address, find_aws_credential
 from gateway.settings.load import SettingsError, read_secret
 from gateway.settings.values import ProviderSettings, Settings
 from pricing.catalogue import Catalogue, Provider
@@ -20,6 +22,8 @@ class EnabledProvider(msgspec.Struct, frozen=True, kw_only=True):
     """Empty when the service asks for none."""
     further_secrets: tuple[str, ...] = ()
     """Credentials beside it, used in turn."""
+    aws: AwsCredential | None = None
+    """Signs requests where there is no secret to send along."""
     allow_private: bool
     settings: ProviderSettings
     is_of_operator: bool
@@ -132,8 +136,13 @@ def _enable(
         base_url = settings.environment.get(shipped.base_url_env, "").strip() or None
     # An address that the operator gives counts as allowed by name; a table's own never does.
     is_given = base_url is not None
+    protocol = table.protocol or (shipped.protocol if shipped is not None else "openai")
     if base_url is None and shipped is not None:
         base_url = shipped.base_url
+    if base_url is None and protocol == "bedrock":
+        base_url = bedrock_address(name, table, settings.environment)
+        if base_url is None:
+            return Skipped(provider=name, reason="its region is not known; set AWS_REGION")
     if base_url is None:
         if shipped is None:
             raise SettingsError(f"providers.{name}: base_url is missing; give the API's address")
@@ -153,12 +162,22 @@ def _enable(
         if shipped is not None
         else Provider(id=name, name=name, **fields)
     )
+    aws: AwsCredential | None = None
+    if protocol == "bedrock" and not secrets:
+        aws = find_aws_credential(name, table, settings.environment, base_url)
+        if aws is None:
+            return Skipped(
+                provider=name,
+                reason="it has no credential; set AWS_BEARER_TOKEN_BEDROCK, or AWS_ACCESS_KEY_ID "
+                "and AWS_SECRET_ACCESS_KEY",
+            )
     is_from_environment = is_given and table.base_url is None
     return EnabledProvider(
         provider=provider,
         base_url=base_url.rstrip("/"),
         secret=secrets[0] if secrets else "",
         further_secrets=secrets[1:],
+        aws=aws,
         allow_private=table.allow_private or is_from_environment,
         settings=table,
         is_of_operator=shipped is None,

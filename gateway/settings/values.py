@@ -30,6 +30,12 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """``env:NAME`` or ``file:PATH``; never the key itself."""
     api_keys: CredentialReferences = ()
     """Several, used in turn, ``api_key`` first if it is there too."""
+    aws_region: str | None = None
+    """For the protocol ``bedrock``; else ``AWS_REGION``."""
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: str | None = None
+    aws_session_token: str | None = None
+    """``env:NAME`` or ``file:PATH`` each: requests are signed where there is no ``api_key``."""
     allow_private: bool = False
     """The address may be private or loopback."""
     usage_flavour: str | None = None

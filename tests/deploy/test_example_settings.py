@@ -21,6 +21,9 @@ ENVIRONMENT = {
     "OPENAI_API_KEY": "sk-example",
     "OPENAI_API_KEY_2": "sk-example-2",
     "OPENAI_API_KEY_3": "sk-example-3",
+    "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
+    "AWS_SECRET_ACCESS_KEY": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    "AWS_SESSION_TOKEN": "token-example",
 }
 # What stands in the example is not what holds without it.
 NO_DEFAULTS = {
@@ -96,7 +99,7 @@ def test_the_example_loads_with_every_setting_in_force(example: str, tmp_path: P
         for provider in enabled
         for table in provider.settings.endpoints
     ]
-    assert [provider.id for provider in enabled] == ["my-server", "openai"]
+    assert [provider.id for provider in enabled] == ["amazon-bedrock", "my-server", "openai"]
     assert not skipped
     assert [endpoint.model for endpoint in endpoints] == ["my-server/llama"]
 
