@@ -32,6 +32,7 @@ NO_RESULT: Final = "The tool gave no result."
 _ENCODER: Final = msgspec.json.Encoder()
 _EMPTY_OBJECT: Final = Raw(b"{}")
 _ID_HEAD: Final = 40
+_NOTHING_SAID: Final = TextPart(text=PLACEHOLDER)
 _FOR_THE_SYSTEM: Final = frozenset({"system", "developer"})
 
 
@@ -105,7 +106,7 @@ class _Reader:
         self._close()
         turns = self._turns
         if not turns or isinstance(turns[0], AssistantTurn):
-            turns.insert(0, UserTurn(parts=(TextPart(text=PLACEHOLDER),)))
+            turns.insert(0, UserTurn(parts=(_NOTHING_SAID,)))
         return Conversation(system=tuple(self._system), turns=tuple(turns))
 
     def _lift(self, message: _Message, index: int) -> None:
@@ -145,7 +146,7 @@ class _Reader:
         if results or self._saying is not None:
             parts = tuple(self._saying or ())
             if not results and not parts:
-                parts = (TextPart(text=PLACEHOLDER),)
+                parts = (_NOTHING_SAID,)
             self._append(UserTurn(results=results, parts=parts))
         self._assistants, self._results, self._saying = [], [], None
 
@@ -153,7 +154,8 @@ class _Reader:
         last = self._turns[-1] if self._turns else None
         if isinstance(turn, UserTurn) and isinstance(last, UserTurn):
             # What the assistant said in between was empty.
-            parts = tuple(p for p in last.parts if p != TextPart(text=PLACEHOLDER)) + turn.parts
+            both = last.parts + turn.parts
+            parts = tuple(part for part in both if part is not _NOTHING_SAID) or both[:1]
             turn = UserTurn(results=last.results + turn.results, parts=parts)
             self._turns.pop()
         self._turns.append(turn)
