@@ -31,6 +31,7 @@ from gateway.execution.egress import make_policy
 from gateway.execution.experience import Experience
 from gateway.execution.health import HealthBoard
 from gateway.execution.runner import Limits, Runner
+from gateway.execution.shadow import Shadows
 from gateway.execution.shared_health import TABLE_NAME, open_table
 from gateway.execution.transport import AiohttpTransport
 from gateway.execution.upstream import Upstream
@@ -141,6 +142,7 @@ class Worker:
         """Bring what is spooled to Postgres if it answers in time, and let everything go."""
         for pipeline in self._pipelines.values():
             await pipeline.aclose(within_s=_READ_ON_S)
+        await self._shadows.aclose(within_s=_READ_ON_S)
         self._spool.close()
         await self._shipper.drain(ship_within_s)
         for task in list(self._tasks):
@@ -158,8 +160,10 @@ class Worker:
             for provider in self._offer.providers
         }
         hedge_after_ms = settings.routing.hedge_after_ms
+        upstream = Upstream()
+        self._shadows = Shadows(upstream, most=settings.limits.shadows_per_worker)
         runner = Runner(
-            Upstream(),
+            upstream,
             Limits(
                 max_attempts=settings.routing.max_attempts,
                 total_s=settings.deadlines.total_s,
@@ -184,6 +188,7 @@ class Worker:
                 access_of=AccessBook(reached),
                 health=health,
                 ledger=self._spool,
+                shadows=self._shadows,
                 policy=policy,
                 api=api,
                 experience=experience,

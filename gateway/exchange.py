@@ -23,6 +23,14 @@ from gateway.routing.record import compact
 from gateway.routing.rules.apply import Ruled
 from gateway.routing.rules.govern import refusal_of
 
+_GIVEN_UP = frozenset(
+    {
+        Outcome.CLIENT_CANCELLED,
+        Outcome.GATEWAY_SHUTDOWN,
+        Outcome.GATEWAY_ERROR,
+        Outcome.REFUSED,
+    }
+)
 _CLIENT_CLOSED = 499
 _BROKEN = 500
 _UNAVAILABLE = 503
@@ -57,6 +65,7 @@ class Exchange:
         "inputs",
         "interruption",
         "journal",
+        "mirror",
         "plan",
         "record",
         "repairs",
@@ -85,6 +94,8 @@ class Exchange:
         """What the operator's rules made of the request; None where none were asked."""
         self.journal = journal
         self.interruption = interruption
+        self.mirror: Callable[[], object] | None = None
+        """Sends a copy elsewhere once this request is over and was not given up."""
         self.plan: Plan | None = None
         self.record: RequestRecord | None = None
         self.upstream_model: str | None = None
@@ -133,6 +144,11 @@ class Exchange:
         if end.echo is not None:
             self.echoes.append(end.echo)
 
+    def end_shadow(self, end: AttemptEnd) -> None:
+        """The copy was asked after the record was written: it is remembered apart."""
+        self.journal.end_late(end)
+        self._health.report(end)
+
     def echoes_with(self, served: bytes | None) -> list[bytes]:
         """What every provider was sent, the one that answers last."""
         return self.echoes if served is None else [*self.echoes, served]
@@ -153,6 +169,9 @@ class Exchange:
             requested_provider=plan.requested_provider if plan is not None else None,
             underlying_used_model=self.upstream_model,
         )
+        mirror, self.mirror = self.mirror, None
+        if mirror is not None and outcome not in _GIVEN_UP:
+            mirror()
 
     def _compact_plan(self) -> dict[str, object]:
         compacted: dict[str, object] = {"seed": self.inputs.seed}

@@ -6,13 +6,13 @@ leaves exactly one record (malformed and unauthenticated ones never do, and are 
 """
 
 import asyncio
+import functools
 import random
 import time
 from collections.abc import AsyncGenerator, Mapping
 from datetime import UTC, datetime
-from functools import partial
-from uuid import UUID
 from typing import Literal
+from uuid import UUID
 
 import msgspec
 
@@ -35,13 +35,16 @@ from gateway.execution.failures import FailedAttempt, error_of
 from gateway.execution.health import HealthBoard
 from gateway.execution.relay import Relay
 from gateway.execution.runner import Runner, Served
+from gateway.execution.shadow import Shadows
 from gateway.ledger.journal import Journal, Ledger
 from gateway.ledger.settle import RequestFacts
 from gateway.ledger.spool import SpoolUnwritableError
 from gateway.providers.base import Completion, FaultError, StreamEvent
 from gateway.routing.affinity import affinity_key
+from gateway.routing.mirror import find_mirror
 from gateway.routing.plan import BalanceWeights, Plan, PlanInputs
 from gateway.routing.rules.apply import Ruled
+from gateway.routing.rules.drawing import Mirror
 from gateway.routing.rules.govern import govern, refusal_of
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
 
@@ -102,6 +105,7 @@ class Pipeline:
         health: HealthBoard,
         ledger: Ledger,
         policy: Policy,
+        shadows: Shadows | None = None,
         api: Api = CHAT,
         experience: Experience | None = None,
     ) -> None:
@@ -111,6 +115,7 @@ class Pipeline:
         self._health = health
         self._ledger = ledger
         self._policy = policy
+        self._shadows = shadows
         self._api = api
         self._experience = experience or Experience()
         self._ids = RequestIds()
@@ -225,7 +230,7 @@ class Pipeline:
         journal = Journal(
             facts, self._ledger, prompt_tokens_estimate=request.prompt_tokens_estimate
         )
-        return Exchange(
+        exchange = Exchange(
             ruled.request,
             inputs,
             journal,
@@ -233,12 +238,33 @@ class Pipeline:
             health=self._health,
             api=self._api,
             ruled=ruled,
-            learn=partial(
+            learn=functools.partial(
                 self._learn,
                 key_id=caller.key_id,
                 affinity=affinity,
                 choice_count=request.choice_count,
             ),
+        )
+        if ruled.mirror is not None and self._shadows is not None:
+            mirror = functools.partial(self._mirror, exchange, ruled.mirror, self._shadows)
+            # After the answer, and where a failure of ours is logged instead of answered.
+            exchange.mirror = functools.partial(asyncio.get_running_loop().call_soon, mirror)
+        return exchange
+
+    def _mirror(self, exchange: Exchange, mirror: Mirror, shadows: Shadows) -> None:
+        """Send a copy of a request that is over to where a rule wants to compare."""
+        request = exchange.request
+        candidate = find_mirror(request, exchange.inputs, mirror, self._api.make_plan)
+        if candidate is None:
+            shadows.unfit += 1
+            return
+        shadows.start(
+            request,
+            candidate,
+            self._access_of(candidate.endpoint),
+            number=exchange.journal.next_number,
+            on_start=exchange.begin_attempt,
+            on_end=exchange.end_shadow,
         )
 
     def _affinity(self, request: ChatRequest, caller: Caller) -> bytes | None:

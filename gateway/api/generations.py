@@ -128,7 +128,8 @@ def generation_routes(
 
 def to_generation(record: RequestRecord, catalogue: Catalogue) -> Generation:
     """A record as clients are shown it; the plan and the labels are not."""
-    attempts = record.attempts
+    # A mirrored copy is the operator's affair.
+    attempts = [attempt for attempt in record.attempts if attempt.kind != "shadow"]
     names = {provider.id: provider.name for provider in catalogue.providers.values()}
     served = next((a for a in reversed(attempts) if a.outcome is Outcome.SUCCESS), None)
     told = served or (attempts[-1] if attempts else None)

@@ -101,6 +101,21 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     attempts: tuple[AttemptRecord, ...] = ()
 
 
+class LateAttempts(msgspec.Struct, frozen=True, kw_only=True):
+    """Attempts that began after their request's record was written: those of shadows.
+
+    Nobody waited for them, so they are no part of what the request cost or how long it took.
+    """
+
+    id: UUID
+    """Of the request."""
+    received_at: datetime
+    """Of the request too."""
+    key_id: UUID
+    labels: dict[str, str]
+    attempts: tuple[AttemptRecord, ...]
+
+
 class AttemptBegun(msgspec.Struct, frozen=True, kw_only=True):
     """Written before bytes go upstream: a crash cannot hide an attempt that may be billed."""
 

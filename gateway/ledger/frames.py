@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from gateway.domain.records import AttemptBegun, RequestRecord
+from gateway.domain.records import AttemptBegun, LateAttempts, RequestRecord
 
 MAGIC: Final = b"TWSPOOL\x01"
 HEADER: Final = ord("H")
@@ -24,8 +24,12 @@ BEGUN: Final = ord("B")
 """`AttemptBegun`"""
 RECORD: Final = ord("R")
 """`RequestRecord`"""
+LATE: Final = ord("L")
+"""`LateAttempts`; a release that does not know them passes them over"""
 DEAD: Final = ord("D")
 """`DeadLetter`, only in dead-letter files"""
+
+_KINDS: Final = (HEADER, BEGUN, RECORD, LATE, DEAD)
 
 MAX_PAYLOAD_BYTES: Final = 1 << 20
 _PREFIX = struct.Struct("<IIB")
@@ -33,7 +37,7 @@ PREFIX_BYTES: Final = _PREFIX.size
 
 # Where a frame could begin: a length of at most 1 MiB, a type of ours, a payload that is a
 # MessagePack map, as every payload of ours is. The look-ahead finds overlapping places too.
-_PLAUSIBLE_START = re.compile(rb"(?=..[\x00-\x10]\x00.{4}[BRD][\x80-\x8f\xde\xdf])", re.DOTALL)
+_PLAUSIBLE_START = re.compile(rb"(?=..[\x00-\x10]\x00.{4}[BRLD][\x80-\x8f\xde\xdf])", re.DOTALL)
 
 # Field names are kept, so that a reader of another release finds its way.
 _ENCODER = msgspec.msgpack.Encoder(decimal_format="string", uuid_format="bytes")
@@ -88,7 +92,9 @@ class UnknownVersionError(ValueError):
     """The file was written by a release with records of another version."""
 
 
-def encode_payload(value: AttemptBegun | RequestRecord | FileHeader | DeadLetter) -> bytes:
+def encode_payload(
+    value: AttemptBegun | RequestRecord | LateAttempts | FileHeader | DeadLetter,
+) -> bytes:
     """The payload of a frame. Money is text, ids are 16 bytes, instants are timestamps."""
     return _ENCODER.encode(value)
 
@@ -100,7 +106,7 @@ def salt_of(name: str) -> int:
 
 def frame_seeds(salt: int) -> dict[int, int]:
     """The checksum's starting value per frame type, so that it is worked out once per file."""
-    return {kind: zlib.crc32(bytes((kind,)), salt) for kind in (HEADER, BEGUN, RECORD, DEAD)}
+    return {kind: zlib.crc32(bytes((kind,)), salt) for kind in _KINDS}
 
 
 def make_frame(kind: int, payload: bytes, seed: int) -> bytes:

@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from gateway.domain.attempts import AttemptEnd, AttemptStart
 from gateway.domain.outcomes import Outcome
-from gateway.domain.records import AttemptBegun, AttemptRecord, RequestRecord
+from gateway.domain.records import AttemptBegun, AttemptRecord, LateAttempts, RequestRecord
 from gateway.ledger.settle import (
     RequestEnd,
     RequestFacts,
@@ -18,7 +18,7 @@ _MS_PER_S = 1000.0
 
 
 class Ledger(Protocol):
-    """Where records go; both calls are one synchronous write."""
+    """Where records go; each call is one synchronous write."""
 
     @property
     def is_writable(self) -> bool: ...
@@ -26,6 +26,8 @@ class Ledger(Protocol):
     def append_begun(self, begun: AttemptBegun) -> None: ...
 
     def append_record(self, record: RequestRecord) -> None: ...
+
+    def append_late(self, late: LateAttempts) -> None: ...
 
 
 class Journal:
@@ -67,6 +69,25 @@ class Journal:
         """An attempt is over."""
         self.attempts.append(
             settle_attempt(end, prompt_tokens_estimate=self._prompt_tokens_estimate)
+        )
+
+    @property
+    def next_number(self) -> int:
+        """For an attempt after all that have ended."""
+        return max((attempt.number for attempt in self.attempts), default=0) + 1
+
+    def end_late(self, end: AttemptEnd) -> None:
+        """An attempt is over that began once the record was written."""
+        facts = self.facts
+        attempt = settle_attempt(end, prompt_tokens_estimate=self._prompt_tokens_estimate)
+        self._ledger.append_late(
+            LateAttempts(
+                id=facts.id,
+                received_at=facts.received_at,
+                key_id=facts.key_id,
+                labels=facts.labels,
+                attempts=(attempt,),
+            )
         )
 
     def close(

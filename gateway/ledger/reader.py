@@ -8,9 +8,16 @@ from uuid import UUID
 import msgspec
 
 from gateway.domain.outcomes import Outcome
-from gateway.domain.records import SCHEMA_VERSION, AttemptBegun, AttemptRecord, RequestRecord
+from gateway.domain.records import (
+    SCHEMA_VERSION,
+    AttemptBegun,
+    AttemptRecord,
+    LateAttempts,
+    RequestRecord,
+)
 from gateway.ledger.frames import (
     BEGUN,
+    LATE,
     MAGIC,
     MAX_PAYLOAD_BYTES,
     PREFIX_BYTES,
@@ -35,7 +42,14 @@ _HEADER_BYTES = 4096
 _FRAMES_AT_ONCE = 50
 
 _RECORD_DECODER = msgspec.msgpack.Decoder(RequestRecord)
+_LATE_DECODER = msgspec.msgpack.Decoder(LateAttempts)
 _BEGUN_DECODER = msgspec.msgpack.Decoder(AttemptBegun)
+
+
+_DECODERS: dict[
+    int, msgspec.msgpack.Decoder[RequestRecord] | msgspec.msgpack.Decoder[LateAttempts]
+] = {RECORD: _RECORD_DECODER, LATE: _LATE_DECODER}
+"""Of the frames that are stored."""
 
 
 class _RecordId(msgspec.Struct, frozen=True):
@@ -46,9 +60,9 @@ _ID_DECODER = msgspec.msgpack.Decoder(_RecordId)
 
 
 class Found(NamedTuple):
-    """A record in its frame."""
+    """A record, or what came later of a request, in its frame."""
 
-    record: RequestRecord | None
+    record: RequestRecord | LateAttempts | None
     """None when the frame is whole and its content cannot be read."""
     payload: bytes
     segment: str
@@ -106,11 +120,12 @@ def shipped_up_to(batch: Batch, read_at: datetime, before: datetime) -> datetime
     return before if last is None else max(before, min(last.received_at, read_at))
 
 
-def unfinished(writer: Writer) -> list[RequestRecord]:
-    """Records for requests of an ended writer whose own record was never written.
+def unfinished(writer: Writer) -> list[RequestRecord | LateAttempts]:
+    """Records for what an ended writer had begun and never told the end of.
 
-    Their attempts had begun when the process died: what became of them is unknown, and what they
-    cost is estimated from the prompt that was sent.
+    What became of an attempt that had begun is unknown, and what it cost is estimated from the
+    prompt that was sent. A request whose record was written may have left a shadow behind: that
+    makes late attempts.
 
     Raises:
         UnknownVersionError: another release wrote them.
@@ -126,7 +141,7 @@ def unfinished(writer: Writer) -> list[RequestRecord]:
             if not parsed.frames:
                 break
             offset = parsed.end
-    return [_crashed(list(attempts.values())) for attempts in begun.values()]
+    return [_crashed(list(attempts.values())) for attempts in begun.values() if attempts]
 
 
 def _follow(begun: dict[bytes, dict[int, AttemptBegun]], kind: int, payload: bytes) -> None:
@@ -136,12 +151,17 @@ def _follow(begun: dict[bytes, dict[int, AttemptBegun]], kind: int, payload: byt
             begun.setdefault(attempt.request_id.bytes, {})[attempt.number] = attempt
         elif kind == RECORD:
             begun.pop(_ID_DECODER.decode(payload).id.bytes, None)
+        elif kind == LATE:
+            late = _LATE_DECODER.decode(payload)
+            left = begun.get(late.id.bytes, {})
+            for ended in late.attempts:
+                left.pop(ended.number, None)
     except msgspec.MsgspecError:
         # Of another release: its record, if it has one, is set aside where it is shipped.
         return
 
 
-def _crashed(begun: list[AttemptBegun]) -> RequestRecord:
+def _crashed(begun: list[AttemptBegun]) -> RequestRecord | LateAttempts:
     first = begun[0]
     attempts = tuple(
         AttemptRecord(
@@ -159,6 +179,15 @@ def _crashed(begun: list[AttemptBegun]) -> RequestRecord:
         )
         for attempt in begun
     )
+    if all(attempt.kind == "shadow" for attempt in begun):
+        # Shadows begin when their request's record is written.
+        return LateAttempts(
+            id=first.request_id,
+            received_at=first.received_at,
+            key_id=first.key_id,
+            labels=first.labels,
+            attempts=attempts,
+        )
     cost = add_costs(attempt.cost for attempt in attempts)
     return RequestRecord(
         id=first.request_id,
@@ -235,13 +264,14 @@ def _decode_records(frames: list[Frame], segment: str) -> list[Found]:
         if index % _FRAMES_AT_ONCE == 0:
             # This is done on a thread; the event loop has to wait for it to let go.
             time.sleep(0)
-        if frame.kind == RECORD:
-            found.append(_decode(frame.payload, segment, frame.end))
+        if frame.kind in _DECODERS:
+            found.append(_decode(frame, segment))
     return found
 
 
-def _decode(payload: bytes, segment: str, offset: int) -> Found:
+def _decode(frame: Frame, segment: str) -> Found:
+    payload, offset = frame.payload, frame.end
     try:
-        return Found(_RECORD_DECODER.decode(payload), payload, segment, offset, None)
+        return Found(_DECODERS[frame.kind].decode(payload), payload, segment, offset, None)
     except msgspec.MsgspecError as exc:
         return Found(None, payload, segment, offset, f"cannot be read: {exc}")

@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from gateway.domain.records import RequestRecord
+from gateway.domain.records import LateAttempts, RequestRecord
 from gateway.ledger.deadletters import DeadLetters
 from gateway.ledger.frames import UnknownVersionError, encode_payload
 from gateway.ledger.orphans import Orphan, Orphans
@@ -176,8 +176,10 @@ class Shipper:
             await asyncio.to_thread(_remember, writer, position, batch.position)
         return batch.position
 
-    async def _store_unfinished(self, writer: Writer, lost: list[RequestRecord]) -> None:
-        """Record the requests of an ended writer that have no record of their own."""
+    async def _store_unfinished(
+        self, writer: Writer, lost: list[RequestRecord | LateAttempts]
+    ) -> None:
+        """Record what an ended writer had begun and has no record of."""
         for start in range(0, len(lost), _BATCH):
             await self._store.store(
                 [

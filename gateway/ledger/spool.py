@@ -17,12 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
 
-from gateway.domain.records import SCHEMA_VERSION, AttemptBegun, RequestRecord
+from gateway.domain.records import SCHEMA_VERSION, AttemptBegun, LateAttempts, RequestRecord
 from gateway.ledger.bounded import encode_begun, encode_record
 from gateway.ledger.frames import (
     BEGUN,
+    LATE,
     RECORD,
     FileHeader,
+    encode_payload,
     frame_seeds,
     make_file_start,
     make_frame,
@@ -176,6 +178,15 @@ class Spool:
         """
         self._append(RECORD, encode_record(record))
         self._open.pop(record.id, None)
+
+    def append_late(self, late: LateAttempts) -> None:
+        """Write attempts that began once the request's record was written.
+
+        Raises:
+            SpoolUnwritableError: they could not be written.
+        """
+        self._append(LATE, encode_payload(late))
+        self._open.pop(late.id, None)
 
     def close(self) -> None:
         """Sync and stop writing. The lock stays held until ``writer.release``."""

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.domain.records import LateAttempts
 from gateway.ledger.deadletters import DeadLetters
 from gateway.ledger.reader import Found
 from gateway.storage.ingest import Row, insert_absent
@@ -41,11 +42,11 @@ class ShipperState(msgspec.Struct, kw_only=True):
 
 
 class _Ready(msgspec.Struct, frozen=True):
-    """A record as rows."""
+    """A record as rows; of late attempts, only those."""
 
     found: Found
     day: date
-    request: Row
+    request: Row | None
     attempts: list[Row]
 
 
@@ -72,7 +73,7 @@ class RecordStore:
             await self._insert(ready)
         self._state.shipped_records += len(ready)
         last = found[-1].record if found else None
-        if last is not None:
+        if last is not None and not isinstance(last, LateAttempts):
             self._state.last_record_at = last.received_at
 
     def _as_rows(self, found: list[Found]) -> list[_Ready]:
@@ -86,7 +87,8 @@ class RecordStore:
                 self._set_aside(item, item.problem or "cannot be read", None)
                 continue
             try:
-                row = _Ready(item, record_day(record), request_row(record), attempt_rows(record))
+                request = None if isinstance(record, LateAttempts) else request_row(record)
+                row = _Ready(item, record_day(record), request, attempt_rows(record))
             except (UnstorableRecordError, ValueError, OverflowError) as exc:
                 self._set_aside(item, str(exc), None)
             else:
@@ -94,7 +96,7 @@ class RecordStore:
         return ready
 
     async def _insert(self, ready: list[_Ready]) -> None:
-        requests = [item.request for item in ready]
+        requests = [item.request for item in ready if item.request is not None]
         attempts = [row for item in ready for row in item.attempts]
         try:
             await run_bounded(

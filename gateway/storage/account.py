@@ -114,7 +114,7 @@ async def read_activity(
     """A key's days of use, both ends included, newest first, then by model and provider.
 
     Money and tokens stand with the endpoint that had them, failed attempts included, so that they
-    add up to what the key spent.
+    add up to what the key spent. What its requests were mirrored to is the operator's spending.
     """
     requests, attempts = request_record.c, attempt_record.c
     statement = (
@@ -140,6 +140,7 @@ async def read_activity(
             # Both sides, since the planner leaves out partitions by their own column alone.
             requests.day.between(first, last),
             attempts.day.between(first, last),
+            attempts.kind != "shadow",
         )
         .group_by(attempts.day, attempts.model, attempts.provider, attempts.endpoint)
         .order_by(attempts.day.desc(), attempts.model, attempts.provider, attempts.endpoint)

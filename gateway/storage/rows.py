@@ -14,7 +14,7 @@ from typing import Any, cast
 import msgspec
 
 from gateway.domain.ids import day_of
-from gateway.domain.records import AttemptRecord, RequestRecord
+from gateway.domain.records import AttemptRecord, LateAttempts, RequestRecord
 from gateway.storage.tables import USD_PRECISION, USD_SCALE, attempt_record, request_record
 from pricing.usage import METERS, Usage
 
@@ -41,7 +41,7 @@ class UnstorableRecordError(ValueError):
     """A value that no row may hold; names the column, not the value."""
 
 
-def record_day(record: RequestRecord) -> date:
+def record_day(record: RequestRecord | LateAttempts) -> date:
     """The UTC day whose partitions hold the record and its attempts.
 
     Raises:
@@ -103,7 +103,7 @@ def request_row(record: RequestRecord) -> tuple[object, ...]:
     )
 
 
-def attempt_rows(record: RequestRecord) -> list[tuple[object, ...]]:
+def attempt_rows(record: RequestRecord | LateAttempts) -> list[tuple[object, ...]]:
     """The rows of `attempt_record`, in the order of `ATTEMPT_COPY_COLUMNS`.
 
     Raises:
@@ -115,7 +115,7 @@ def attempt_rows(record: RequestRecord) -> list[tuple[object, ...]]:
 
 
 def _attempt_row(
-    record: RequestRecord, attempt: AttemptRecord, day: date, labels: str
+    record: RequestRecord | LateAttempts, attempt: AttemptRecord, day: date, labels: str
 ) -> tuple[object, ...]:
     if not 1 <= attempt.number <= _MAX_INT2:
         raise UnstorableRecordError("number: not an attempt's number")

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from gateway.domain.records import AttemptBegun, RequestRecord
+import msgspec
+
+from gateway.domain.records import AttemptBegun, LateAttempts, RequestRecord
 from gateway.ledger.reader import MAX_FRAMES, read_batch
+from gateway.ledger.spool import Spool
 from gateway.ledger.writers import Position, Writer
 from pricing.cost import Cost
 from pricing.usage import Usage
@@ -60,7 +63,7 @@ def read_all(writer: Writer, *, live_sequence: int | None = None) -> Iterator[Re
         batch = read_batch(writer, position, live_sequence=live_sequence)
         assert len(batch.found) <= MAX_FRAMES
         for found in batch.found:
-            assert found.record is not None, found.problem
+            assert isinstance(found.record, RequestRecord), found.problem
             yield found.record
         position = batch.position
         if batch.is_end:
@@ -69,3 +72,23 @@ def read_all(writer: Writer, *, live_sequence: int | None = None) -> Iterator[Re
 
 def segments_of(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.seg"))
+
+
+def write_shadow(spool: Spool, *, ends: bool = True) -> tuple[RequestRecord, LateAttempts]:
+    """A request with its record, and what came after it."""
+    record = make_answered()
+    begun = make_begun(record.id, number=2, kind="shadow")
+    attempt = msgspec.structs.replace(record.attempts[0], number=2, kind="shadow")
+    late = LateAttempts(
+        id=record.id,
+        received_at=record.received_at,
+        key_id=record.key_id,
+        labels=record.labels,
+        attempts=(attempt,),
+    )
+    spool.append_begun(make_begun(record.id))
+    spool.append_record(record)
+    spool.append_begun(begun)
+    if ends:
+        spool.append_late(late)
+    return record, late

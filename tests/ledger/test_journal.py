@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from gateway.domain.outcomes import Outcome
-from gateway.domain.records import AttemptBegun, RequestRecord
+from gateway.domain.records import AttemptBegun, LateAttempts, RequestRecord
 from gateway.ledger.journal import Journal
 from pricing.usage import Usage
 from tests.execution.samples import make_end, make_start
@@ -17,13 +17,16 @@ class Book:
     is_writable = True
 
     def __init__(self) -> None:
-        self.written: list[AttemptBegun | RequestRecord] = []
+        self.written: list[AttemptBegun | RequestRecord | LateAttempts] = []
 
     def append_begun(self, begun: AttemptBegun) -> None:
         self.written.append(begun)
 
     def append_record(self, record: RequestRecord) -> None:
         self.written.append(record)
+
+    def append_late(self, late: LateAttempts) -> None:
+        self.written.append(late)
 
 
 def open_journal() -> tuple[Journal, Book]:

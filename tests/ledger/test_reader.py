@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from gateway.domain.outcomes import Outcome
+from gateway.domain.records import LateAttempts, RequestRecord
 from gateway.ledger import reader
 from gateway.ledger.frames import (
     RECORD,
@@ -20,7 +21,14 @@ from gateway.ledger.frames import (
 from gateway.ledger.reader import read_batch, shipped_up_to, unfinished
 from gateway.ledger.spool import Spool
 from gateway.ledger.writers import Position
-from tests.ledger.samples import ESTIMATE, make_answered, make_begun, read_all, segments_of
+from tests.ledger.samples import (
+    ESTIMATE,
+    make_answered,
+    make_begun,
+    read_all,
+    segments_of,
+    write_shadow,
+)
 
 
 def closed_spool(directory: Path, **arguments: int) -> Spool:
@@ -166,6 +174,7 @@ def test_requests_without_their_record_count_as_crashed_at_their_estimated_cost(
     spool.close()
 
     [crashed] = unfinished(spool.writer)
+    assert isinstance(crashed, RequestRecord)
 
     assert crashed.id == lost.request_id
     assert crashed.outcome is Outcome.UNKNOWN_CRASH
@@ -185,6 +194,7 @@ def test_an_attempt_that_was_written_twice_counts_once(tmp_path: Path) -> None:
     spool.close()
 
     [crashed] = unfinished(spool.writer)
+    assert isinstance(crashed, RequestRecord)
 
     assert len(crashed.attempts) == 1
 
@@ -237,3 +247,42 @@ def test_a_long_backlog_is_as_old_as_what_is_still_missing(
     spool.close()
 
     assert ages == [21, 11, 1, 0]
+
+
+class TestAShadowOfARequestThatHasItsRecord:
+    """It begins after the record, and ends in late attempts."""
+
+    def test_whose_end_was_written_is_read_after_the_record(self, tmp_path: Path) -> None:
+        spool = closed_spool(tmp_path)
+        record, late = write_shadow(spool)
+        spool.close()
+
+        batch = read_batch(spool.writer, Position(), live_sequence=None)
+
+        assert [found.record for found in batch.found] == [record, late]
+        assert unfinished(spool.writer) == []
+
+    def test_whose_process_died_is_recorded_as_crashed_beside_the_record(
+        self, tmp_path: Path
+    ) -> None:
+        spool = closed_spool(tmp_path)
+        record, _ = write_shadow(spool, ends=False)
+        spool.close()
+
+        [left] = unfinished(spool.writer)
+
+        assert isinstance(left, LateAttempts)
+        assert left.id == record.id
+        assert [(a.number, a.kind, a.outcome, a.cost) for a in left.attempts] == [
+            (2, "shadow", Outcome.UNKNOWN_CRASH, ESTIMATE)
+        ]
+
+    def test_keeps_the_segment_that_tells_of_its_beginning(self, tmp_path: Path) -> None:
+        spool = closed_spool(tmp_path, segment_bytes=1_000)
+        write_shadow(spool, ends=False)
+        began_in = spool.needed_from
+        for _ in range(5):
+            spool.append_record(make_answered())
+
+        assert began_in == spool.needed_from < spool.sequence
+        spool.close()

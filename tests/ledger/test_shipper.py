@@ -37,7 +37,7 @@ from gateway.storage.tables import (
     request_record,
     ship_watermark,
 )
-from tests.ledger.samples import make_answered, make_begun, segments_of
+from tests.ledger.samples import make_answered, make_begun, segments_of, write_shadow
 from tests.storage.conftest import FAST_SETTINGS
 from tests.storage.samples import engine_of, make_attempt, migrated, request_id
 
@@ -659,3 +659,35 @@ async def stall_while(work: Awaitable[object]) -> float:
         worst_s = max(worst_s, time.monotonic() - before_s)
     await task
     return worst_s
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_shadow_is_stored_once_beside_its_request_which_it_does_not_change(
+    spool: Spool, dsn: str, engine: AsyncEngine, ends: bool
+) -> None:
+    orphan = Spool(spool.directory, worker=3)
+    record, _ = write_shadow(orphan, ends=ends)
+    end(orphan)
+    for _ in range(2):
+        async with shipping(spool, dsn):
+
+            async def is_shipped() -> bool:
+                settled = [*spool.directory.glob(f"{orphan.writer.name}.settled")]
+                return bool(settled) and await count(engine, attempt_record) == 2
+
+            await until(is_shipped)
+        # As if the one who shipped it had died before it could note anything.
+        for path in spool.directory.glob(f"{orphan.writer.name}*"):
+            if path.suffix not in {".seg", ".lock"}:
+                path.unlink()
+
+    async with engine.connect() as connection:
+        [row] = (await connection.execute(select(request_record))).all()
+        attempts = (
+            await connection.execute(select(attempt_record).order_by(attempt_record.c.number))
+        ).all()
+    assert (row.id, row.outcome, row.cost_usd) == (record.id, "success", record.cost_usd)
+    assert row.attempts_count == 1
+    assert [(a.number, a.kind) for a in attempts] == [(1, "primary"), (2, "shadow")]
+    assert attempts[1].outcome == ("success" if ends else "unknown_crash")
+    assert attempts[1].cost_usd is not None

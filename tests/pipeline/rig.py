@@ -17,7 +17,7 @@ from gateway.chat.request import ChatRequest
 from gateway.domain.attempts import AttemptEnd, AttemptStart
 from gateway.domain.caller import Caller
 from gateway.domain.interruption import Interruption
-from gateway.domain.records import AttemptBegun, RequestRecord
+from gateway.domain.records import AttemptBegun, LateAttempts, RequestRecord
 from gateway.execution.access import AccessBook, ProviderAccess
 from gateway.execution.course import Advice
 from gateway.execution.deadlines import Deadlines
@@ -25,12 +25,14 @@ from gateway.execution.egress import make_policy
 from gateway.execution.health import HealthBoard
 from gateway.execution.retry_budget import RetryBudget
 from gateway.execution.runner import Limits, Runner, Served
+from gateway.execution.shadow import Shadows
 from gateway.execution.transport import AiohttpTransport
 from gateway.execution.upstream import Upstream
 from gateway.pipeline import Pipeline, Policy, StreamedAnswer, WholeAnswer
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for
 from gateway.routing.plan import Candidate
+from gateway.routing.rules.rule_set import compile_rules
 from gateway.simulator.ledger import LedgerEntry
 from gateway.simulator.server import Simulator
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
@@ -50,8 +52,6 @@ QUICK = Deadlines(
 )
 """For providers that fall silent; others answer at once."""
 PATIENT = Deadlines()
-
-
 STAND_INS = {
     "openai": "/v1",
     "anthropic": "/anthropic/v1",
@@ -89,12 +89,16 @@ class MemoryLedger:
         self.is_writable = True
         self.begun: list[AttemptBegun] = []
         self.records: list[RequestRecord] = []
+        self.late: list[LateAttempts] = []
 
     def append_begun(self, begun: AttemptBegun) -> None:
         self.begun.append(begun)
 
     def append_record(self, record: RequestRecord) -> None:
         self.records.append(record)
+
+    def append_late(self, late: LateAttempts) -> None:
+        self.late.append(late)
 
     @property
     def only(self) -> RequestRecord:
@@ -140,6 +144,8 @@ class Rig:
         chance: Callable[[], float],
         advice: Advice | None = None,
         budget: RetryBudget | None = None,
+        rules: str = "",
+        shadows_most: int = 20,
     ) -> None:
         self.starts: list[AttemptStart] = []
         self.ends: list[AttemptEnd] = []
@@ -174,9 +180,12 @@ class Rig:
                 drains_on_disconnect=offer.drains_on_disconnect,
             )
         self.catalogue: Catalogue = make_catalogue_of(*self.endpoints)
-        self.snapshots = SnapshotHolder(Snapshot(catalogue=self.catalogue))
+        self.snapshots = SnapshotHolder(
+            Snapshot(catalogue=self.catalogue, rules=compile_rules(rules, source="rules"))
+        )
         self.providers = providers
         self.access = AccessBook(providers)
+        self.shadows = Shadows(Upstream(), most=shadows_most, total_s=limits.total_s)
         self.runner = Runner(
             Upstream(), limits, advice=advice or self.health, budget=budget, chance=chance
         )
@@ -186,6 +195,7 @@ class Rig:
             access_of=self.access,
             health=self.health,
             ledger=self.ledger,
+            shadows=self.shadows,
             policy=Policy(
                 slash_pins_provider=True, expected_output_tokens=100, code_version="test"
             ),
@@ -251,12 +261,14 @@ async def rig_on(
     hedge_after_s: float | None = None,
     advice: Advice | None = None,
     budget: RetryBudget | None = None,
+    rules: str = "",
+    shadows_most: int = 20,
 ) -> AsyncGenerator[Rig]:
     simulated_url = simulator.base_url if simulator is not None else "http://127.0.0.1:9"
     urls = [simulated_url, *(offer.base_url for offer in offers if offer.base_url)]
     used = transport or AiohttpTransport(policy=make_policy(urls))
     try:
-        yield Rig(
+        rig = Rig(
             *offers,
             simulated_url=simulated_url,
             transport=used,
@@ -265,7 +277,11 @@ async def rig_on(
             chance=chance,
             advice=advice,
             budget=budget,
+            rules=rules,
+            shadows_most=shadows_most,
         )
+        yield rig
+        await rig.shadows.aclose(within_s=0)
     finally:
         await used.aclose()
 
