@@ -27,7 +27,7 @@ from gateway.execution.health_view import assess
 from gateway.execution.levels import Level, Levels
 from gateway.execution.rests import is_resting, outcome_of
 from gateway.execution.shared_health import SharedTable, TableBusyError, Transition
-from gateway.execution.verdicts import Judge, is_failure
+from gateway.execution.verdicts import Judge
 from gateway.execution.watched import Path, ProviderNotes, Watched
 from gateway.routing.plan import EndpointHealth
 from pricing.endpoint import Endpoint
@@ -146,7 +146,7 @@ class HealthBoard:
             verdicts = self._judge.success(watched, end, now_s)
         else:
             self._outdated.add(watched.id)
-            if is_failure(end):
+            if self._judge.is_failure(watched, end, now_s * _MS_PER_S):
                 measures.uptime.fail(now_s)
             verdicts = self._judge.other(watched, end, now_s)
         for level, transition in verdicts:

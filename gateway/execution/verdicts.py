@@ -42,6 +42,7 @@ _MS_PER_S = 1000.0
 _FORBIDDEN = 403
 _WORKS_ELSEWHERE_S = 600.0
 _LIMITED_OTHERS = 2
+_STALE_FOR_MS = 1_000.0
 _ON_THE_WAY = frozenset({Outcome.CONNECT_ERROR, Outcome.TLS_ERROR, Outcome.CONNECT_TIMEOUT})
 
 
@@ -65,6 +66,7 @@ class Judge:
         notes = watched.notes
         notes.tally.succeed(now_s)
         notes.failing.pop(watched.id, None)
+        watched.stale_since_ms = None
         now_ms = now_s * _MS_PER_S
         notes.works[end.start.credential, watched.id] = now_ms
         return [
@@ -80,7 +82,7 @@ class Judge:
         path = watched.path(end.start.credential)
         consequence = CONSEQUENCES[end.outcome]
         verdicts: list[Verdict] = []
-        if is_failure(end):
+        if self.is_failure(watched, end, now_ms):
             verdicts += self._failure(watched, end, now_s, started_ms)
         elif end.status_code and _has_trouble(watched.origin.state):
             verdicts.append((watched.origin, partial(self._reached, now_ms, started_ms)))
@@ -94,6 +96,20 @@ class Judge:
             if level.state.probe_until_ms
         ]
         return verdicts
+
+    def is_failure(self, watched: Watched, end: AttemptEnd, now_ms: float) -> bool:
+        """Whether the provider failed.
+
+        It may close idle connections, and all at once when it restarts. But when nothing else is
+        heard of an endpoint for a second, it closes them since it cannot answer.
+        """
+        if not CONSEQUENCES[end.outcome].is_failure:
+            return False
+        if end.error_code != STALE_CONNECTION:
+            return True
+        if watched.stale_since_ms is None:
+            watched.stale_since_ms = now_ms
+        return now_ms - watched.stale_since_ms >= _STALE_FOR_MS
 
     def _failure(
         self, watched: Watched, end: AttemptEnd, now_s: float, started_ms: float
@@ -182,11 +198,6 @@ class Judge:
             until_ms=until_ms,
             reason=outcome_number(end.outcome),
         )
-
-
-def is_failure(end: AttemptEnd) -> bool:
-    """Whether the provider failed; a connection that it had closed while idle is no failure."""
-    return CONSEQUENCES[end.outcome].is_failure and end.error_code != STALE_CONNECTION
 
 
 def _has_trouble(state: LevelState) -> bool:

@@ -38,6 +38,7 @@ class Watched:
         "origin",
         "provider",
         "samples",
+        "stale_since_ms",
         "tally",
         "target",
     )
@@ -61,6 +62,8 @@ class Watched:
         self.tally = make_tally(rules)
         self.samples = 0
         """Successes since they were last looked at."""
+        self.stale_since_ms: float | None = None
+        """When a closed connection was first met since the last answer."""
         self._levels = levels
         self._paths = [self._make_path(number) for number in range(credentials)]
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.outcomes import CONSEQUENCES, Outcome
+from gateway.domain.outcomes import CONSEQUENCES, STALE_CONNECTION, Outcome
 from gateway.execution.health import HealthBoard
 from gateway.routing.plan import EndpointHealth
 from tests.execution.samples import make_end, make_start
@@ -281,3 +281,25 @@ def test_failures_leave_no_samples(clock: Clock) -> None:
 
     assert clock.seen().latency_ms is None
     assert clock.seen().throughput_tokens_per_s is None
+
+
+def test_closed_connections_that_were_reused_are_nobodys_failure(clock: Clock) -> None:
+    for _ in range(20):
+        clock.report(Outcome.CONNECT_ERROR, error_code=STALE_CONNECTION, status_code=0)
+    assert clock.board.may_try(ALPHA)
+    assert not clock.seen().has_recent_outage
+    for _ in range(20):
+        clock.report(Outcome.CONNECT_ERROR, error_code=STALE_CONNECTION, status_code=0)
+        clock.report()
+        clock.pass_s(0.5)
+
+    assert clock.board.may_try(ALPHA)
+    assert clock.board.uptime_percent(ALPHA.id) == 100
+
+
+def test_an_endpoint_that_only_closes_connections_is_dead(clock: Clock) -> None:
+    for _ in range(8):
+        clock.report(Outcome.CONNECT_ERROR, error_code=STALE_CONNECTION, status_code=0)
+        clock.pass_s(0.25)
+
+    assert not clock.board.may_try(ALPHA)
