@@ -46,18 +46,19 @@ _HEADERS: dict[str, str] = {
     "X-Request-Id": "The caller's own, or one that was made here.",
     "X-Generation-Id": "The id of the request's record.",
     "X-Tollway-Attempts": "How many endpoints were tried.",
-    "X-Tollway-Provider": "Who served; not with a stream.",
-    "X-Tollway-Model": "What served; not with a stream.",
+    "X-Tollway-Provider": "Who served.",
+    "X-Tollway-Model": "What served.",
     "X-Tollway-Cost-Usd": "What all attempts cost together; not with a stream.",
     "X-Tollway-Warnings": "What was dropped or read leniently.",
     "X-Tollway-Strategy": "How endpoints were ordered.",
     "Idempotency-Replayed": "`true` when the answer is one that was given before.",
 }
 _ABOUT = """\
-One gateway, five published chat-completions APIs, and Anthropic's Messages API beside them. The path fixes the dialect: the shape of errors,
-what a slash in a model's name means, and whether the model is echoed as it was asked for. A key is
-carried as `Authorization: Bearer KEY`, as the password of `Authorization: Basic`, or as
-`X-API-Key: KEY`, on every path. Amounts of money are exact USD; what is not known is null.
+One gateway, five published chat-completions APIs, and Anthropic's Messages API beside them. The path
+fixes the dialect: the shape of errors, what a slash in a model's name means, and whether the model
+is echoed as it was asked for. A key is carried as `Authorization: Bearer KEY`, as the password of
+`Authorization: Basic`, or as `X-API-Key: KEY`, on every path. Amounts of money are exact USD; what
+is not known is null.
 """
 
 
@@ -136,9 +137,11 @@ def _responses(operation: Operation, dialect: Dialect, schemas: Schemas) -> Sche
         if operation.answer_example is not None:
             content["application/json"]["example"] = operation.answer_example
         if operation.streams is not None:
-            # Of each event's data; a stream as a whole is text.
-            schemas.of(operation.streams, is_written=True)
-            content["text/event-stream"] = {"schema": {"type": "string"}}
+            name = schemas.of(operation.streams, is_written=True)["$ref"].rpartition("/")[2]
+            # Readers of 3.1 disagree whether a schema here is of the stream or of one event.
+            content["text/event-stream"] = {
+                "schema": {"description": f"Server-sent events; the data of each is a `{name}`."}
+            }
         names = _HEADERS if operation.reads else ["X-Request-Id"]
         responses["200"] = {
             "description": "The answer.",

@@ -45,6 +45,7 @@ class ProviderObject(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     quantizations: list[str] | None = None
     sort: Literal["price", "latency", "throughput"] | SortWish | None = None
     max_price: PriceCaps | None = None
+    max_cost_usd: float | str | None = None
     preferred_min_throughput: Any = None
     preferred_max_latency: Any = None
 
