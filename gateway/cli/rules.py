@@ -24,7 +24,7 @@ from gateway.storage.rule_sets import (
     list_rule_sets,
     roll_back,
 )
-from pricing.catalogue import Catalogue
+from pricing.catalogue import Catalogue, load_catalogue
 
 rules = App(name="rules", help="Look at the rules of routing, change them, and go back.")
 _ACTOR = "command line"
@@ -266,7 +266,11 @@ def _checked(file: Path, settings: Settings) -> tuple[RuleSet | None, list[Probl
     except RulesError as exc:
         return None, list(exc.problems)
     return compiled, check_references(
-        compiled, _catalogue(settings), text=text, aliases=settings.aliases
+        compiled,
+        _catalogue(settings),
+        text=text,
+        aliases=settings.aliases,
+        shipped=load_catalogue(),
     )
 
 

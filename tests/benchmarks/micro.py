@@ -21,6 +21,8 @@ from gateway.providers.base import Quirks, Target
 from gateway.providers.openai_stream import OpenAIStreamDecoder
 from gateway.routing.engine import make_plan
 from gateway.routing.record import compact
+from gateway.routing.rules.govern import govern
+from gateway.routing.rules.rule_set import compile_rules
 from pricing.catalogue import load_catalogue
 from pricing.cost import compute_cost
 from pricing.endpoint import Endpoint
@@ -28,6 +30,7 @@ from pricing.price import resolve
 from pricing.usage import Usage
 from tests.ledger.samples import make_begun
 from tests.routing.factories import (
+    make_caller,
     make_catalogue_of,
     make_endpoint,
     make_inputs,
@@ -109,6 +112,44 @@ def _decode() -> Callable[[], object]:
     return lambda: decode_chat_request(body, dialect=Dialect.OPENAI)
 
 
+_CONDITIONS = (
+    'models = ["author{n}/*"], labels = {{ team = "team-{n}" }}',
+    'labels = {{ team = "team-{n}", env = "prod*" }}, prompt_tokens = {{ min = {n}000 }}',
+    'metadata = {{ feature = "f{n}" }}, has = ["tools"]',
+    'models = ["acme/large"], headers = {{ x-tier = "tier-{n}" }}',
+    'models = ["acme/*"], hours = {{ zone = "UTC", days = ["mon-fri"], from = "08:{n:02}" }}',
+)
+_APPLIES = """
+[[rules]]
+name = "applies"
+when = { labels = { team = "z" } }
+then = { tighten = { max_price = { prompt = 3 } }, labels = { cost = "x" } }
+"""
+
+
+def _rules(count: int) -> str:
+    """Rules of five kinds; on the Saturday of the tests none of them applies."""
+    return "\n".join(
+        f'[[rules]]\nname = "r{n}"\nwhen = {{ {_CONDITIONS[n % 5].format(n=n % 60)} }}\n'
+        'then = { sort = "price" }'
+        for n in range(count)
+    )
+
+
+def _govern(text: str) -> Prepare:
+    def prepare() -> Callable[[], object]:
+        rules = compile_rules(text, source="benchmark")
+        catalogue = make_catalogue_of(*(make_endpoint(f"p{n}") for n in range(8)))
+        inputs = make_inputs(catalogue, caller=make_caller(labels={"team": "z", "env": "dev"}))
+        request = make_request(labels={"feature": "q"}, needs=frozenset({"tools"}))
+        headers = {"x-tier": "none", "user-agent": "benchmark"}
+        return lambda: govern(
+            rules, request, inputs, headers=headers, secret_salt=b"salt", api="chat"
+        )
+
+    return prepare
+
+
 def _render() -> Callable[[], object]:
     attempt = make_attempt()
     choices = json.dumps(
@@ -173,6 +214,8 @@ CALLS: dict[str, Prepare] = {
     "make_plan, 8 candidates": _make_plan(8),
     "make_plan, 20 candidates": _make_plan(20),
     "compact form of a plan, 8 candidates": _compact,
+    "rules, 100 of which none applies": _govern(_rules(100)),
+    "rules, 101 of which one applies": _govern(_rules(100) + _APPLIES),
     "render an answer": _render,
     "append an attempt's beginning and a record": _append,
     "one relayed chunk": _relay_chunk,

@@ -11,46 +11,68 @@ from gateway.routing.patterns import matches
 from gateway.routing.rules.hours import stretches
 from gateway.routing.rules.values import Rule, When
 
+Circle = tuple[tuple[int, ...], tuple[str, ...]]
 
-def find_cycles(rules: Sequence[Rule]) -> list[tuple[tuple[int, ...], tuple[str, ...]]]:
+
+def find_cycles(rules: Sequence[Rule]) -> list[Circle]:
     """Every circle: the rules' places, and the models on the way, the last like the first.
 
     A circle leaves what its first rule matches, and comes back to it.
     """
-    found: list[tuple[tuple[int, ...], tuple[str, ...]]] = []
-    for place, rule in enumerate(rules):
-        if not rule.enabled or not rule.when.models or rule.stop:
-            continue
-        for model in _replacements(rule):
-            if not _is_matched(model, rule.when):
-                _follow(rules, (place,), (rule.when.models[0], model), found, set())
-    return found
+    return _Search(rules).circles()
 
 
-def _follow(
-    rules: Sequence[Rule],
-    path: tuple[int, ...],
-    models: tuple[str, ...],
-    found: list[tuple[tuple[int, ...], tuple[str, ...]]],
-    seen: set[tuple[int, str]],
-) -> None:
-    start = rules[path[0]]
-    for place in range(path[-1] + 1, len(rules)):
-        rule = rules[place]
-        if (
-            not rule.enabled
-            or not rule.when.models
-            or not _is_matched(models[-1], rule.when)
-            or any(are_apart(rule.when, rules[earlier].when) for earlier in path)
-        ):
-            continue
-        for model in _replacements(rule):
-            if _is_matched(model, start.when):
-                found.append(((*path, place), (*models, model)))
-            elif (place, model) not in seen and not rule.stop:
-                # Each way on is gone once: the number of paths would grow with their length.
-                seen.add((place, model))
-                _follow(rules, (*path, place), (*models, model), found, seen)
+class _Search:
+    """Only rules that ask for models and replace them can be part of a circle."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._places = [
+            place
+            for place, rule in enumerate(rules)
+            if rule.enabled and rule.when.models and _replacements(rule)
+        ]
+        self._apart: dict[tuple[int, int], bool] = {}
+        self._found: list[Circle] = []
+
+    def circles(self) -> list[Circle]:
+        for number, place in enumerate(self._places):
+            rule = self._rules[place]
+            seen: set[tuple[int, str]] = set()
+            for model in () if rule.stop else _replacements(rule):
+                if not _is_matched(model, rule.when):
+                    self._follow(number, (place,), (rule.when.models[0], model), seen)
+        return self._found
+
+    def _follow(
+        self,
+        number: int,
+        path: tuple[int, ...],
+        models: tuple[str, ...],
+        seen: set[tuple[int, str]],
+    ) -> None:
+        start = self._rules[path[0]].when
+        for further, place in enumerate(self._places[number + 1 :], start=number + 1):
+            rule = self._rules[place]
+            if not _is_matched(models[-1], rule.when) or self._is_apart(place, path):
+                continue
+            for model in _replacements(rule):
+                if _is_matched(model, start):
+                    self._found.append(((*path, place), (*models, model)))
+                elif (place, model) not in seen and not rule.stop:
+                    # Each way on is gone once: the number of paths would grow with their length.
+                    seen.add((place, model))
+                    self._follow(further, (*path, place), (*models, model), seen)
+
+    def _is_apart(self, place: int, path: tuple[int, ...]) -> bool:
+        return any(self._are_apart(earlier, place) for earlier in path)
+
+    def _are_apart(self, one: int, other: int) -> bool:
+        known = self._apart.get((one, other))
+        if known is None:
+            known = are_apart(self._rules[one].when, self._rules[other].when)
+            self._apart[one, other] = known
+        return known
 
 
 def are_apart(one: When, other: When) -> bool:

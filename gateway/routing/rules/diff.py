@@ -81,7 +81,7 @@ def _members(was: Rule | None, now: Rule | None) -> tuple[MemberDiff, ...]:
     after = describe(now) if now is not None else {}
     return tuple(
         MemberDiff(member=member, before=before.get(member), after=after.get(member))
-        for member in dict.fromkeys((*before, *after))
+        for member in dict.fromkeys((*after, *before))
         if before.get(member) != after.get(member)
     )
 
@@ -124,7 +124,7 @@ def _flatten(path: str, value: Any, flat: dict[str, Any]) -> None:  # noqa: ANN4
         for number, member in enumerate(cast("list[dict[str, Any]]", value), start=1):
             rest = {name: one for name, one in member.items() if name != "name"}
             _flatten(f"{path}[{member.get('name', number)}]", rest, flat)
-    elif value is not None:
+    elif value is not None and value != {}:
         flat[path] = value
 
 

@@ -131,7 +131,7 @@ class _Reader:
             self._tell((), 'does nothing; write then = { … }, as in then = { deny = "…" }')
         return Rule(
             name=self._rule,
-            description=self._text(table, "description", ()) or "",
+            description=self._prose(table, "description"),
             enabled=self._flag(table, "enabled", default=True),
             stop=self._flag(table, "stop", default=False),
             when=self._read_when(self._table_of(table, "when", ())),
@@ -238,7 +238,7 @@ class _Reader:
         if not _is_number(weight) or not 0 <= weight < math.inf:
             self._tell(
                 (*path, "weight"),
-                f"{weight!r} is not a weight; write a number that is not negative",
+                f"{_quoted(weight)} is not a weight; write a number that is not negative",
             )
             weight = 1
         return Arm(name=name or "", weight=float(weight), **self._change(table, path))
@@ -252,7 +252,9 @@ class _Reader:
         if not to:
             self._tell(path, 'names no endpoint; write to = "provider/model"')
         if not _is_number(share) or not 0 < share <= 1:
-            self._tell((*path, "share"), f"{share!r} is not a share; write above 0 and at most 1")
+            self._tell(
+                (*path, "share"), f"{_quoted(share)} is not a share; write above 0 and at most 1"
+            )
             share = 1
         return Mirroring(to=to or "", share=float(share))
 
@@ -307,7 +309,10 @@ class _Reader:
             self._tell(path, 'is not a table; write { zone = "Europe/Berlin", … }')
             return ()
         tables = cast("list[dict[str, Any]]", value if several else [value])
-        found = [self._one_hours(one, path) for one in tables]
+        found = [
+            self._one_hours(one, (*path, number) if several else path)
+            for number, one in enumerate(tables)
+        ]
         return tuple(hours for hours in found if hours is not None)
 
     def _one_hours(self, table: dict[str, Any], path: _Path) -> Hours | None:
@@ -374,6 +379,13 @@ class _Reader:
             return None
         return cast("str", value)
 
+    def _prose(self, table: dict[str, Any], member: str) -> str:
+        value = table.get(member, "")
+        if not isinstance(value, str):
+            self._tell((member,), "is not a text")
+            return ""
+        return value
+
     def _flag(self, table: dict[str, Any], member: str, *, default: bool) -> bool:
         value = table.get(member, default)
         if not isinstance(value, bool):
@@ -415,6 +427,10 @@ def _dotted(path: _Path) -> str:
     for part in path:
         text += f"[{part + 1}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".")
+
+
+def _quoted(value: object) -> str:
+    return str(value) if isinstance(value, Decimal) else repr(value)
 
 
 def _is_array_of_tables(value: object) -> bool:

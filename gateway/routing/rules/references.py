@@ -1,6 +1,6 @@
 """Whether what rules name is there: models, providers and endpoints of a catalogue."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from gateway.routing.names import AUTO_NAMES, VARIANTS
 from gateway.routing.patterns import is_named_by, matches
@@ -14,7 +14,12 @@ _Path = tuple[str | int, ...]
 
 
 def check_references(
-    rule_set: RuleSet, catalogue: Catalogue, *, text: str, aliases: Mapping[str, str] | None = None
+    rule_set: RuleSet,
+    catalogue: Catalogue,
+    *,
+    text: str,
+    aliases: Mapping[str, str] | None = None,
+    shipped: Catalogue | None = None,
 ) -> list[Problem]:
     """What the rules name and nobody here knows.
 
@@ -27,16 +32,24 @@ def check_references(
         catalogue: of this installation.
         text: where lines are found.
         aliases: the operator's names for models.
+        shipped: what there is besides; a name of its own is a warning, since its provider may be
+            enabled where the rules will hold.
     """
-    return list(_Checker(rule_set, catalogue, Lines(text), aliases or {}).check())
+    return list(_Checker(rule_set, catalogue, Lines(text), aliases or {}, shipped).check())
 
 
 class _Checker:
     def __init__(
-        self, rule_set: RuleSet, catalogue: Catalogue, lines: Lines, aliases: Mapping[str, str]
+        self,
+        rule_set: RuleSet,
+        catalogue: Catalogue,
+        lines: Lines,
+        aliases: Mapping[str, str],
+        shipped: Catalogue | None,
     ) -> None:
         self._rule_set = rule_set
         self._catalogue = catalogue
+        self._shipped = shipped
         self._lines = lines
         self._aliases = aliases
         self._place = 0
@@ -50,30 +63,36 @@ class _Checker:
     def _rule(self, rule: Rule) -> Iterator[Problem]:
         for pattern in rule.when.models:
             if not self._is_some_model(pattern):
-                yield self._told(rule, ("when", "models"), self._about_model(pattern), "warning")
+                yield self._told(rule, ("when", "models"), self._about_model(pattern))
         for pattern in rule.when.providers:
             if not any(matches(pattern, provider) for provider in self._providers):
                 message = f"no provider is called {pattern!r}{nearest(pattern, self._providers)}"
-                yield self._told(rule, ("when", "providers"), message, "warning")
+                yield self._told(rule, ("when", "providers"), message)
         yield from self._change(rule, rule.then, ("then",))
         split, mirror = rule.then.split, rule.then.mirror
         for number, arm in enumerate(split.arms if split is not None else ()):
             yield from self._change(rule, arm, ("then", "split", "arms", number))
         if mirror is not None and not self._is_endpoint_or_model(mirror.to):
-            yield self._told(rule, ("then", "mirror", "to"), self._about_model(mirror.to), "error")
+            yield self._told(
+                rule,
+                ("then", "mirror", "to"),
+                self._about_model(mirror.to),
+                is_hopeless=not self._may_come(mirror.to, _knows_endpoint),
+            )
 
     def _change(self, rule: Rule, change: Change, path: _Path) -> Iterator[Problem]:
         for member in ("replace_models", "add_models"):
             names: tuple[str, ...] = getattr(change, member)
             unknown = [name for name in names if not self._is_model(name)]
             # Nothing to add is nothing lost; nothing to put in place is a request lost.
-            is_hopeless = member == "replace_models" and len(unknown) == len(names)
+            is_hopeless = (
+                member == "replace_models"
+                and len(unknown) == len(names)
+                and not any(self._may_come(name, _knows_model) for name in names)
+            )
             for name in unknown:
                 yield self._told(
-                    rule,
-                    (*path, member),
-                    self._about_model(name),
-                    "error" if is_hopeless else "warning",
+                    rule, (*path, member), self._about_model(name), is_hopeless=is_hopeless
                 )
         for verb, wishes in (("set", change.set), ("tighten", change.tighten)):
             if wishes is not None:
@@ -84,14 +103,15 @@ class _Checker:
             if member not in wishes.members:
                 continue
             slugs: tuple[str, ...] = getattr(wishes.values, member)
-            unknown = [slug for slug in slugs if not self._is_provider(slug)]
-            is_hopeless = member == "only" and len(unknown) == len(slugs)
+            unknown = [slug for slug in slugs if not _knows_provider(self._catalogue, slug)]
+            is_hopeless = (
+                member == "only"
+                and len(unknown) == len(slugs)
+                and not any(self._may_come(slug, _knows_provider) for slug in slugs)
+            )
             for slug in unknown:
                 yield self._told(
-                    rule,
-                    (*path, member),
-                    f"no provider or endpoint is called {slug!r}{nearest(slug, self._providers)}",
-                    "error" if is_hopeless else "warning",
+                    rule, (*path, member), self._about_provider(slug), is_hopeless=is_hopeless
                 )
 
     @property
@@ -99,16 +119,7 @@ class _Checker:
         return self._catalogue.providers
 
     def _is_model(self, name: str) -> bool:
-        catalogue = self._catalogue
-        base, colon, suffix = name.rpartition(":")
-        names: Iterable[str] = (name, base) if colon + suffix in VARIANTS else (name,)
-        return any(
-            one in self._aliases
-            or one in AUTO_NAMES
-            or catalogue.model_named(one) is not None
-            or catalogue.models_of_slug(one)
-            for one in names
-        )
+        return name in self._aliases or _knows_model(self._catalogue, name)
 
     def _is_some_model(self, pattern: str) -> bool:
         if "*" not in pattern:
@@ -117,24 +128,50 @@ class _Checker:
         return any(matches(pattern, name) for name in names)
 
     def _is_endpoint_or_model(self, name: str) -> bool:
-        return name in self._catalogue.endpoints_by_id or self._is_model(name)
+        return name in self._aliases or _knows_endpoint(self._catalogue, name)
 
-    def _is_provider(self, slug: str) -> bool:
-        if slug in self._providers:
-            return True
-        return any(is_named_by(one, slug) for one in self._catalogue.endpoints_by_id.values())
+    def _may_come(self, name: str, knows: Callable[[Catalogue, str], bool]) -> bool:
+        return self._shipped is not None and knows(self._shipped, name)
+
+    def _about_provider(self, slug: str) -> str:
+        if self._may_come(slug, _knows_provider):
+            return f"{slug!r} is not enabled here"
+        return f"no provider or endpoint is called {slug!r}{nearest(slug, self._providers)}"
 
     def _about_model(self, name: str) -> str:
+        if self._may_come(name, _knows_endpoint):
+            return f"no provider of {name!r} is enabled here"
         near = self._catalogue.nearest(name.strip("*"))
         hint = f"; nearest are {', '.join(near)}" if near else ""
         return f"nobody serves {name!r} here{hint}"
 
-    def _told(self, rule: Rule, path: _Path, message: str, severity: str) -> Problem:
+    def _told(self, rule: Rule, path: _Path, message: str, *, is_hopeless: bool = False) -> Problem:
         return Problem(
             source=self._rule_set.source,
             line=self._lines.of_rule(self._place, path),
             rule=rule.name,
             where=".".join(str(part + 1) if isinstance(part, int) else part for part in path),
             message=message,
-            severity="error" if severity == "error" else "warning",
+            severity="error" if is_hopeless else "warning",
         )
+
+
+def _knows_model(catalogue: Catalogue, name: str) -> bool:
+    base, colon, suffix = name.rpartition(":")
+    names: Iterable[str] = (name, base) if colon + suffix in VARIANTS else (name,)
+    return any(
+        one in AUTO_NAMES
+        or catalogue.model_named(one) is not None
+        or bool(catalogue.models_of_slug(one))
+        for one in names
+    )
+
+
+def _knows_endpoint(catalogue: Catalogue, name: str) -> bool:
+    return name in catalogue.endpoints_by_id or _knows_model(catalogue, name)
+
+
+def _knows_provider(catalogue: Catalogue, slug: str) -> bool:
+    if slug in catalogue.providers:
+        return True
+    return any(is_named_by(one, slug) for one in catalogue.endpoints_by_id.values())
