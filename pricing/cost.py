@@ -307,10 +307,10 @@ def cost_estimator(
     def estimate(price: Price | None) -> Decimal | None:
         if price is None:
             return None
-        input_rate, output_rate = price.input_usd_per_token, price.output_usd_per_token
-        if input_rate is None or output_rate is None or price.request_usd is not None:
+        rates = price.token_rates
+        if rates is None:
             return estimate_any(price)
-        return fma(output_rate, output, multiply(input_rate, prompt))
+        return fma(rates[1], output, multiply(rates[0], prompt))
 
     return estimate
 

@@ -58,6 +58,14 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=
         """`output_usd_per_mtok` by the token, exactly."""
         return _per_token(self.output_usd_per_mtok)
 
+    @cached_property
+    def token_rates(self) -> tuple[Decimal, Decimal] | None:
+        """Input and output by the token, when a request of tokens costs just that."""
+        input_rate, output_rate = self.input_usd_per_token, self.output_usd_per_token
+        if input_rate is None or output_rate is None or self.request_usd is not None:
+            return None
+        return input_rate, output_rate
+
 
 def _per_token(usd_per_mtok: Decimal | None) -> Decimal | None:
     return None if usd_per_mtok is None else _EXACT.scaleb(usd_per_mtok, _MTOK_EXPONENT)

@@ -1,11 +1,13 @@
 """Seeded chance: the same seed draws the same numbers on every machine and in every version."""
 
+from collections.abc import Callable
+from functools import lru_cache
 from hashlib import blake2b
 from struct import Struct
 
 ALGORITHM = "blake2b-ctr"
 
-_EIGHT_WORDS = Struct("<8Q")
+_WORDS = 8
 _TO_UNIT = 2.0**-53
 
 
@@ -25,9 +27,21 @@ class Chance:
     def draws(self, count: int) -> list[float]:
         """The next ``count`` numbers in [0, 1), each from the upper 53 bits of a word."""
         left = self._left
-        while len(left) < count:
-            words = _EIGHT_WORDS.unpack(blake2b(b"%d %d" % (self._seed, self._block)).digest())
-            left += [(word >> 11) * _TO_UNIT for word in words]
-            self._block += 1
+        missing = count - len(left)
+        if missing > 0:
+            blocks = -(-missing // _WORDS)
+            first = self._block
+            seed = b"%d " % self._seed
+            digests = [
+                blake2b(seed + b"%d" % block).digest() for block in range(first, first + blocks)
+            ]
+            self._block = first + blocks
+            words = _unpacker(blocks)(b"".join(digests))
+            left = left + [(word >> 11) * _TO_UNIT for word in words]
         self._left = left[count:]
         return left[:count]
+
+
+@lru_cache(maxsize=64)
+def _unpacker(blocks: int) -> Callable[[bytes], tuple[int, ...]]:
+    return Struct(f"<{blocks * _WORDS}Q").unpack

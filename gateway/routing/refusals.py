@@ -22,7 +22,7 @@ REMEDIES: Mapping[ExclusionReason, str] = {
     ExclusionReason.ONLY: "name a provider of this model in `provider.only`",
     ExclusionReason.IGNORE: "shorten `provider.ignore`",
     ExclusionReason.NOT_PINNED: "name the model without a provider",
-    ExclusionReason.NOT_FREE: "drop `:free`",
+    ExclusionReason.NOT_FREE: "drop `:free` or `free_models_only`",
     ExclusionReason.NO_FALLBACKS: "allow fallbacks or name a provider of this model in "
     "`provider.order`",
     ExclusionReason.QUANTIZATION: "widen `provider.quantizations`",
