@@ -90,7 +90,7 @@ def parse_answer(
         what = "an empty body" if not body.strip() else "something that is not an answer"
         kind = headers.get("content-type", "no content type").partition(";")[0][:64]
         raise FaultError(bad_response(target, f"{what} ({kind})", status=status)) from exc
-    if sent.type == "error" or sent.error not in {_ABSENT, _NULL}:
+    if sent.type == "error" or sent.error not in (_ABSENT, _NULL):
         raise FaultError(fault_of(sent.error, target, status=status, upstream_id=sent.id))
     if sent.content is None:
         raise FaultError(bad_response(target, "an answer without content", status=status))
@@ -205,7 +205,7 @@ def finish_of(native: str, *, calls: int) -> str:
 def tier_of(usage: Raw) -> str | None:
     """The tier that served, which the usage tells."""
     try:
-        return _TIER.decode(usage).service_tier if usage not in {_ABSENT, _NULL} else None
+        return _TIER.decode(usage).service_tier if usage not in (_ABSENT, _NULL) else None
     except (msgspec.DecodeError, RecursionError):
         return None
 
