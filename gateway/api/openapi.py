@@ -54,11 +54,11 @@ _HEADERS: dict[str, str] = {
     "Idempotency-Replayed": "`true` when the answer is one that was given before.",
 }
 _ABOUT = """\
-One gateway, five published chat-completions APIs, and Anthropic's Messages API beside them. The path
-fixes the dialect: the shape of errors, what a slash in a model's name means, and whether the model
-is echoed as it was asked for. A key is carried as `Authorization: Bearer KEY`, as the password of
-`Authorization: Basic`, or as `X-API-Key: KEY`, on every path. Amounts of money are exact USD; what
-is not known is null.
+One gateway, five published chat-completions APIs, and Anthropic's Messages API beside them. The
+path fixes the dialect: the shape of errors, what a slash in a model's name means, and whether the
+model is echoed as it was asked for. A key is carried as `Authorization: Bearer KEY`, as the
+password of `Authorization: Basic`, or as `X-API-Key: KEY`, on every path. Amounts of money are
+exact USD; what is not known is null.
 """
 
 
