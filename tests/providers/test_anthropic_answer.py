@@ -247,9 +247,9 @@ class TestPitfalls:
         assert caught.value.fault.outcome is Outcome.BAD_RESPONSE
 
     def test_13_cache_tokens_stand_beside_the_input_and_hours_apart_from_minutes(self) -> None:
-        completion = parse(message(TEXT, usage=GOLDEN[0]["usage"]))
+        usage = parse(message(TEXT, usage=GOLDEN[0]["usage"])).usage
 
-        assert completion.usage == Usage(
+        assert usage == Usage(
             input_tokens=2048,
             cache_read_tokens=1800,
             cache_write_tokens=148,
@@ -257,7 +257,7 @@ class TestPitfalls:
             output_tokens=503,
             requests=1,
         )
-        assert completion.usage.prompt_tokens == 4096
+        assert usage.prompt_tokens == 4096
 
     def test_13_writes_are_summed_where_only_their_parts_are_told(self) -> None:
         usage = {
