@@ -262,7 +262,7 @@ def pools(draw: st.DrawFn) -> list[Endpoint]:
         st.booleans(),
         max_size=3,
     )
-    kinds = draw(
+    kinds: list[dict[str, Any]] = draw(
         st.lists(
             st.fixed_dictionaries(
                 {
@@ -356,7 +356,7 @@ def test_the_short_way_chooses_what_looking_at_everything_would(
         plan = make_plan(request, inputs)
     except NoEndpointError as error:
         assert not all_of_them
-        told = Counter(error.metadata["excluded_by"])
+        told: Counter[str] = Counter(error.metadata["excluded_by"])
         told.pop("credential", None)
         assert told == Counter({reason.value: count for reason, count in counts.items()})
         return

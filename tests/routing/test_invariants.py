@@ -1,3 +1,4 @@
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -5,12 +6,12 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.chat.preferences import MaxPrice, ProviderPreferences
+from gateway.chat.preferences import Bounds, MaxPrice, ProviderPreferences
 from gateway.chat.request import ChatRequest
 from gateway.domain.caller import Caller
 from gateway.domain.errors import GatewayError
 from gateway.routing.engine import make_plan
-from gateway.routing.plan import EndpointHealth, Plan
+from gateway.routing.plan import Plan, Sticky
 from gateway.routing.record import compact, replay
 from pricing.endpoint import Endpoint
 from tests.routing.factories import (
@@ -67,6 +68,10 @@ healths = st.dictionaries(
         has_recent_outage=st.booleans(),
         cooling_until_ms=st.sampled_from((None, NOW_MS - 1, NOW_MS + 1, NOW_MS + 2)),
         is_credential_refused=st.booleans(),
+        is_half_open=st.booleans(),
+        open_until_ms=st.sampled_from((None, NOW_MS - 1, NOW_MS + 3)),
+        weight_factor=st.sampled_from((1.0, 0.25, 0.1)),
+        uptime=st.none() | st.floats(0, 1),
         latency_ms=st.none() | st.floats(1, 1000),
         throughput=st.none() | st.floats(1, 1000),
     ),
@@ -89,6 +94,10 @@ preferences = st.builds(
     require_parameters=st.booleans(),
     zdr=st.booleans(),
     quantizations=st.sampled_from(((), ("fp8",), ("unknown",))),
+    partition=st.sampled_from((None, "none")),
+    max_cost_usd=st.sampled_from((None, Decimal("0.01"))),
+    min_throughput_tokens_per_s=st.sampled_from((None, Bounds(p50=500))),
+    preferred_max_latency_ms=st.sampled_from((None, Bounds(p90=500))),
 )
 
 
@@ -102,6 +111,7 @@ def requests(draw: st.DrawFn) -> ChatRequest:
         provider=draw(st.just(ProviderPreferences()) | preferences),
         needs=draw(st.frozensets(st.sampled_from(("tools", "vision")))),
         max_output_tokens=draw(st.sampled_from((None, 10, 100))),
+        service_tier=draw(st.sampled_from((None, None, "flex"))),
     )
 
 
@@ -125,15 +135,23 @@ def plan_or_none(
 
 
 @settings(max_examples=300, deadline=None)
-@given(endpoints(), requests(), callers, healths, st.integers(0, 2**64 - 1))
+@given(
+    endpoints(),
+    requests(),
+    callers,
+    st.fixed_dictionaries(
+        {
+            "health": healths,
+            "seed": st.integers(0, 2**64 - 1),
+            "strategy": st.sampled_from(("price-weighted", "balanced")),
+            "sticky": st.sampled_from((None, Sticky(endpoint="a/large", cached_share=0.5))),
+        }
+    ),
+)
 def test_a_plan_keeps_what_it_promises(
-    offers: list[Endpoint],
-    request: ChatRequest,
-    caller: Caller,
-    health: dict[str, EndpointHealth],
-    seed: int,
+    offers: list[Endpoint], request: ChatRequest, caller: Caller, known: dict[str, Any]
 ) -> None:
-    plan = plan_or_none(offers, request, caller, health=health, seed=seed)
+    plan = plan_or_none(offers, request, caller, **known)
 
     if plan is None:
         return
@@ -156,8 +174,14 @@ def test_a_plan_keeps_what_it_promises(
             assert price is not None
             assert price.output_usd_per_mtok is not None
             assert price.output_usd_per_mtok <= caps.completion_usd_per_mtok
-    assert plan_or_none(offers, request, caller, health=health, seed=seed) == plan
-    assert list(replay(compact(plan)).endpoints) == planned
+        limit_usd = request.provider.max_cost_usd
+        if limit_usd is not None:
+            assert candidate.expected_cost_usd is not None
+            assert candidate.expected_cost_usd <= limit_usd
+    assert plan_or_none(offers, request, caller, **known) == plan
+    again = replay(json.loads(json.dumps(compact(plan, request))))
+    assert list(again.endpoints) == planned
+    assert list(again.probabilities) == [c.probability for c in plan.candidates]
 
 
 tightenings = st.sampled_from(
@@ -171,6 +195,9 @@ tightenings = st.sampled_from(
         {"data_collection": "deny"},
         {"enforce_distillable_text": True},
         {"max_price": MaxPrice(prompt_usd_per_mtok=Decimal(1))},
+        {"max_cost_usd": Decimal("0.001")},
+        {"min_throughput_tokens_per_s": Bounds(p50=100)},
+        {"max_latency_ms": Bounds(p50=100)},
     )
 )
 

@@ -54,7 +54,7 @@ def test_a_missed_preference_moves_to_the_end_and_excludes_nobody(wish: dict[str
 
 
 def test_a_preference_holds_under_a_sort_too() -> None:
-    wish = {"preferred_max_latency_ms": Bounds(p50=1_000)}
+    wish: dict[str, Any] = {"preferred_max_latency_ms": Bounds(p50=1_000)}
 
     assert ids(plan_of(sort="price", **wish)) == ["unseen/large", "fast/large", "slow/large"]
 
@@ -75,7 +75,7 @@ def test_every_percentile_given_must_hold() -> None:
 def test_the_worst_throughput_is_the_last_percentile() -> None:
     spread = EndpointHealth(throughput_tokens_per_s=Percentiles(p50=90, p75=70, p90=40, p99=5))
     health = {"slow/large": spread}
-    wish = {"preferred_min_throughput_tokens_per_s": Bounds(p90=41)}
+    wish: dict[str, Any] = {"preferred_min_throughput_tokens_per_s": Bounds(p90=41)}
 
     assert ids(plan_of(health=health, sort="price", **wish))[-1] == "slow/large"
 
@@ -109,7 +109,10 @@ def test_a_hard_limit_that_nobody_keeps_tells_what_would_have_to_change() -> Non
 
 
 def test_with_all_models_in_one_a_preference_may_make_another_model_win() -> None:
-    wish = {"preferred_min_throughput_tokens_per_s": Bounds(p50=100), "only": ("slow", "other")}
+    wish: dict[str, Any] = {
+        "preferred_min_throughput_tokens_per_s": Bounds(p50=100),
+        "only": ("slow", "other"),
+    }
 
     apart = plan_of("acme/large", "acme/small", sort="price", **wish)
     together = plan_of("acme/large", "acme/small", sort="price", partition="none", **wish)
