@@ -249,6 +249,7 @@ class TestPitfalls:
     def test_13_cache_tokens_stand_beside_the_input_and_hours_apart_from_minutes(self) -> None:
         usage = parse(message(TEXT, usage=GOLDEN[0]["usage"])).usage
 
+        assert usage is not None
         assert usage == Usage(
             input_tokens=2048,
             cache_read_tokens=1800,
