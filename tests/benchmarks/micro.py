@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -19,6 +20,7 @@ from gateway.chat.usage_report import render_usage
 from gateway.ledger.spool import Spool
 from gateway.providers.base import Quirks, Target
 from gateway.providers.openai_stream import OpenAIStreamDecoder
+from gateway.providers.registry import adapter_for
 from gateway.routing.engine import make_plan
 from gateway.routing.record import compact
 from gateway.routing.rules.govern import govern
@@ -209,6 +211,37 @@ def _relay_chunk() -> Callable[[], object]:
     return lambda: [frame.chunk(event.choices, event.extras) for event in decoder.feed(data)]
 
 
+def _anthropic_chunk(**delta: str) -> Prepare:
+    def prepare() -> Callable[[], object]:
+        target = Target(endpoint=make_endpoint(), base_url="http://127.0.0.1", quirks=Quirks())
+        decoder = adapter_for("anthropic").open_stream(target)
+        frame = ChunkFrame(id="gen-1", created=1, model="acme/large", provider="acme")
+        kind = delta["type"].removesuffix("_delta")
+        block = {"type": kind, kind: ""}
+        decoder.feed(_named({"type": "content_block_start", "index": 0, "content_block": block}))
+        data = _named({"type": "content_block_delta", "index": 0, "delta": delta})
+        return lambda: [frame.chunk(event.choices, event.extras) for event in decoder.feed(data)]
+
+    return prepare
+
+
+def _named(event: dict[str, Any]) -> bytes:
+    data = json.dumps(event, separators=(",", ":"))
+    return f"event: {event['type']}\ndata: {data}\n\n".encode()
+
+
+def _anthropic_request() -> Callable[[], object]:
+    turns = [
+        {"role": role, "content": "the quick brown fox " * 24}
+        for role in ("system", *("user", "assistant") * 3, "user")
+    ]
+    body = json.dumps({"model": "acme/large", "messages": turns, "max_tokens": 500}).encode()
+    request = decode_chat_request(body, dialect=Dialect.OPENAI)
+    target = Target(endpoint=make_endpoint(), base_url="http://127.0.0.1", quirks=Quirks())
+    adapter = adapter_for("anthropic")
+    return lambda: adapter.build_request(request, target, "sk")
+
+
 CALLS: dict[str, Prepare] = {
     "decode a request of 4 KiB": _decode,
     "make_plan, 8 candidates": _make_plan(8),
@@ -219,6 +252,11 @@ CALLS: dict[str, Prepare] = {
     "render an answer": _render,
     "append an attempt's beginning and a record": _append,
     "one relayed chunk": _relay_chunk,
+    "one translated chunk, Anthropic, text": _anthropic_chunk(type="text_delta", text="the quick "),
+    "one translated chunk, Anthropic, thinking": _anthropic_chunk(
+        type="thinking_delta", thinking="the quick "
+    ),
+    "translate a request of 4 KiB, Anthropic": _anthropic_request,
     "resolve, list price": _resolve,
     "resolve, long prompt and service tier": _resolve_long,
     "compute_cost, four meters": _compute_cost,
