@@ -157,7 +157,8 @@ async def _lock(connection: AsyncConnection) -> None:
 
 
 def _stored(row: RowMapping) -> StoredRuleSet:
-    return msgspec.convert(dict(row), StoredRuleSet)
+    fields = {field: row[field] for field in StoredRuleSet.__struct_fields__}
+    return msgspec.convert(fields, StoredRuleSet)
 
 
 def _audited(stored: StoredRuleSet) -> dict[str, object]:
