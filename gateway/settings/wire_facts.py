@@ -1,0 +1,58 @@
+"""What the way to a provider makes of its endpoints: abilities that a model has and a wire lacks.
+
+The tables say what a model can do; whether it can be asked for here depends on the protocol and on
+how the provider speaks it. Routing reads capabilities alone and never asks an adapter.
+"""
+
+from collections.abc import Iterable
+
+from msgspec import structs
+
+from gateway.providers.base import Quirks
+from gateway.providers.registry import quirks_of
+from pricing.endpoint import Endpoint, Protocol
+
+_CUSTOM_TOOLS_FROM = ("gpt-5", "gpt-6")
+"""platform.openai.com/docs/guides/function-calling#custom-tools: GPT-5 and later."""
+_OF_OPENAI = frozenset({"openai", "azure"})
+
+
+def apply_wire_facts(
+    endpoints: Iterable[Endpoint], protocols: dict[str, Protocol]
+) -> list[Endpoint]:
+    """Those whose capabilities change on the way, as they are after it."""
+    changed: list[Endpoint] = []
+    for endpoint in endpoints:
+        facts = facts_of(endpoint, protocols[endpoint.provider])
+        known = endpoint.capabilities
+        if any(known.get(name) != fact for name, fact in facts.items()):
+            changed.append(structs.replace(endpoint, capabilities={**known, **facts}))
+    return changed
+
+
+def assume_wire_facts(endpoint: Endpoint, protocol: Protocol) -> Endpoint:
+    """An operator's endpoint: what they assert stands, the rest follows from the wire."""
+    facts = facts_of(endpoint, protocol)
+    if not facts:
+        return endpoint
+    return structs.replace(endpoint, capabilities={**facts, **endpoint.capabilities})
+
+
+def facts_of(endpoint: Endpoint, protocol: Protocol) -> dict[str, bool]:
+    """Capabilities that are certain, whatever the tables say."""
+    if protocol != "openai":
+        # Free-text tools are OpenAI's own.
+        return {"custom_tools": False}
+    quirks = quirks_of(endpoint.provider)
+    facts: dict[str, bool] = dict.fromkeys(quirks.refused_parameters, False)
+    if not _can_search(endpoint, quirks):
+        facts["web_search"] = False
+    if endpoint.provider in _OF_OPENAI and endpoint.provider_model.startswith(_CUSTOM_TOOLS_FROM):
+        facts["custom_tools"] = True
+    return facts
+
+
+def _can_search(endpoint: Endpoint, quirks: Quirks) -> bool:
+    return (
+        quirks.web_search_form != "none" and quirks.web_search_model_mark in endpoint.provider_model
+    )
