@@ -176,7 +176,7 @@ class Exchange:
     def _compact_plan(self) -> dict[str, object]:
         compacted: dict[str, object] = {"seed": self.inputs.seed}
         if self.plan is not None:
-            compacted = compact(self.plan)
+            compacted = compact(self.plan, self.request, self.inputs)
         if self.ruled is not None and self.ruled.rules:
             compacted = {**compacted, **self.ruled.compact()}
         return compacted if self.api is CHAT else {"api": self.api.name, **compacted}

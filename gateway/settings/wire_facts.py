@@ -4,13 +4,13 @@ The tables say what a model can do; whether it can be asked for here depends on 
 how the provider speaks it. Routing reads capabilities alone and never asks an adapter.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import structs
 
 from gateway.providers.base import Quirks
 from gateway.providers.registry import quirks_of
-from pricing.endpoint import Endpoint, Protocol
+from pricing.endpoint import Endpoint
 
 _CUSTOM_TOOLS_FROM = ("gpt-5", "gpt-6")
 """platform.openai.com/docs/guides/function-calling#custom-tools: GPT-5 and later."""
@@ -18,7 +18,7 @@ _OF_OPENAI = frozenset({"openai", "azure"})
 
 
 def apply_wire_facts(
-    endpoints: Iterable[Endpoint], protocols: dict[str, Protocol]
+    endpoints: Iterable[Endpoint], protocols: Mapping[str, str]
 ) -> list[Endpoint]:
     """Those whose capabilities change on the way, as they are after it."""
     changed: list[Endpoint] = []
@@ -30,7 +30,7 @@ def apply_wire_facts(
     return changed
 
 
-def assume_wire_facts(endpoint: Endpoint, protocol: Protocol) -> Endpoint:
+def assume_wire_facts(endpoint: Endpoint, protocol: str) -> Endpoint:
     """An operator's endpoint: what they assert stands, the rest follows from the wire."""
     facts = facts_of(endpoint, protocol)
     if not facts:
@@ -38,7 +38,7 @@ def assume_wire_facts(endpoint: Endpoint, protocol: Protocol) -> Endpoint:
     return structs.replace(endpoint, capabilities={**facts, **endpoint.capabilities})
 
 
-def facts_of(endpoint: Endpoint, protocol: Protocol) -> dict[str, bool]:
+def facts_of(endpoint: Endpoint, protocol: str) -> dict[str, bool]:
     """Capabilities that are certain, whatever the tables say."""
     if protocol != "openai":
         # Free-text tools are OpenAI's own.
