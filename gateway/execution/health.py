@@ -32,7 +32,6 @@ from gateway.execution.watched import Path, ProviderNotes, Watched
 from gateway.routing.plan import EndpointHealth
 from pricing.endpoint import Endpoint
 
-_SAMPLES_PER_VIEW = 8
 _MS_PER_S = 1000.0
 _UNBEGUN_PROBE_MS = 5_000.0
 _NEVER = float("inf")
@@ -140,8 +139,7 @@ class HealthBoard:
         if end.outcome is Outcome.SUCCESS:
             measures.uptime.succeed(now_s)
             measures.sample(end, now_s)
-            watched.samples += 1
-            if watched.samples >= _SAMPLES_PER_VIEW or watched.id not in self._view:
+            if measures.is_due(now_s):
                 self._outdated.add(watched.id)
             verdicts = self._judge.success(watched, end, now_s)
         else:
@@ -195,6 +193,7 @@ class HealthBoard:
                 credentials=self._credentials.get(provider, 1),
             )
             notes.endpoints.append(watched)
+            self._outdated.add(endpoint)
         return watched
 
     def _take_probes(self, path: Path) -> bool:

@@ -9,7 +9,7 @@ from gateway.execution.breaker import (
     phase,
     weight_factor,
 )
-from gateway.execution.measures import DEGRADED_FACTOR, DEGRADED_MIN_MS
+from gateway.execution.measures import DEGRADED_FACTOR
 from gateway.execution.rests import is_resting, outcome_of
 from gateway.execution.watched import Path, Watched
 from gateway.routing.plan import EndpointHealth
@@ -72,11 +72,10 @@ def assess(watched: Watched, now_ms: float, rules: BreakerRules) -> tuple[Endpoi
     uptime = measures.uptime.success_share(now_s)
     if uptime is not None and uptime < 1:
         changes.add(now_ms + _UPTIME_AGES_MS)
-    latency = measures.latency(now_s)
-    if latency is not None and latency.p99 > DEGRADED_MIN_MS and measures.is_degraded(now_s):
+    speed = measures.speed(now_s)
+    if speed.is_degraded:
         weight *= DEGRADED_FACTOR
         changes.add(now_ms + _UPTIME_AGES_MS)
-    watched.samples = 0
     health = EndpointHealth(
         has_recent_outage=has_recent_outage,
         cooling_until_ms=cooling_until_ms or None,
@@ -85,8 +84,8 @@ def assess(watched: Watched, now_ms: float, rules: BreakerRules) -> tuple[Endpoi
         open_until_ms=open_until_ms or None,
         is_half_open=is_half_open and not open_until_ms,
         weight_factor=weight,
-        latency_ms=latency,
-        throughput_tokens_per_s=measures.throughput(now_s),
+        latency_ms=speed.latency_ms,
+        throughput_tokens_per_s=speed.throughput_tokens_per_s,
         uptime=uptime,
     )
     return health, changes.first_ms

@@ -51,17 +51,6 @@ class Histogram:
         for bucket, times in other.counts.items():
             self.add_to(bucket, times)
 
-    def subtract(self, other: "Histogram") -> None:
-        """Take back what was merged before."""
-        counts = self.counts
-        for bucket, times in other.counts.items():
-            left = counts[bucket] - times
-            if left:
-                counts[bucket] = left
-            else:
-                del counts[bucket]
-        self.count -= other.count
-
     def halve(self) -> None:
         """Let the past count half as much; what was counted once is dropped."""
         self.counts = {bucket: times // 2 for bucket, times in self.counts.items() if times > 1}
@@ -89,40 +78,31 @@ class Histogram:
 class RollingHistogram:
     """The samples of the last minutes, forgotten window by window."""
 
-    __slots__ = ("_keep", "_total", "_window_s", "_windows")
+    __slots__ = ("_keep", "_window_s", "_windows")
 
     def __init__(self, *, window_s: float, windows: int) -> None:
         """Keep ``windows`` windows of ``window_s`` seconds each, the one that fills included."""
         self._window_s = window_s
         self._keep = windows
         self._windows: list[tuple[int, Histogram]] = []
-        self._total = Histogram()
 
     def add_to(self, bucket: int, now_s: float) -> None:
         number = int(now_s // self._window_s)
         windows = self._windows
         if not windows or windows[-1][0] != number:
-            self._forget(number)
             windows.append((number, Histogram()))
+            if len(windows) > self._keep:
+                del windows[0]
         windows[-1][1].add_to(bucket)
-        self._total.add_to(bucket)
 
-    def at(self, now_s: float) -> Histogram:
-        """All that is remembered, as one; it goes on changing."""
-        self._forget(int(now_s // self._window_s))
-        return self._total
+    def at(self, now_s: float, *, without_newest: int = 0) -> Histogram:
+        """All that is remembered, as one; perhaps without the newest windows.
 
-    def before(self, now_s: float, *, newest: int) -> Histogram:
-        """What is remembered without the newest windows, the one that fills among them."""
-        first_left_out = int(now_s // self._window_s) - newest + 1
-        self.at(now_s)
-        return merged(kept for number, kept in self._windows if number < first_left_out)
-
-    def _forget(self, number: int) -> None:
-        first = number - self._keep + 1
-        windows = self._windows
-        while windows and windows[0][0] < first:
-            self._total.subtract(windows.pop(0)[1])
+        The window that fills is the first of the newest. Windows without samples count too.
+        """
+        last = int(now_s // self._window_s) - without_newest
+        first = int(now_s // self._window_s) - self._keep + 1
+        return merged(kept for number, kept in self._windows if first <= number <= last)
 
 
 def merged(histograms: Iterable[Histogram]) -> Histogram:

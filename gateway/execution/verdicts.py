@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from gateway.domain.attempts import AttemptEnd
 from gateway.domain.outcomes import CONSEQUENCES, STALE_CONNECTION, Outcome
 from gateway.execution.breaker import (
+    PRISTINE,
     BreakerRules,
     LevelState,
     fail,
@@ -72,7 +73,7 @@ class Judge:
         return [
             (level, partial(self._succeed, level, now_ms, now_ms - end.duration_ms))
             for level in watched.path(end.start.credential)
-            if _has_trouble(level.state)
+            if level.state is not PRISTINE and _has_trouble(level.state)
         ]
 
     def other(self, watched: Watched, end: AttemptEnd, now_s: float) -> list[Verdict]:

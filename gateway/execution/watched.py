@@ -37,7 +37,6 @@ class Watched:
         "notes",
         "origin",
         "provider",
-        "samples",
         "stale_since_ms",
         "tally",
         "target",
@@ -60,8 +59,6 @@ class Watched:
         self.notes = notes
         self.measures = Measures()
         self.tally = make_tally(rules)
-        self.samples = 0
-        """Successes since they were last looked at."""
         self.stale_since_ms: float | None = None
         """When a closed connection was first met since the last answer."""
         self._levels = levels

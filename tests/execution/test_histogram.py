@@ -71,7 +71,7 @@ def test_a_rolling_histogram_holds_exactly_the_windows_it_keeps(
     kept = [value for at_s, value in samples if at_s // 30 > now_s // 30 - 10]
     assert rolling.at(now_s).counts == histogram_of(kept).counts
     older = [value for at_s, value in samples if 5 < at_s // 30 <= 15 - 3]
-    assert rolling.before(now_s, newest=3).counts == histogram_of(older).counts
+    assert rolling.at(now_s, without_newest=3).counts == histogram_of(older).counts
 
 
 def test_halving_forgets_what_was_seen_once() -> None:

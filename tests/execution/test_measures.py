@@ -42,6 +42,7 @@ def clock() -> Clock:
 def test_latency_is_that_of_first_tokens_and_of_whole_answers(clock: Clock) -> None:
     clock.answer(100.0, duration_ms=1_000.0)
     assert clock.latency_p50_ms == pytest.approx(100, rel=0.02)
+    clock.now_s += 1
     clock.answer(None, duration_ms=700.0, times=10)
 
     assert clock.latency_p50_ms == pytest.approx(700, rel=0.02)

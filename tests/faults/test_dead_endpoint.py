@@ -16,8 +16,11 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.simulator.script import ENDINGS
+from gateway.storage.tables import request_record
 from tests.installation import (
     MESSAGES,
     Gateway,
@@ -161,6 +164,7 @@ def test_callers_are_served_and_the_dead_are_left_alone(site: Site) -> None:
             calls.update(str(entry["model"]) for entry in entries)
 
     planned = planned_first(site, REQUESTS * len(DEAD))
+    assert planned.total() == REQUESTS * len(DEAD)
     problems: list[str] = []
     for fault, course in courses.items():
         behaviour, _ = DEAD[fault]
@@ -227,10 +231,15 @@ def is_whole(text: str, *, is_stream: bool) -> bool:
 
 def planned_first(site: Site, expected: int) -> Counter[str]:
     """How often each endpoint stood first in the plan of a record."""
-    records = wait_until(
+    drawn = request_record.c.plan["drawn_endpoint"].astext
+
+    async def look(connection: AsyncConnection) -> Counter[str] | None:
+        rows = await connection.execute(select(drawn, func.count()).group_by(drawn))
+        planned = Counter({str(row[0]): int(row[1]) for row in rows})
+        return planned if planned.total() >= expected else None
+
+    return wait_until(
         "all requests are recorded",
-        lambda: found if len(found := site.gateway.records()) >= expected else None,
+        lambda: site.gateway.ask(look),
         within_s=120 if IS_LONG else 20,
     )
-    assert len(records) == expected
-    return Counter(str(record.plan["drawn_endpoint"]) for record in records)
