@@ -1,13 +1,10 @@
-"""OpenAI's chat completions and embeddings as a server writes them, streamed and whole.
+"""OpenAI's chat completions as a server writes them, streamed and whole.
 
 Written from OpenAI's API reference (https://platform.openai.com/docs/api-reference/chat) and its
 published error messages. Reasoning text follows the fields other providers use on the same wire.
 """
 
-import base64
-import math
 import random
-import struct
 from hashlib import blake2b
 from typing import Any
 
@@ -16,7 +13,8 @@ import msgspec
 from gateway.simulator import answers, openai_errors
 from gateway.simulator.json_values import Json, as_array, as_object
 from gateway.simulator.manifest import MANIFEST, SimulatedProvider
-from gateway.simulator.openai_requests import check_chat, check_embeddings, is_reasoning_model
+from gateway.simulator.openai_embeddings import embed
+from gateway.simulator.openai_requests import check_chat, is_reasoning_model
 from gateway.simulator.schema import SchemaError, instance
 from gateway.simulator.server_sent import SERVER_SENT
 from gateway.simulator.wire import (
@@ -59,7 +57,7 @@ class _Speech(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _answer(call: Call) -> Answer:
-    return _embed(call) if call.route == "embeddings" else _chat(call)
+    return embed(call) if call.route == "embeddings" else _chat(call)
 
 
 def _chat(call: Call) -> Answer:
@@ -441,32 +439,6 @@ def _call_events(call: Call, number: int, one: tuple[str, str, str]) -> list[_Ev
             del part["index"]
         events.append(_Event(kind="content", delta={"tool_calls": [part]}, text=piece))
     return events
-
-
-def _embed(call: Call) -> Answer:
-    inputs = check_embeddings(call)
-    size = call.body.get("dimensions") or 1536
-    is_base64 = call.body.get("encoding_format") == "base64"
-    rows: list[dict[str, Any]] = []
-    tokens = 0
-    for index, one in enumerate(inputs):
-        tokens += answers.count_tokens(one) if isinstance(one, str) else len(one)
-        vector = _vector(msgspec.json.encode(one), size)
-        packed = base64.b64encode(struct.pack(f"<{size}f", *vector)).decode()
-        embedding = packed if is_base64 else vector
-        rows.append({"object": "embedding", "index": index, "embedding": embedding})
-    bill = Bill(prompt_tokens=tokens)
-    whole: dict[str, Any] = {"object": "list", "data": rows, "model": call.model}
-    if call.behaviour.usage_fault != "usage_missing":
-        whole["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return Answer(body=msgspec.json.encode(whole), frames=None, bill=bill)
-
-
-def _vector(seed: bytes, size: int) -> list[float]:
-    chance = answers.seeded(seed)
-    raw = [chance.gauss(0, 1) for _ in range(size)]
-    length = math.sqrt(sum(value * value for value in raw))
-    return [round(value / length, 8) for value in raw]
 
 
 def _list_models(provider: SimulatedProvider | None, created: int) -> bytes:

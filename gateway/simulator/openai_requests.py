@@ -61,7 +61,7 @@ def is_reasoning_model(call: Call) -> bool:
 
 def check_chat(call: Call) -> None:
     """Raise `RefusedError` for whatever OpenAI would refuse."""
-    _check_model(call)
+    check_model(call)
     body = call.body
     for name in body:
         if name in NOT_OURS:
@@ -77,30 +77,8 @@ def check_chat(call: Call) -> None:
         _check_reasoning(body)
 
 
-def check_embeddings(call: Call) -> list[Any]:
-    """The inputs, each a text or a list of token numbers. Raises `RefusedError`."""
-    _check_model(call)
-    given = call.body.get("input")
-    if given is None:
-        _missing("input")
-    many = as_array(given)
-    if isinstance(given, str):
-        inputs: list[Any] = [given]
-    elif many and all(isinstance(one, int) for one in many):
-        inputs = [many]
-    elif many and all(isinstance(one, (str, list)) for one in many):
-        inputs = many
-    else:
-        _invalid("input", "a string, an array of strings or an array of token arrays")
-    size = call.body.get("dimensions")
-    if size is not None and (not isinstance(size, int) or not 1 <= size <= 4096):  # noqa: PLR2004 -- the largest OpenAI takes is below
-        _invalid("dimensions", "an integer from 1 to 4096")
-    if call.body.get("encoding_format") not in (None, "float", "base64"):
-        _invalid("encoding_format", "'float' or 'base64'")
-    return inputs
-
-
-def _check_model(call: Call) -> None:
+def check_model(call: Call) -> None:
+    """Raise `RefusedError` for a model that the provider does not serve."""
     if not call.model:
         raise RefusedError(400, "you must provide a model parameter")
     # The bench model is served everywhere; see `bench.py`.
@@ -375,11 +353,6 @@ def _check_reasoning(body: dict[str, Any]) -> None:
 def _missing(param: str) -> NoReturn:
     text = f"Missing required parameter: '{param}'."
     raise RefusedError(400, text, code="missing_required_parameter", param=param)
-
-
-def _invalid(param: str, expected: str) -> NoReturn:
-    text = f"Invalid value for '{param}': expected {expected}."
-    raise RefusedError(400, text, code="invalid_value", param=param)
 
 
 def _invalid_type(param: str, expected: str, value: object) -> NoReturn:
