@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import httpx
 import msgspec
 from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig
 
 from gateway.api.admin.keys import admin_key_routes
@@ -20,6 +21,7 @@ from gateway.api.failures import answer_exception
 from gateway.api.front import Front
 from gateway.api.health import Readiness, health_routes
 from gateway.api.messages import MESSAGES
+from gateway.api.metrics import Sources, metrics_routes
 from gateway.api.surface import Surroundings, data_app
 from gateway.api.traffic import Traffic
 from gateway.domain.caller import Caller
@@ -37,6 +39,8 @@ from gateway.execution.transport import AiohttpTransport
 from gateway.execution.upstream import Upstream
 from gateway.ledger.shipper import Shipper
 from gateway.ledger.spool import Spool
+from gateway.metrics.node import NodeFiles
+from gateway.metrics.watch import Watch, WatchedLedger
 from gateway.pipeline import CHAT, Pipeline, Policy
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for, quirks_of
@@ -132,6 +136,7 @@ class Worker:
             ("keys", self._keys.run()),
             ("shipper", self._shipper.run()),
             ("traffic", self.traffic.sweep()),
+            ("metrics", self._watch.run()),
         ):
             task = asyncio.create_task(work, name=name)
             task.add_done_callback(self._tasks.discard)
@@ -171,6 +176,21 @@ class Worker:
             ),
             advice=health,
         )
+        self._sources = Sources(
+            traffic=self.traffic,
+            spool=self._spool,
+            shipping=self._shipper.state,
+            health=health,
+            budget=runner.budget,
+            shadows=self._shadows,
+            snapshots=self._snapshots,
+        )
+        self._watch = Watch(
+            NodeFiles(settings.data_dir / "metrics", worker=self._place.worker),
+            gauges=self._sources.gauges,
+            follow=self._sources.follow,
+        )
+        ledger = WatchedLedger(self._spool, self._watch)
         experience = Experience()
         policy = Policy(
             slash_pins_provider=settings.routing.slash_pins_provider,
@@ -187,7 +207,7 @@ class Worker:
                 runner=runner,
                 access_of=AccessBook(reached),
                 health=health,
-                ledger=self._spool,
+                ledger=ledger,
                 shadows=self._shadows,
                 policy=policy,
                 api=api,
@@ -213,6 +233,7 @@ class Worker:
                 body_limit=settings.limits.body_bytes,
                 text_limit=settings.limits.text_bytes,
                 cors_origins=settings.cors.origins,
+                more_routes=self._metrics_routes() if settings.metrics.on_data_port else [],
             )
         )
 
@@ -222,12 +243,16 @@ class Worker:
                 *admin_key_routes(self._ask, self._place.pepper),
                 *admin_rule_routes(RulesDesk(self._ask, self._snapshots, self._rules_path)),
                 *health_routes(self._readiness),
+                *self._metrics_routes(),
             ],
             guards=[OwnerGuard(self._place.owner_token)],
             openapi_config=OpenAPIConfig(title="Tollway admin", version=CODE_VERSION),
             exception_handlers={Exception: answer_exception},
             logging_config=None,
         )
+
+    def _metrics_routes(self) -> list[HTTPRouteHandler]:
+        return metrics_routes(self._watch, self._sources.info)
 
     def _authenticate(self, headers: Mapping[str, str]) -> Caller:
         return authenticate(headers, self._snapshots.current, self._place.pepper, now_s=time.time())

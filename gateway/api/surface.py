@@ -1,8 +1,9 @@
 """Every route of the data listener, put together once for workers and for tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
+from litestar.handlers import HTTPRouteHandler
 
 from gateway.api.account import account_routes
 from gateway.api.chat import Authenticate, chat_routes
@@ -43,6 +44,8 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of text in messages and tools; None is the body's limit."""
     cors_origins: tuple[str, ...] = ()
     """Empty lets no page of another origin in."""
+    more_routes: Sequence[HTTPRouteHandler] = ()
+    """What an operator wants beside the API."""
 
 
 def data_app(around: Surroundings) -> Front:
@@ -80,6 +83,7 @@ def data_app(around: Surroundings) -> Front:
             *generation_routes(around.authenticate, around.ask, around.catalogue),
             *health_routes(around.readiness),
             *docs_routes(),
+            *around.more_routes,
         ],
         openapi_config=None,
         exception_handlers={Exception: answer_exception},

@@ -8,11 +8,11 @@ from litestar.handlers import BaseRouteHandler
 
 from gateway.domain.errors import AuthenticationError
 
-_OPEN_PATHS = frozenset({"healthz", "readyz"})
+_OPEN_PATHS = frozenset({"healthz", "readyz", "metrics"})
 
 
 class OwnerGuard:
-    """Refuses every route but the health checks to whoever does not show the token."""
+    """Refuses every route but health checks and metrics to whoever does not show the token."""
 
     def __init__(self, token: str) -> None:
         self._token = token.encode()
