@@ -26,7 +26,7 @@ class ExperienceRules(msgspec.Struct, frozen=True, kw_only=True):
     """How much is remembered, and for how long."""
 
     keys: int = 2_000
-    models_per_key: int = 64
+    models_per_key: int = 32
     least_answers: int = 3
     """Fewer say nothing yet."""
     memory_answers: int = 50
