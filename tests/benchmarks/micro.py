@@ -152,6 +152,15 @@ def _govern(text: str) -> Prepare:
     return prepare
 
 
+def _decode_images() -> Callable[[], object]:
+    picture = "data:image/png;base64," + "iVBORw0KGgo" * 23_000
+    parts: list[dict[str, Any]] = [{"type": "text", "text": "What is on these pictures?"}]
+    parts += [{"type": "image_url", "image_url": {"url": picture}}] * 4
+    sent = {"model": "acme/large", "messages": [{"role": "user", "content": parts}]}
+    body = json.dumps(sent).encode()
+    return lambda: decode_chat_request(body, dialect=Dialect.OPENAI)
+
+
 def _render() -> Callable[[], object]:
     attempt = make_attempt()
     choices = json.dumps(
@@ -244,6 +253,7 @@ def _anthropic_request() -> Callable[[], object]:
 
 CALLS: dict[str, Prepare] = {
     "decode a request of 4 KiB": _decode,
+    "decode a request of 1 MiB with images": _decode_images,
     "make_plan, 8 candidates": _make_plan(8),
     "make_plan, 20 candidates": _make_plan(20),
     "compact form of a plan, 8 candidates": _compact,
