@@ -1,6 +1,7 @@
 """Times single calls on the request path; add yours to ``CALLS``."""
 
 import atexit
+import itertools
 import json
 import statistics
 import tempfile
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 from typing import Any
 
 import msgspec
@@ -17,6 +19,11 @@ from gateway.chat.decode import decode_chat_request
 from gateway.chat.dialects import Dialect
 from gateway.chat.routing_report import make_metadata, render_metadata
 from gateway.chat.usage_report import render_usage
+from gateway.domain.attempts import AttemptEnd
+from gateway.domain.outcomes import Outcome
+from gateway.execution.experience import Experience
+from gateway.execution.health import HealthBoard
+from gateway.execution.shared_health import open_table
 from gateway.ledger.spool import Spool
 from gateway.providers.base import Quirks, Target
 from gateway.providers.openai_stream import OpenAIStreamDecoder
@@ -30,6 +37,7 @@ from pricing.cost import compute_cost
 from pricing.endpoint import Endpoint
 from pricing.price import resolve
 from pricing.usage import Usage
+from tests.execution.samples import make_end
 from tests.ledger.samples import make_begun
 from tests.routing.factories import (
     make_caller,
@@ -251,6 +259,69 @@ def _anthropic_request() -> Callable[[], object]:
     return lambda: adapter.build_request(request, target, "sk")
 
 
+def _board(directory: Path | None = None) -> tuple[HealthBoard, list[AttemptEnd]]:
+    """A board that has heard of 20 endpoints, and an answer of each."""
+    table = open_table(directory / "health.table", capacity=256) if directory else None
+    ends = [
+        make_end(endpoint=make_endpoint(f"p{n}"), ttft_ms=90.0 + n, usage=_USAGE) for n in range(20)
+    ]
+    board = HealthBoard(table=table)
+    for end in ends:
+        board.report(end)
+    return board, ends
+
+
+def _report_answers() -> Callable[[], object]:
+    board, ends = _board()
+    following = itertools.cycle(ends)
+
+    def call() -> None:
+        board.report(next(following))
+        board.view(time.monotonic() * 1000)
+
+    return call
+
+
+def _report_failure_and_answer() -> Callable[[], object]:
+    directory = tempfile.TemporaryDirectory(prefix="tollway-micro-")
+    atexit.register(directory.cleanup)
+    board, ends = _board(Path(directory.name))
+    failed = make_end(Outcome.SERVER_ERROR, endpoint=ends[3].start.endpoint)
+    # Few enough among answers, so that no breaker opens.
+    answers = [ends[3]] * 3
+
+    def call() -> None:
+        for end in (failed, *answers):
+            board.report(end)
+        board.view(time.monotonic() * 1000)
+
+    return call
+
+
+def _ask_health() -> Callable[[], object]:
+    board, ends = _board()
+    endpoint = ends[5].start.endpoint
+
+    def call() -> None:
+        board.view(time.monotonic() * 1000)
+        board.may_try(endpoint, 0)
+
+    return call
+
+
+def _learn() -> Callable[[], object]:
+    experience, key_id, affinity = Experience(), UUID(int=1), b"a conversation.."
+    end = make_end(endpoint=make_endpoint(), usage=_USAGE)
+
+    def call() -> None:
+        now_ms = time.monotonic() * 1000
+        experience.learned(key_id)
+        experience.sticky(affinity, now_ms)
+        experience.report(end, key_id=key_id, affinity=affinity, choice_count=1, now_ms=now_ms)
+
+    return call
+
+
 CALLS: dict[str, Prepare] = {
     "decode a request of 4 KiB": _decode,
     "decode a request of 1 MiB with images": _decode_images,
@@ -259,6 +330,10 @@ CALLS: dict[str, Prepare] = {
     "compact form of a plan, 8 candidates": _compact,
     "rules, 100 of which none applies": _govern(_rules(100)),
     "rules, 101 of which one applies": _govern(_rules(100) + _APPLIES),
+    "health: look at it, and ask before an attempt": _ask_health,
+    "health: an answer, and the next look": _report_answers,
+    "health: a failure and three answers, shared": _report_failure_and_answer,
+    "experience of a request: read and learn": _learn,
     "render an answer": _render,
     "append an attempt's beginning and a record": _append,
     "one relayed chunk": _relay_chunk,
