@@ -31,6 +31,7 @@ from gateway.execution.breaker import BreakerRules
 from gateway.execution.deadlines import Deadlines
 from gateway.execution.egress import make_policy
 from gateway.execution.experience import Experience
+from gateway.execution.google_token import GoogleTokens
 from gateway.execution.health import HealthBoard
 from gateway.execution.runner import Limits, Runner
 from gateway.execution.shadow import Shadows
@@ -46,6 +47,7 @@ from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for, quirks_of
 from gateway.routing.plan import BalanceWeights
 from gateway.settings.enabled import EnabledProvider
+from gateway.settings.load import SettingsError
 from gateway.settings.offer import Offer, make_offer
 from gateway.settings.values import Settings
 from gateway.snapshot.refresh import KeyRefresh
@@ -307,8 +309,23 @@ def _access(
             total_s=common.total_s,
         ),
         sign=make_signer(provider.aws) if provider.aws is not None else None,
+        secret_of=_tokens(provider, transport),
         drains_on_disconnect=own.on_disconnect == "drain",
     )
+
+
+def _tokens(provider: EnabledProvider, transport: httpx.AsyncBaseTransport) -> GoogleTokens | None:
+    """Access tokens of a service account, where that is the credential.
+
+    Raises:
+        SettingsError: its private key cannot be read.
+    """
+    if provider.google is None:
+        return None
+    try:
+        return GoogleTokens(provider.google, transport)
+    except ValueError as exc:
+        raise SettingsError(f"providers.{provider.id}: {exc}") from None
 
 
 def _quirks(provider: EnabledProvider) -> Quirks:

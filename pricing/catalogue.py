@@ -1,7 +1,7 @@
 """The offers this installation knows: price tables read into one immutable, indexed value."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from difflib import SequenceMatcher
 from functools import cached_property
 from pathlib import Path
@@ -103,12 +103,19 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             known_providers=self.known_providers,
         )
 
-    def restricted_to(self, provider_ids: Iterable[str]) -> "Catalogue":
-        """Only these providers and what they serve; ids that are unknown are passed over."""
+    def restricted_to(
+        self, provider_ids: Iterable[str], *, without: Collection[str] = ()
+    ) -> "Catalogue":
+        """Only these providers and what they serve; ids that are unknown are passed over.
+
+        ``without`` are ids of endpoints that are left out all the same.
+        """
         kept = frozenset(provider_ids)
-        endpoints = [e for e in self.endpoints_by_id.values() if e.provider in kept]
+        endpoints = [
+            e for e in self.endpoints_by_id.values() if e.provider in kept and e.id not in without
+        ]
         served = {endpoint.model for endpoint in endpoints}
-        content = f"{self.version} {sorted(kept)}".encode()
+        content = f"{self.version} {sorted(kept)} {sorted(without)}".encode()
         return make_catalogue(
             providers=[p for p in self.providers.values() if p.id in kept],
             models=[m for m in self.models.values() if m.id in served],

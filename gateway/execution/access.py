@@ -5,6 +5,7 @@ import msgspec
 
 from gateway.execution.aws_signing import Sign
 from gateway.execution.deadlines import Deadlines
+from gateway.execution.google_token import SecretOf
 from gateway.execution.upstream import Access, origin_of
 from gateway.providers.base import Adapter, Quirks, Target
 from pricing.catalogue import Endpoint
@@ -26,6 +27,8 @@ class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: Deadlines
     sign: Sign | None = None
     """Signs requests where there is no secret to send along."""
+    secret_of: SecretOf | None = None
+    """Gives the secret where it changes over time; ``secret`` is then empty."""
     drains_on_disconnect: bool = False
 
     def __repr__(self) -> str:
@@ -65,6 +68,7 @@ class AccessBook:
                 origin=origin_of(httpx.URL(base_url)),
                 deadlines=provider.deadlines,
                 sign=provider.sign,
+                secret_of=provider.secret_of,
                 drains_on_disconnect=provider.drains_on_disconnect,
             )
             self._made[key] = access

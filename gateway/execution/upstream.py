@@ -13,6 +13,7 @@ from gateway.domain.outcomes import STALE_CONNECTION, Outcome
 from gateway.execution.attempt import Attempt
 from gateway.execution.aws_signing import Sign
 from gateway.execution.deadlines import Deadlines
+from gateway.execution.google_token import SecretOf
 from gateway.execution.time_limit import TimeLimit
 from gateway.execution.transport import StaleConnectionError, TlsError
 from gateway.providers.base import (
@@ -49,6 +50,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     deadlines: Deadlines
     sign: Sign | None = None
     """Signs each request instead of a secret that goes with it."""
+    secret_of: SecretOf | None = None
+    """Gives the secret where it changes over time; ``secret`` is then empty."""
     drains_on_disconnect: bool = False
     """Read on for the true usage when the caller hangs up, where the provider bills anyway."""
 
@@ -154,7 +157,8 @@ class Upstream:
 
     async def _send(self, request: ChatRequest, access: Access, attempt: Attempt) -> httpx.Response:
         """Send, and read an error's body; returns only 2xx answers."""
-        wire = access.adapter.build_request(request, access.target, access.secret)
+        secret = access.secret if access.secret_of is None else await access.secret_of()
+        wire = access.adapter.build_request(request, access.target, secret)
         attempt.warnings = wire.warnings
         if request.echo_upstream_body:
             attempt.echo = redacted_body(wire)
@@ -183,7 +187,8 @@ class Upstream:
 
 def _to_httpx(wire: UpstreamRequest, access: Access) -> httpx.Request:
     url, origin = _address(wire.url)
-    if (access.secret or access.sign is not None) and origin != access.origin:
+    has_credential = access.secret or access.sign is not None or access.secret_of is not None
+    if has_credential and origin != access.origin:
         provider = access.target.endpoint.provider
         raise FaultError(
             Fault(

@@ -5,6 +5,7 @@ server, a new company) gets the defaults, which the plainest OpenAI-compatible s
 """
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 
 from msgspec import structs
 
@@ -115,12 +116,25 @@ _ADAPTERS: dict[str, Callable[[str], Adapter]] = {
     "gemini": lambda user_agent: GeminiAdapter(user_agent=user_agent),
 }
 
+_REACHED: dict[tuple[str, str], tuple[str, ...]] = {
+    ("google", "gemini"): ("gemini-*", "gemma-*", "learnlm-*"),
+    # Models of other makers have protocols of their own there.
+    ("google-vertex", "gemini"): ("gemini-*",),
+}
+"""Which of a provider's models a protocol reaches, by their native names; all where not listed."""
+
 SUPPORTED_PROTOCOLS = frozenset(_ADAPTERS)
 
 
 def quirks_of(provider: str) -> Quirks:
     """The quirks of a provider id; the defaults for one that has no row."""
     return PROFILES.get(provider, DEFAULT_QUIRKS)
+
+
+def is_reached(provider: str, protocol: str, native_name: str) -> bool:
+    """Whether a provider serves that model over that protocol."""
+    patterns = _REACHED.get((provider, protocol))
+    return patterns is None or any(fnmatchcase(native_name, one) for one in patterns)
 
 
 def adapter_for(protocol: str, *, user_agent: str = USER_AGENT) -> Adapter:

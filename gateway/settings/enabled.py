@@ -7,7 +7,14 @@ from urllib.parse import urlsplit
 import msgspec
 
 from gateway.execution.aws_signing import AwsCredential
+from gateway.execution.google_token import ServiceAccount
 from gateway.settings.aws import bedrock_address, find_aws_credential
+from gateway.settings.google import (
+    find_service_account,
+    is_on_vertex,
+    names_vertex,
+    vertex_address,
+)
 from gateway.settings.load import SettingsError, read_secret
 from gateway.settings.values import ProviderSettings, Settings
 from pricing.catalogue import Catalogue, Provider
@@ -24,6 +31,8 @@ class EnabledProvider(msgspec.Struct, frozen=True, kw_only=True):
     """Credentials beside it, used in turn."""
     aws: AwsCredential | None = None
     """Signs requests where there is no secret to send along."""
+    google: ServiceAccount | None = None
+    """Gets access tokens where there is no secret that lasts."""
     allow_private: bool
     settings: ProviderSettings
     is_of_operator: bool
@@ -71,7 +80,7 @@ def find_enabled(
         if table is not None and not table.enabled:
             continue
         secrets = _find_secrets(name, shipped, table, settings.environment)
-        if table is None and not secrets:
+        if table is None and not secrets and not names_vertex(shipped, settings.environment):
             continue
         found = _enable(name, shipped, table or ProviderSettings(), secrets, settings)
         if isinstance(found, Skipped):
@@ -139,6 +148,22 @@ def _enable(
     protocol = table.protocol or (shipped.protocol if shipped is not None else "openai")
     if base_url is None and shipped is not None:
         base_url = shipped.base_url
+    account: ServiceAccount | None = None
+    if protocol == "gemini" and is_on_vertex(shipped, table):
+        account = None if secrets else find_service_account(name, table, settings.environment)
+        if account is None and not secrets:
+            return Skipped(
+                provider=name,
+                reason="it has no credential; set GOOGLE_APPLICATION_CREDENTIALS to the key file "
+                "of a service account",
+            )
+        base_url = vertex_address(name, table, settings.environment, account, base_url)
+        if base_url is None:
+            return Skipped(
+                provider=name,
+                reason="its project or region is not known; set GOOGLE_CLOUD_PROJECT and "
+                "GOOGLE_CLOUD_LOCATION",
+            )
     if base_url is None and protocol == "bedrock":
         base_url = bedrock_address(name, table, settings.environment)
         if base_url is None:
@@ -178,6 +203,7 @@ def _enable(
         secret=secrets[0] if secrets else "",
         further_secrets=secrets[1:],
         aws=aws,
+        google=account,
         allow_private=table.allow_private or is_from_environment,
         settings=table,
         is_of_operator=shipped is None,

@@ -2,9 +2,10 @@
 
 import msgspec
 
-from gateway.providers.registry import SUPPORTED_PROTOCOLS
+from gateway.providers.registry import SUPPORTED_PROTOCOLS, is_reached
 from gateway.settings.enabled import EnabledProvider, Skipped, find_enabled
 from gateway.settings.values import ProviderSettings, Settings
+from gateway.settings.wire_facts import apply_wire_facts, assume_wire_facts
 from gateway.simulator.manifest import manifest_tables
 from pricing.catalogue import Catalogue, endpoint_from_config, load_catalogue
 
@@ -34,13 +35,22 @@ def make_offer(settings: Settings, simulated_url: str | None) -> Offer:
     providers, skipped = find_enabled(
         settings, shipped, frozenset(SUPPORTED_PROTOCOLS), extra=simulated
     )
+    protocols = {provider.id: provider.provider.protocol for provider in providers}
     endpoints = [
-        endpoint_from_config(provider.id, table)
+        assume_wire_facts(endpoint_from_config(provider.id, table), protocols[provider.id])
         for provider in providers
         for table in provider.settings.endpoints
     ]
-    catalogue = shipped.restricted_to(provider.id for provider in providers).with_endpoints(
-        [provider.provider for provider in providers], endpoints
+    unreached = {
+        endpoint.id
+        for endpoint in shipped.endpoints_by_id.values()
+        if endpoint.provider in protocols
+        and not is_reached(endpoint.provider, protocols[endpoint.provider], endpoint.provider_model)
+    }
+    reached = shipped.restricted_to(protocols, without=unreached)
+    changed = apply_wire_facts(reached.endpoints_by_id.values(), protocols)
+    catalogue = reached.with_endpoints(
+        [provider.provider for provider in providers], [*changed, *endpoints]
     )
     return Offer(
         catalogue=catalogue,

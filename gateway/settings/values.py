@@ -36,6 +36,12 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     aws_secret_access_key: str | None = None
     aws_session_token: str | None = None
     """``env:NAME`` or ``file:PATH`` each: requests are signed where there is no ``api_key``."""
+    google_credentials_file: str | None = None
+    """Key file of a service account, for Vertex AI; else ``GOOGLE_APPLICATION_CREDENTIALS``."""
+    google_project: str | None = None
+    """Else ``GOOGLE_CLOUD_PROJECT``, or the service account's own."""
+    google_region: str | None = None
+    """``global`` or one such as ``europe-west1``; else ``GOOGLE_CLOUD_LOCATION``."""
     allow_private: bool = False
     """The address may be private or loopback."""
     usage_flavour: str | None = None
