@@ -21,17 +21,19 @@ from gateway.chat.routing_report import make_metadata, render_metadata
 from gateway.chat.usage_report import render_usage
 from gateway.domain.attempts import AttemptEnd
 from gateway.domain.outcomes import Outcome
+from gateway.execution.aws_signing import AwsCredential, make_signer
 from gateway.execution.experience import Experience
 from gateway.execution.health import HealthBoard
 from gateway.execution.shared_health import open_table
 from gateway.ledger.spool import Spool
-from gateway.providers.base import Quirks, Target
+from gateway.providers.base import Quirks, Target, UpstreamRequest
 from gateway.providers.openai_stream import OpenAIStreamDecoder
 from gateway.providers.registry import adapter_for
 from gateway.routing.engine import make_plan
 from gateway.routing.record import compact
 from gateway.routing.rules.govern import govern
 from gateway.routing.rules.rule_set import compile_rules
+from gateway.simulator.bedrock_frames import message as binary_message
 from pricing.catalogue import load_catalogue
 from pricing.cost import compute_cost
 from pricing.endpoint import Endpoint
@@ -247,7 +249,41 @@ def _named(event: dict[str, Any]) -> bytes:
     return f"event: {event['type']}\ndata: {data}\n\n".encode()
 
 
-def _anthropic_request() -> Callable[[], object]:
+def _bedrock_chunk(delta: dict[str, Any]) -> Prepare:
+    def prepare() -> Callable[[], object]:
+        target = Target(endpoint=make_endpoint(), base_url="http://127.0.0.1", quirks=Quirks())
+        decoder = adapter_for("bedrock").open_stream(target)
+        frame = ChunkFrame(id="gen-1", created=1, model="acme/large", provider="acme")
+        start = {"toolUse": {"toolUseId": "tooluse_1", "name": "look_up"}}
+        decoder.feed(_binary("contentBlockStart", {"contentBlockIndex": 0, "start": start}))
+        data = _binary("contentBlockDelta", {"contentBlockIndex": 0, "delta": delta, "p": "abcdef"})
+        return lambda: [frame.chunk(event.choices, event.extras) for event in decoder.feed(data)]
+
+    return prepare
+
+
+def _binary(kind: str, data: dict[str, Any]) -> bytes:
+    headers = {":event-type": kind, ":content-type": "application/json", ":message-type": "event"}
+    return binary_message(headers, json.dumps(data, separators=(",", ":")).encode())
+
+
+def _sign() -> Callable[[], object]:
+    credential = AwsCredential(access_key_id="id", secret_access_key="k", region="us-east-1")
+    sign = make_signer(credential)
+    request = UpstreamRequest(
+        method="POST",
+        url="https://bedrock-runtime.us-east-1.amazonaws.com/model/acme.one-v1%3A0/converse",
+        headers=[("Content-Type", "application/json")],
+        body=b"x" * 4096,
+    )
+    return lambda: sign(request)
+
+
+def _translated_request(protocol: str) -> Prepare:
+    return lambda: _request_of(protocol)
+
+
+def _request_of(protocol: str) -> Callable[[], object]:
     turns = [
         {"role": role, "content": "the quick brown fox " * 24}
         for role in ("system", *("user", "assistant") * 3, "user")
@@ -255,7 +291,7 @@ def _anthropic_request() -> Callable[[], object]:
     body = json.dumps({"model": "acme/large", "messages": turns, "max_tokens": 500}).encode()
     request = decode_chat_request(body, dialect=Dialect.OPENAI)
     target = Target(endpoint=make_endpoint(), base_url="http://127.0.0.1", quirks=Quirks())
-    adapter = adapter_for("anthropic")
+    adapter = adapter_for(protocol)
     return lambda: adapter.build_request(request, target, "sk")
 
 
@@ -341,7 +377,14 @@ CALLS: dict[str, Prepare] = {
     "one translated chunk, Anthropic, thinking": _anthropic_chunk(
         type="thinking_delta", thinking="the quick "
     ),
-    "translate a request of 4 KiB, Anthropic": _anthropic_request,
+    "translate a request of 4 KiB, Anthropic": _translated_request("anthropic"),
+    "one translated chunk, Bedrock, text": _bedrock_chunk({"text": "the quick "}),
+    "one translated chunk, Bedrock, reasoning": _bedrock_chunk(
+        {"reasoningContent": {"text": "the quick "}}
+    ),
+    "one translated chunk, Bedrock, arguments": _bedrock_chunk({"toolUse": {"input": '{"city":'}}),
+    "translate a request of 4 KiB, Bedrock": _translated_request("bedrock"),
+    "sign a request of 4 KiB": _sign,
     "resolve, list price": _resolve,
     "resolve, long prompt and service tier": _resolve_long,
     "compute_cost, four meters": _compute_cost,
