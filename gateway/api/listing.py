@@ -194,7 +194,7 @@ def _listed_endpoint(
 def _status(health: EndpointHealth) -> int:
     if health.is_credential_refused:
         return -3
-    if health.cooling_until_ms is not None:
+    if health.cooling_until_ms is not None or health.open_until_ms is not None:
         return -2
     return -1 if health.has_recent_outage else 0
 

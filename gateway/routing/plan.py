@@ -102,7 +102,8 @@ class EndpointHealth(msgspec.Struct, frozen=True, kw_only=True):
     open_until_ms: float | None = None
     """A breaker (of the endpoint, its credential or its target) is open until then; monotonic."""
     is_half_open: bool = False
-    """On probation: behind the healthy ones, and may serve one probe."""
+    """On probation while its one probe is under way: behind the healthy ones. When a probe is due
+    and nobody has it, this is False, so that the endpoint takes its place and gets one."""
     weight_factor: float = 1.0
     """Multiplies the weight in the draw: 0.1 to 1 in slow start, 0.25 when degraded."""
     latency_ms: Percentiles | None = None
