@@ -91,7 +91,11 @@ def test_the_example_changes_nothing_as_it_stands(example: str, tmp_path: Path) 
 
 
 def test_the_example_loads_with_every_setting_in_force(example: str, tmp_path: Path) -> None:
-    settings = load(uncommented(example), tmp_path)
+    key_file = tmp_path / "vertex.json"
+    key_file.write_text('{"type":"service_account","client_email":"a@b.example","private_key":"k"}')
+    settings = load(
+        uncommented(example).replace("/etc/tollway/vertex.json", str(key_file)), tmp_path
+    )
 
     enabled, skipped = find_enabled(settings, load_catalogue(), SUPPORTED_PROTOCOLS)
     endpoints = [
@@ -99,7 +103,12 @@ def test_the_example_loads_with_every_setting_in_force(example: str, tmp_path: P
         for provider in enabled
         for table in provider.settings.endpoints
     ]
-    assert [provider.id for provider in enabled] == ["amazon-bedrock", "my-server", "openai"]
+    assert [provider.id for provider in enabled] == [
+        "amazon-bedrock",
+        "google-vertex",
+        "my-server",
+        "openai",
+    ]
     assert not skipped
     assert [endpoint.model for endpoint in endpoints] == ["my-server/llama"]
 
