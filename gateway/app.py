@@ -14,6 +14,7 @@ from litestar.openapi import OpenAPIConfig
 
 from gateway.api.admin.keys import admin_key_routes
 from gateway.api.admin.owner import OwnerGuard
+from gateway.api.admin.prices import PriceDesk, admin_price_routes
 from gateway.api.admin.rules import RulesDesk, admin_rule_routes
 from gateway.api.auth import KEYS_STALE_AFTER_S, authenticate
 from gateway.api.embeddings import EMBEDDINGS, for_embeddings
@@ -50,6 +51,7 @@ from gateway.settings.enabled import EnabledProvider
 from gateway.settings.load import SettingsError
 from gateway.settings.offer import Offer, make_offer
 from gateway.settings.values import Settings
+from gateway.snapshot.prices import StoredPrices
 from gateway.snapshot.refresh import KeyRefresh
 from gateway.snapshot.rules import RuleBook, RuleFile, StoredRules
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
@@ -117,7 +119,10 @@ class Worker:
             self._snapshots,
             place.database_url,
             copies / "keys.msgpack",
-            followers=() if self._rule_file is not None else (StoredRules(book),),
+            followers=(
+                StoredPrices(self._snapshots, self._offer.catalogue, copies / "prices.msgpack"),
+                *(() if self._rule_file is not None else (StoredRules(book),)),
+            ),
         )
         self._ask = Asker(place.database_url, within_s=_ADMIN_S, application_name="tollway admin")
         self._account = Asker(
@@ -243,6 +248,7 @@ class Worker:
         return Litestar(
             [
                 *admin_key_routes(self._ask, self._place.pepper),
+                *admin_price_routes(PriceDesk(self._ask, self._snapshots, self._offer.catalogue)),
                 *admin_rule_routes(RulesDesk(self._ask, self._snapshots, self._rules_path)),
                 *health_routes(self._readiness),
                 *self._metrics_routes(),

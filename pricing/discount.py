@@ -53,7 +53,13 @@ def _change(change: Change, factor: Decimal) -> Change:
 
 def _times(rates: Mapping[str, Decimal | None], factor: Decimal) -> dict[str, Decimal]:
     return {
-        name: _EXACT.multiply(amount, factor)
+        name: _plain(_EXACT.multiply(amount, factor))
         for name, amount in rates.items()
         if amount is not None
     }
+
+
+def _plain(amount: Decimal) -> Decimal:
+    """Without closing zeros behind the point: a price of 0.250 has two decimals."""
+    whole = amount.to_integral_value(context=_EXACT)
+    return whole if whole == amount else amount.normalize(_EXACT)

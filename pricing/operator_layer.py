@@ -63,10 +63,10 @@ def apply_changes(catalogue: Catalogue, changes: Sequence[PriceChange]) -> Catal
     """
     if not changes:
         return catalogue
-    standing = _without_revoked(changes)
+    standing = standing_changes(changes)
     own: dict[str, Endpoint] = {}
     for change in standing:
-        if change.kind == "endpoint":
+        if change.kind == "endpoint" and change.target.partition("/")[0] in catalogue.providers:
             endpoint = own_endpoint(change)
             own[endpoint.id] = endpoint
     endpoints = {**catalogue.endpoints_by_id, **own}
@@ -111,8 +111,8 @@ def price_version_of(change: PriceChange) -> PriceVersion:
     )
 
 
-def _without_revoked(changes: Iterable[PriceChange]) -> list[PriceChange]:
-    """What stands: a revocation ends its change, or undoes it when it comes before its start."""
+def standing_changes(changes: Iterable[PriceChange]) -> list[PriceChange]:
+    """What still stands: a revocation ends its change, or undoes one that had not begun."""
     standing: dict[str, PriceChange] = {}
     for change in changes:
         if change.kind != "revoke":
@@ -227,5 +227,6 @@ def _at_factor(versions: Sequence[PriceVersion], discount: PriceChange) -> list[
             "a discount has no factor", key="factor", remedy="write 0.9 for ten per cent off"
         )
     return [
-        discounted(version, factor, f"{version.id}*{factor}#{discount.id}") for version in versions
+        discounted(version, factor, f"{version.id}*{factor.normalize():f}#{discount.id}")
+        for version in versions
     ]

@@ -13,7 +13,16 @@ from gateway.settings.values import Settings
 from pricing.catalogue import Catalogue, Endpoint, load_catalogue
 from pricing.price import Price, resolve
 
-prices = App(name="prices", help="Show what endpoints cost.")
+prices = App(name="prices", help="Show what endpoints cost, and change it.")
+# By name, since showing a price needs no database.
+for _name, _command in (
+    ("set", "set_price"),
+    ("discount", "discount"),
+    ("disable", "disable"),
+    ("revoke", "revoke"),
+    ("history", "history"),
+):
+    prices.command(f"gateway.cli.price_changes:{_command}", name=_name)
 _UNIT_KEYS = ("request_usd", "web_search_usd", "image_usd")
 
 

@@ -14,6 +14,8 @@ CONFIG_CHANNEL = "tollway_config"
 
 KEYS = "keys"
 """The name under which changes of keys are counted."""
+PRICES = "prices"
+"""The name under which changes of the operator's prices are counted."""
 RULES = "rules"
 """The name under which changes of rule sets are counted."""
 

@@ -199,6 +199,25 @@ rule_set = Table(
     Index("uq_rule_set_active", "is_active", unique=True, postgresql_where=text("is_active")),
 )
 
+price_change = Table(
+    "price_change",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("effective_from", Instant, nullable=False),
+    Column("effective_to", Instant),
+    # Amounts in JSON are texts: whoever reads them must not meet a binary float.
+    Column("terms", JSONB),
+    Column("factor", Usd),
+    Column("endpoint", JSONB),
+    Column("recorded_at", Instant, nullable=False),
+    Column("recorded_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    CheckConstraint("effective_to > effective_from", name="ends_after_it_begins"),
+    Index(None, "target", "id"),
+)
+
 config_epoch = Table(
     "config_epoch",
     metadata,
@@ -263,3 +282,4 @@ v_attempt = _view("v_attempt", attempt_record)
 v_api_key = _view("v_api_key", api_key, without=frozenset({"digest", "pepper_version"}))
 v_ship_watermark = _view("v_ship_watermark", ship_watermark)
 v_rule_set = _view("v_rule_set", rule_set)
+v_price_change = _view("v_price_change", price_change)

@@ -220,3 +220,12 @@ def test_changes_of_later_moments_do_not_touch_earlier_ones(
     assert rates_at(apply_changes(catalogue(), made), at) == rates_at(
         apply_changes(catalogue(), earlier), at
     )
+
+
+def test_a_factor_with_the_zeros_of_a_database_is_the_same_factor() -> None:
+    tables = catalogue(**price(2, 8, cache_read_usd_per_mtok=D("0.125")))
+    found = apply_changes(tables, [change("discount", factor=D("0.500000000000"))])
+
+    assert str(price_at(found, T0).cache_read_usd_per_mtok) == "0.0625"
+    assert str(price_at(found, T0).output_usd_per_mtok) == "4"
+    assert "*0.5#c1" in price_at(found, T0).version
