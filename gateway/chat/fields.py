@@ -144,13 +144,7 @@ FIELDS: tuple[Field, ...] = (
         "how much to think; a budget of tokens wins over an effort",
     ),
     _rewritten("include_reasoning", "", "true or false", "the older form of `reasoning.exclude`"),
-    Field(
-        name="effort",
-        pages=_pages("3"),
-        accepts="low, medium or high",
-        meaning="how much work goes into the answer itself",
-        handling="kept",
-    ),
+    _rewritten("effort", "3", "low, medium or high", "how much work goes into the answer itself"),
     _carried("verbosity", "", "a word such as low, medium or high", "how long answers are"),
     _plumbing("web_search", "3", "true or false", "let the model search the web"),
     _rewritten(

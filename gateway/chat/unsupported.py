@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from msgspec import Raw
 
-_WARNED = ("transforms", "trace", "effort")
+_WARNED = ("transforms", "trace")
 
 
 def warn_of_unsupported(members: Mapping[str, Raw], warnings: list[str]) -> None:

@@ -3,12 +3,15 @@
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from gateway.chat.request import ChatRequest
 from gateway.providers.anthropic_answer import parse_answer
 from gateway.providers.anthropic_request import build_body
 from gateway.providers.anthropic_stream import AnthropicStreamDecoder
 from gateway.providers.base import Completion, Fault, StreamDecoder, Target, UpstreamRequest
 from gateway.providers.refusals import make_fault, parse_error_body
+from gateway.providers.translation.parts import bad
 
 VERSION: Final = "2023-06-01"
 """platform.claude.com/docs/en/api/versioning; newer features are switched on by betas."""
@@ -27,7 +30,11 @@ class AnthropicAdapter:
         Raises:
             FaultError: the conversation holds something that the API cannot take.
         """
-        built = build_body(request, target)
+        try:
+            built = build_body(request, target)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as exc:
+            # What is only carried was never read before, such as the inside of a schema.
+            raise bad("messages", f"or `tools` cannot be read: {exc}"[:256]) from exc
         headers = [
             ("Content-Type", "application/json"),
             ("Accept", "text/event-stream" if request.stream else "application/json"),

@@ -39,7 +39,7 @@ from pricing.endpoint import Endpoint
 UNKNOWN_MAX_TOKENS: Final = 4096
 """What every model can write; sent where neither the client nor the tables name a number."""
 _TAKEN: Final = frozenset(
-    {"temperature", "top_p", "top_k", "stop", "service_tier", "cache_control"}
+    {"cache_control", "effort", "service_tier", "stop", "temperature", "top_k", "top_p"}
 )
 _TIERS: Final = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
 _LEAST_TOP_P: Final = 0.95
@@ -115,6 +115,7 @@ def build_body(request: ChatRequest, target: Target) -> Built:
     if thinking is not None:
         body["thinking"] = thinking
     output: Block = {}
+    effort = _answer_effort(request, endpoint, warnings) if effort is None else effort
     if effort is not None:
         output["effort"] = effort
     if wishes.output_format is not None:
@@ -157,6 +158,18 @@ def _fit_prefill(
     trimmed = msgspec.structs.replace(end, text=end.text.rstrip())
     last = msgspec.structs.replace(last, parts=(*last.parts[:-1], trimmed))
     return msgspec.structs.replace(conversation, turns=(*conversation.turns[:-1], last))
+
+
+def _answer_effort(request: ChatRequest, endpoint: Endpoint, warnings: list[str]) -> str | None:
+    """``effort``, where the model takes one and reasoning asks for none of its own."""
+    wished = _text(request.body.get("effort", _NULL))
+    if wished is None:
+        return None
+    efforts = endpoint.thinking.efforts if endpoint.thinking is not None else ()
+    if wished not in efforts:
+        warnings.append(left_out("effort", endpoint.id))
+        return None
+    return wished
 
 
 def _system_block(part: TextPart) -> Block:

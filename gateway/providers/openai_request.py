@@ -27,6 +27,7 @@ _REPLACED: Final = frozenset(
         "max_completion_tokens",
         "stream",
         "stream_options",
+        "effort",
         "reasoning",
         "reasoning_effort",
         "include_reasoning",
@@ -98,6 +99,8 @@ def build_body(request: ChatRequest, target: Target) -> tuple[bytes, tuple[str, 
         body[quirks.max_tokens_field] = Raw(b"%d" % request.max_output_tokens)
     add_reasoning(body, request, target, warnings)
     add_web_search(body, request, target, warnings)
+    if "effort" in sent:
+        warnings.append(f"`effort` is not supported by {endpoint.id} and was left out")
     if "tool_choice" in body and not quirks.accepts_allowed_tools:
         narrow_tools(body)
     if request.uses_legacy_functions and _can_call_one_by_one(body, endpoint.capabilities):

@@ -10,6 +10,7 @@ from gateway.chat.reasoning import Reasoning
 from gateway.chat.request import ChatRequest
 from gateway.chat.web_search import WebSearch
 from gateway.providers.base import Target
+from gateway.providers.translation.thinking import effort_for, warn_of_effort
 
 Body = dict[str, Raw]
 
@@ -41,8 +42,13 @@ def add_reasoning(body: Body, request: ChatRequest, target: Target, warnings: li
     if wish.summary is not None:
         warnings.append(f"`reasoning.summary` is not supported by {endpoint.id} and was left out")
     effort = wish.effort if wish.max_tokens is None else _effort_of(wish.max_tokens)
-    if effort is not None and "reasoning_effort" not in refused:
-        body["reasoning_effort"] = Raw(_ENCODER.encode(effort))
+    if effort is None or "reasoning_effort" in refused:
+        return
+    facts = endpoint.thinking
+    if facts is not None and facts.efforts:
+        effort = effort_for(Reasoning(effort=effort), facts.efforts)
+        warn_of_effort(wish, effort, endpoint.id, warnings)
+    body["reasoning_effort"] = Raw(_ENCODER.encode(effort))
 
 
 def _effort_of(max_tokens: int) -> str:

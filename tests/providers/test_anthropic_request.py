@@ -7,12 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from gateway.chat.decode import decode_chat_request
+from gateway.chat.dialects import Dialect
 from gateway.domain.outcomes import Outcome
 from gateway.providers.base import FaultError
 from gateway.providers.translation.reading import NO_RESULT
 from gateway.providers.translation.structure import ANSWER_TOOL
 from gateway.simulator.anthropic_messages import signature_of
-from tests.providers.claude import GENERATIONS, ask, build, judge, sent, warned
+from tests.providers.claude import ADAPTER, GENERATIONS, ask, build, judge, sent, target_of, warned
 from tests.providers.conversations import PDF, PNG, SCHEMA, TEXT_FILE, bodies
 
 TOOL: dict[str, Any] = {
@@ -370,6 +372,11 @@ class TestThinking:
         assert "thinking" not in sent("claude-3-haiku", reasoning_effort="high")
         assert "`reasoning`" in warned("claude-3-haiku", reasoning_effort="high")
 
+    def test_the_effort_of_the_answer_is_conveyed_where_the_model_knows_one(self) -> None:
+        assert sent("claude-opus-4-5", effort="low")["output_config"] == {"effort": "low"}
+        assert "output_config" not in sent("claude-sonnet-4-5", effort="low")
+        assert "`effort`" in warned("claude-sonnet-4-5", effort="low")
+
 
 class TestSampling:
     def test_temperature_is_cut_to_one_with_a_warning(self) -> None:
@@ -506,3 +513,14 @@ def test_who_asks_is_told_as_a_hash() -> None:
 
     assert len(body["metadata"]["user_id"]) == 32
     assert "ada" not in body["metadata"]["user_id"]
+
+
+def test_a_schema_that_cannot_be_read_is_the_clients_mistake() -> None:
+    tool = b'{"type":"function","function":{"name":"f","parameters":{"x":"\\ud800"}}}'
+    body = json.dumps(ask()).encode()[:-1] + b',"tools":[' + tool + b"]}"
+    request = decode_chat_request(body, dialect=Dialect.OPENAI, headers={})
+
+    with pytest.raises(FaultError) as caught:
+        ADAPTER.build_request(request, target_of(), "")
+
+    assert caught.value.fault.outcome is Outcome.INVALID_REQUEST

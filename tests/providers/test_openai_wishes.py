@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from gateway.chat.decode import decode_chat_request
 from gateway.chat.dialects import Dialect
 from gateway.providers.base import Target, UpstreamRequest
 from gateway.providers.openai import OpenAIAdapter
+from pricing.catalogue import Thinking
 
 MakeTarget = Callable[..., Target]
 SEARCHES = {"web_search": True}
@@ -167,3 +169,34 @@ def test_service_tiers_are_those_of_the_service(make_target: MakeTarget) -> None
     refused = wire(target, service_tier="priority")
     assert more(refused) == {}
     assert "`service_tier`" in refused.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("efforts", "asked", "taken"),
+    [
+        pytest.param(("low", "medium", "high"), "xhigh", "high", id="above"),
+        pytest.param(("minimal", "low", "medium", "high"), "none", "minimal", id="cannot-be-off"),
+        pytest.param(("medium", "high", "xhigh"), "low", "medium", id="below"),
+        pytest.param(("none", "low", "high"), "medium", "low", id="lesser-of-two"),
+        pytest.param(("low", "high"), "high", "high", id="known"),
+        pytest.param((), "xhigh", "xhigh", id="unknown"),
+    ],
+)
+def test_an_effort_that_the_model_does_not_know_becomes_the_nearest(
+    make_target: MakeTarget, efforts: tuple[str, ...], asked: str, taken: str
+) -> None:
+    target = make_target()
+    thinking = Thinking(style="effort", efforts=efforts)
+    target = structs.replace(target, endpoint=structs.replace(target.endpoint, thinking=thinking))
+
+    result = wire(target, reasoning_effort=asked)
+
+    assert more(result) == {"reasoning_effort": taken}
+    assert bool(result.warnings) is (asked != taken)
+
+
+def test_the_effort_of_the_answer_is_left_out_with_a_warning(make_target: MakeTarget) -> None:
+    result = wire(make_target(), effort="high")
+
+    assert more(result) == {}
+    assert result.warnings == ("`effort` is not supported by acme/native-1 and was left out",)
