@@ -115,8 +115,10 @@ class Gateway:
             )
         ]
         catalogue = make_catalogue(
+            # Wishes may name another one, which has to be known.
             providers=[
-                Provider(id=provider, name=provider.title(), data_policy=make_policy(zdr=True))
+                Provider(id=one, name=one.title(), data_policy=make_policy(zdr=True))
+                for one in dict.fromkeys((provider, "acme", "other"))
             ],
             endpoints=endpoints,
             version="test",
