@@ -267,6 +267,41 @@ def _binary(kind: str, data: dict[str, Any]) -> bytes:
     return binary_message(headers, json.dumps(data, separators=(",", ":")).encode())
 
 
+def _gemini_chunk(part: dict[str, Any]) -> Prepare:
+    def prepare() -> Callable[[], object]:
+        target = Target(endpoint=make_endpoint(), base_url="http://127.0.0.1", quirks=Quirks())
+        decoder = adapter_for("gemini").open_stream(target)
+        frame = ChunkFrame(id="gen-1", created=1, model="acme/large", provider="acme")
+        usage = {
+            "promptTokenCount": 1000,
+            "totalTokenCount": 1100,
+            "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 1000}],
+            "thoughtsTokenCount": 60,
+        }
+        events = itertools.cycle(
+            b"data: "
+            + json.dumps(
+                {
+                    "candidates": [{"content": {"parts": [part], "role": "model"}, "index": 0}],
+                    "usageMetadata": usage | {"candidatesTokenCount": tokens},
+                    "modelVersion": "gemini-2.5-flash",
+                    "responseId": "CdZKd8sJ8IUAAAAC",
+                }
+            ).encode()
+            + b"\r\n\r\n"
+            for tokens in range(1, 40)
+        )
+
+        def call() -> object:
+            return [
+                frame.chunk(event.choices, event.extras) for event in decoder.feed(next(events))
+            ]
+
+        return call
+
+    return prepare
+
+
 def _sign() -> Callable[[], object]:
     credential = AwsCredential(access_key_id="id", secret_access_key="k", region="us-east-1")
     sign = make_signer(credential)
@@ -378,6 +413,9 @@ CALLS: dict[str, Prepare] = {
         type="thinking_delta", thinking="the quick "
     ),
     "translate a request of 4 KiB, Anthropic": _translated_request("anthropic"),
+    "one translated chunk, Gemini, text": _gemini_chunk({"text": "the quick "}),
+    "one translated chunk, Gemini, thinking": _gemini_chunk({"text": "Hm. ", "thought": True}),
+    "translate a request of 4 KiB, Gemini": _translated_request("gemini"),
     "one translated chunk, Bedrock, text": _bedrock_chunk({"text": "the quick "}),
     "one translated chunk, Bedrock, reasoning": _bedrock_chunk(
         {"reasoningContent": {"text": "the quick "}}
