@@ -45,6 +45,7 @@ from tests.routing.factories import (
     make_caller,
     make_catalogue_of,
     make_endpoint,
+    make_health,
     make_inputs,
     make_price,
     make_request,
@@ -103,6 +104,39 @@ def _make_plan(candidates: int) -> Prepare:
         request, inputs = make_request(), make_inputs(make_catalogue_of(*offers))
         if len(make_plan(request, inputs).candidates) != candidates:
             raise RuntimeError("a candidate was excluded")
+        return lambda: make_plan(request, inputs)
+
+    return prepare
+
+
+def _make_plan_measured() -> Callable[[], object]:
+    """As in service: every endpoint has been measured, some are on their way back."""
+    offers = [make_endpoint(f"p{n}", price=make_price(f"0.{n:02}", "2")) for n in range(10, 30)]
+    health = {
+        offer.id: make_health(
+            latency_ms=200.0 + n, throughput=40.0 + n, uptime=0.999, has_recent_outage=n == 3
+        )
+        for n, offer in enumerate(offers)
+    }
+    inputs = make_inputs(make_catalogue_of(*offers), health=health)
+    request = make_request()
+    return lambda: make_plan(request, inputs)
+
+
+def _auto(endpoints: int | None) -> Prepare:
+    """Over the first so many endpoints of the shipped tables, or over all; tools are asked for."""
+
+    def prepare() -> Callable[[], object]:
+        catalogue = load_catalogue()
+        pool: list[str] = []
+        count = 0
+        for model, offers in catalogue.endpoints_by_model.items():
+            if endpoints is not None and count >= endpoints:
+                break
+            pool.append(model)
+            count += len(offers)
+        inputs = make_inputs(catalogue, auto_pool=tuple(pool))
+        request = make_request("auto", needs=frozenset({"tools"}), max_output_tokens=1_000)
         return lambda: make_plan(request, inputs)
 
     return prepare
@@ -398,6 +432,9 @@ CALLS: dict[str, Prepare] = {
     "decode a request of 1 MiB with images": _decode_images,
     "make_plan, 8 candidates": _make_plan(8),
     "make_plan, 20 candidates": _make_plan(20),
+    "make_plan, 20 candidates with a past": _make_plan_measured,
+    "make_plan, auto over 300 endpoints": _auto(300),
+    "make_plan, auto over all endpoints": _auto(None),
     "compact form of a plan, 8 candidates": _compact,
     "rules, 100 of which none applies": _govern(_rules(100)),
     "rules, 101 of which one applies": _govern(_rules(100) + _APPLIES),
