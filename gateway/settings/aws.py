@@ -3,14 +3,13 @@
 import re
 from collections.abc import Mapping
 from typing import Final
-from urllib.parse import urlsplit
 
 from gateway.execution.aws_signing import AwsCredential
+from gateway.providers.bedrock_regions import region_of
 from gateway.settings.load import SettingsError, read_secret
 from gateway.settings.values import ProviderSettings
 
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]")
-_IN_HOST: Final = re.compile(r"\b[a-z]{2}(?:-[a-z]+)+-[0-9]\b")
 _REGION_VARIABLES: Final = ("AWS_REGION", "AWS_DEFAULT_REGION")
 
 
@@ -51,7 +50,7 @@ def find_aws_credential(
     for key, value in zip(_KEYS, found[:2], strict=False):
         if not value:
             raise SettingsError(f"providers.{name}: {key} is missing; give it beside the other")
-    region = _region(name, table, environment) or _region_in(base_url)
+    region = _region(name, table, environment) or region_of(base_url)
     if region is None:
         raise SettingsError(f"providers.{name}: aws_region is missing; set it, or AWS_REGION")
     return AwsCredential(
@@ -73,8 +72,3 @@ def _region(name: str, table: ProviderSettings, environment: Mapping[str, str]) 
             f"providers.{name}: aws_region {region[:32]!r} is no region; write one like us-east-1"
         )
     return region
-
-
-def _region_in(base_url: str) -> str | None:
-    found = _IN_HOST.search(urlsplit(base_url).hostname or "")
-    return found[0] if found else None

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from gateway.providers.bedrock_regions import unreached_models
 from gateway.providers.registry import SUPPORTED_PROTOCOLS, is_reached
 from gateway.settings.enabled import EnabledProvider, Skipped, find_enabled
 from gateway.settings.values import ProviderSettings, Settings
@@ -47,6 +48,9 @@ def make_offer(settings: Settings, simulated_url: str | None) -> Offer:
         if endpoint.provider in protocols
         and not is_reached(endpoint.provider, protocols[endpoint.provider], endpoint.provider_model)
     }
+    for provider in providers:
+        if provider.provider.protocol == "bedrock":
+            unreached |= _unreached_of_bedrock(provider, shipped)
     reached = shipped.restricted_to(protocols, without=unreached)
     changed = apply_wire_facts(reached.endpoints_by_id.values(), protocols)
     catalogue = reached.with_endpoints(
@@ -58,3 +62,15 @@ def make_offer(settings: Settings, simulated_url: str | None) -> Offer:
         skipped=skipped,
         configured_models=frozenset(endpoint.model for endpoint in endpoints),
     )
+
+
+def _unreached_of_bedrock(provider: EnabledProvider, shipped: Catalogue) -> set[str]:
+    """Ids of endpoints that its region does not offer, or that Converse is not for."""
+    own = [
+        endpoint
+        for endpoint in shipped.endpoints_by_id.values()
+        if endpoint.provider == provider.id
+    ]
+    chats = {endpoint.provider_model: endpoint.id for endpoint in own if endpoint.mode == "chat"}
+    others = {endpoint.id for endpoint in own if endpoint.mode != "chat"}
+    return others | {chats[model] for model in unreached_models(chats, provider.base_url)}

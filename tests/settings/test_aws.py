@@ -6,6 +6,7 @@ import pytest
 
 from gateway.settings.enabled import EnabledProvider, find_enabled
 from gateway.settings.load import SettingsError, load_settings
+from gateway.settings.offer import make_offer
 from pricing.catalogue import make_catalogue
 from pricing.endpoint import Provider
 
@@ -112,3 +113,15 @@ def test_the_region_of_an_address_that_is_given_is_read_from_it(tmp_path: Path) 
 def test_wrong_settings_name_the_key(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         find(tmp_path, TABLE + text + "\n", **PAIR)
+
+
+def test_the_offer_holds_what_the_region_has_and_converse_is_for(tmp_path: Path) -> None:
+    environment = {"AWS_BEARER_TOKEN_BEDROCK": KEY, "AWS_REGION": "eu-central-1"}
+    (tmp_path / "tollway.toml").write_text("")
+
+    offer = make_offer(load_settings(environment=environment, directory=tmp_path), None)
+
+    ids = {endpoint.provider_model for endpoint in offer.catalogue.endpoints_by_id.values()}
+    assert "eu.anthropic.claude-sonnet-4-5-20250929-v1:0" in ids
+    assert "us.anthropic.claude-sonnet-4-5-20250929-v1:0" not in ids
+    assert {endpoint.mode for endpoint in offer.catalogue.endpoints_by_id.values()} == {"chat"}
