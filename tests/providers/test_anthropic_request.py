@@ -6,15 +6,24 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec import Raw, structs
 
-from gateway.chat.decode import decode_chat_request
-from gateway.chat.dialects import Dialect
 from gateway.domain.outcomes import Outcome
 from gateway.providers.base import FaultError
 from gateway.providers.translation.reading import NO_RESULT
 from gateway.providers.translation.structure import ANSWER_TOOL
 from gateway.simulator.anthropic_messages import signature_of
-from tests.providers.claude import ADAPTER, GENERATIONS, ask, build, judge, sent, target_of, warned
+from tests.providers.claude import (
+    ADAPTER,
+    GENERATIONS,
+    as_request,
+    ask,
+    build,
+    judge,
+    sent,
+    target_of,
+    warned,
+)
 from tests.providers.conversations import PDF, PNG, SCHEMA, TEXT_FILE, bodies
 
 TOOL: dict[str, Any] = {
@@ -516,11 +525,11 @@ def test_who_asks_is_told_as_a_hash() -> None:
 
 
 def test_a_schema_that_cannot_be_read_is_the_clients_mistake() -> None:
+    request = as_request(ask(tools=[TOOL]))
     tool = b'{"type":"function","function":{"name":"f","parameters":{"x":"\\ud800"}}}'
-    body = json.dumps(ask()).encode()[:-1] + b',"tools":[' + tool + b"]}"
-    request = decode_chat_request(body, dialect=Dialect.OPENAI, headers={})
+    carried = structs.replace(request, body=request.body | {"tools": Raw(b"[%b]" % tool)})
 
     with pytest.raises(FaultError) as caught:
-        ADAPTER.build_request(request, target_of(), "")
+        ADAPTER.build_request(carried, target_of(), "")
 
     assert caught.value.fault.outcome is Outcome.INVALID_REQUEST
