@@ -18,14 +18,16 @@ from gateway.domain.outcomes import Outcome
 from gateway.execution.breaker import (
     BreakerRules,
     LevelState,
+    Phase,
     is_probing,
+    phase,
     release,
     take_probe,
 )
 from gateway.execution.health_events import HealthEvents
 from gateway.execution.health_view import assess
 from gateway.execution.levels import Level, Levels
-from gateway.execution.rests import is_resting, outcome_of
+from gateway.execution.rests import is_resting
 from gateway.execution.shared_health import SharedTable, TableBusyError, Transition
 from gateway.execution.verdicts import Judge
 from gateway.execution.watched import Path, ProviderNotes, Watched
@@ -174,6 +176,15 @@ class HealthBoard:
         share = watched.measures.uptime.success_share(self._clock()) if watched else None
         return None if share is None else 100.0 * share
 
+    def standing(self) -> list[tuple[str, Phase, bool]]:
+        """Every level by name, with its breaker's phase and whether it rests; for operators."""
+        self._catch_up()
+        now_ms = self._clock() * _MS_PER_S
+        return [
+            (level.name, phase(level.state, now_ms), is_resting(level.state, now_ms))
+            for level in self._levels
+        ]
+
     def close(self) -> None:
         """Let the shared table go; what is known stays."""
         self._levels.close()
@@ -243,7 +254,7 @@ class HealthBoard:
     def _note_change(self, level: Level, before: LevelState, after: LevelState) -> None:
         if after is not before:
             self._outdate(level, before)
-            self._tell(level, before, after)
+            self.events.note_change(level, before, after)
 
     def _catch_up(self) -> None:
         """Take over what other workers found out."""
@@ -261,29 +272,6 @@ class HealthBoard:
             notes = self._notes.get(owner)
             if notes is not None:
                 self._outdated.update([watched.id for watched in notes.endpoints])
-
-    def _tell(self, level: Level, before: LevelState, after: LevelState) -> None:
-        now_ms = self._clock() * _MS_PER_S
-        note = self.events.note
-        if after.opened_at_ms != before.opened_at_ms:
-            is_credential = level.kind in {"credential", "share"}
-            note(
-                level.name,
-                "credential out" if is_credential else "opened",
-                outcome=outcome_of(after.reason).value,
-                for_s=(after.open_until_ms - now_ms) / _MS_PER_S,
-            )
-        elif before.open_until_ms and not after.open_until_ms:
-            note(level.name, "closed")
-        elif after.probed_at_ms != before.probed_at_ms:
-            note(level.name, "half-open")
-        if after.cool_until_ms > before.cool_until_ms and not is_resting(before, now_ms):
-            note(
-                level.name,
-                "cooled down",
-                outcome=outcome_of(after.cool_reason).value,
-                for_s=(after.cool_until_ms - now_ms) / _MS_PER_S,
-            )
 
 
 def _standing(state: LevelState) -> tuple[float, float, float, float]:

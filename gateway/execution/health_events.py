@@ -11,9 +11,14 @@ from typing import Literal
 
 import msgspec
 
+from gateway.execution.breaker import LevelState
+from gateway.execution.levels import Level
+from gateway.execution.rests import is_resting, outcome_of
+
 HealthChange = Literal["opened", "half-open", "closed", "cooled down", "credential out"]
 
 _KEPT = 512
+_MS_PER_S = 1000.0
 _LOGGED_APART_S = 10.0
 _REMEMBERED = 1_024
 
@@ -57,6 +62,29 @@ class HealthEvents:
         """Those after the one of that number, as far as they are still kept."""
         return [event for event in self._events if event.number > number]
 
+    def note_change(self, level: Level, before: LevelState, after: LevelState) -> None:
+        """Note what a transition of a level means for an operator, which may be nothing."""
+        now_ms = self._clock() * _MS_PER_S
+        if after.opened_at_ms != before.opened_at_ms:
+            is_credential = level.kind in {"credential", "share"}
+            self.note(
+                level.name,
+                "credential out" if is_credential else "opened",
+                outcome=outcome_of(after.reason).value,
+                for_s=(after.open_until_ms - now_ms) / _MS_PER_S,
+            )
+        elif before.open_until_ms and not after.open_until_ms:
+            self.note(level.name, "closed")
+        elif after.probed_at_ms != before.probed_at_ms:
+            self.note(level.name, "half-open")
+        if after.cool_until_ms > before.cool_until_ms and not is_resting(before, now_ms):
+            self.note(
+                level.name,
+                "cooled down",
+                outcome=outcome_of(after.cool_reason).value,
+                for_s=(after.cool_until_ms - now_ms) / _MS_PER_S,
+            )
+
     def note(
         self,
         level: str,
@@ -70,7 +98,7 @@ class HealthEvents:
         self._events.append(
             HealthEvent(
                 number=self._count,
-                unix_ms=int(self._wall_clock() * 1000),
+                unix_ms=int(self._wall_clock() * _MS_PER_S),
                 level=level,
                 change=change,
                 outcome=outcome,

@@ -9,6 +9,7 @@
 """
 
 from collections import deque
+from collections.abc import Iterator
 from typing import Literal, cast
 
 from gateway.execution.breaker import PRISTINE, LevelState
@@ -49,6 +50,9 @@ class Levels:
         self._counter = 0
         self._owed: deque[tuple[Level, Transition]] = deque(maxlen=_MAX_OWED)
         """Changes that were made here and that the table, then busy, does not have yet."""
+
+    def __iter__(self) -> Iterator[Level]:
+        return iter(list(self._levels.values()))
 
     def get(self, name: str) -> Level:
         level = self._levels.get(name)

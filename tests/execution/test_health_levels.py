@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.outcomes import CONSEQUENCES, Outcome
+from gateway.execution.breaker import Phase
 from gateway.execution.health import HealthBoard
 from gateway.routing.plan import EndpointHealth
 from pricing.endpoint import Endpoint
@@ -250,6 +251,25 @@ def test_changes_are_kept_in_order_with_their_cause(clock: Clock) -> None:
     assert (cooled.outcome, cooled.for_s) == ("rate_limited", 2)
     assert (out.outcome, out.for_s) == ("auth_failed", 600)
     assert clock.board.events.since(opened.number + 3) == [cooled, out]
+
+
+def test_the_standing_of_every_level_can_be_asked(clock: Clock) -> None:
+    clock.open()
+    clock.report(Outcome.RATE_LIMITED, SMALL, retry_after_ms=30_000)
+
+    def standing() -> dict[str, tuple[Phase, bool]]:
+        return {name: (phase, rests) for name, phase, rests in clock.board.standing()}
+
+    assert standing() == {
+        "origin:alpha": (Phase.CLOSED, False),
+        "credential:alpha#0": (Phase.CLOSED, False),
+        f"target:{LARGE.id}": (Phase.OPEN, False),
+        f"share:{LARGE.id}#0": (Phase.CLOSED, False),
+        f"target:{SMALL.id}": (Phase.CLOSED, False),
+        f"share:{SMALL.id}#0": (Phase.CLOSED, True),
+    }
+    clock.pass_s(10)
+    assert standing()[f"target:{LARGE.id}"] == (Phase.HALF_OPEN, False)
 
 
 def test_what_happens_again_and_again_is_logged_once_in_ten_seconds(
