@@ -87,6 +87,9 @@ def _print(record: RequestRecord) -> None:
     if record.tags:
         pairs = sorted(record.tags.items())
         say("metadata     " + ", ".join(f"{name}={value}" for name, value in pairs))
+    if record.rule_version is not None:
+        applied = cast("list[str]", record.plan.get("rules", []))
+        say(f"rules        version {record.rule_version}: {', '.join(applied) or 'none applied'}")
     for warning in record.warnings:
         say(f"warning      {warning}")
     for attempt in record.attempts:
