@@ -60,6 +60,8 @@ def admit(
     """
     request = question.request
     checks = [check for ask in FILTERS if (check := ask(question)) is not None]
+    # Nearly all endpoints pass the first one, `is_offered`, for reasons seen faster than asked for.
+    other_checks = checks[1:]
     price_checks = [check for ask in PRICE_FILTERS if (check := ask(question)) is not None]
     prompt_tokens = request.prompt_tokens_estimate
     searches = 1 if "web_search" in request.needs else 0
@@ -77,7 +79,8 @@ def admit(
     is_unusual = bool(order) or is_pinned or sticky is not None
     candidates: list[Candidate] = []
     for endpoint in endpoints:
-        for check in checks:
+        is_plain = endpoint.mode == "chat" and endpoint.retired_at is None
+        for check in other_checks if is_plain else checks:
             verdict = check(endpoint)
             if verdict is not None:
                 exclusions.append(_excluded(endpoint, *verdict))

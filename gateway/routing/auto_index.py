@@ -36,6 +36,7 @@ Failing: TypeAlias = tuple[tuple[ExclusionReason, int], ...]
 """Who fails a filter, by reason; no endpoint twice."""
 
 _MOST_SETS = 256
+_ONE = ord("1")
 _PER_TOKEN = 1e-6
 _BITS = bytes(byte - 48 if byte in b"01" else 0 for byte in range(256))
 """Turns the digits of a binary number into selectors."""
@@ -55,13 +56,15 @@ class Steps:
     """Endpoints by a number: which of them have less than is needed."""
 
     def __init__(self, numbers: Sequence[int | None]) -> None:
-        known = sorted({number for number in numbers if number is not None})
-        self.unknown = _set_of([number is None for number in numbers])
-        self._numbers = known
+        places: dict[int, list[int]] = {}
+        unknown: list[int] = []
+        for place, number in enumerate(numbers):
+            (unknown if number is None else places.setdefault(number, [])).append(place)
+        self.unknown = set_of_places(unknown)
+        self._numbers = sorted(places)
         self._below = [0]
-        for step in known:
-            same = _set_of([number == step for number in numbers])
-            self._below.append(self._below[-1] | same)
+        for number in self._numbers:
+            self._below.append(self._below[-1] | set_of_places(places[number]))
 
     def below(self, needed: int) -> int:
         """Those known to have less."""
@@ -89,7 +92,7 @@ class AutoIndex:
         self._sets: dict[tuple[object, object], Failing] = {}
         rates: list[Rate] = []
         thresholds: list[int | None] = []
-        priced = [False] * len(by_id)
+        priced: list[int] = []
         for place, endpoint in enumerate(by_id):
             version = next((v for v in reversed(endpoint.prices) if v.holds_at(at)), None)
             thresholds.append(None if version is None else version.base_below_tokens)
@@ -103,13 +106,14 @@ class AutoIndex:
                     place,
                 )
             )
-            priced[place] = (
+            if (
                 base is not None
                 and base.input_usd_per_mtok is not None
                 and base.output_usd_per_mtok is not None
-            )
+            ):
+                priced.append(place)
         self.rates = tuple(rates)
-        self.priced = _set_of(priced)
+        self.priced = set_of_places(priced)
         self.thresholds = Steps(thresholds)
         """Prompts at which the base price ends; 0 where it depends on the time of day."""
 
@@ -186,13 +190,12 @@ def _span(endpoints: Iterable[Endpoint], at: datetime) -> tuple[datetime, dateti
     return began, ends
 
 
-def _set_of(members: Sequence[bool]) -> int:
-    return set_of_places([place for place, is_in in enumerate(members) if is_in])
-
-
-def set_of_places(places: Iterable[int]) -> int:
+def set_of_places(places: Sequence[int]) -> int:
     """The set of these bits."""
-    result = 0
+    if not places:
+        return 0
+    digits = bytearray(b"0" * (max(places) + 1))
     for place in places:
-        result |= 1 << place
-    return result
+        digits[place] = _ONE
+    digits.reverse()
+    return int(digits, 2)
