@@ -60,6 +60,15 @@ PLAUSIBLE = st.lists(st.sampled_from(VALUES), max_size=4).map(dict[str, Any])
 STRANGE = st.dictionaries(st.sampled_from(sorted(BY_NAME)) | st.text(max_size=6), JSON, max_size=4)
 
 
+MEMBERS: dict[Dialect, set[str]] = {
+    Dialect.OPENAI: {"error"},
+    Dialect.OPENROUTER: {"error", "user_id"},
+    Dialect.ANTHROPIC: {"type", "error", "request_id"},
+    Dialect.FASTAPI: {"detail"},
+}
+"""What an error's body consists of."""
+
+
 def check(raw: bytes, dialect: Dialect) -> None:
     try:
         request = decode_chat_request(raw, dialect=dialect)
@@ -68,9 +77,7 @@ def check(raw: bytes, dialect: Dialect) -> None:
         shown = json.loads(body)
         assert 400 <= status < 500
         assert ("Content-Type", "application/json") in headers
-        assert set(shown) == ({"detail"} if dialect is Dialect.FASTAPI else {"error"}) | (
-            {"user_id"} if dialect is Dialect.OPENROUTER else set()
-        )
+        assert set(shown) == MEMBERS[dialect]
     else:
         for target in TARGETS:
             json.loads(ADAPTER.build_request(request, target, "k").body)
