@@ -14,12 +14,28 @@ from pricing.endpoint import Endpoint
 
 _CUSTOM_TOOLS_FROM = ("gpt-5", "gpt-6")
 """platform.openai.com/docs/guides/function-calling#custom-tools: GPT-5 and later."""
+_NO_WORD_FOR = {
+    "bedrock": (
+        "audio_output",
+        "frequency_penalty",
+        "logit_bias",
+        "logprobs",
+        "min_p",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "repetition_penalty",
+        "seed",
+        "verbosity",
+        "web_search",
+    )
+}
+"""What a protocol cannot ask for, whatever the model can do."""
 _OF_OPENAI = frozenset({"openai", "azure"})
 
 
-def apply_wire_facts(
-    endpoints: Iterable[Endpoint], protocols: Mapping[str, str]
-) -> list[Endpoint]:
+def apply_wire_facts(endpoints: Iterable[Endpoint], protocols: Mapping[str, str]) -> list[Endpoint]:
     """Those whose capabilities change on the way, as they are after it."""
     changed: list[Endpoint] = []
     for endpoint in endpoints:
@@ -42,7 +58,7 @@ def facts_of(endpoint: Endpoint, protocol: str) -> dict[str, bool]:
     """Capabilities that are certain, whatever the tables say."""
     if protocol != "openai":
         # Free-text tools are OpenAI's own.
-        return {"custom_tools": False}
+        return {"custom_tools": False} | dict.fromkeys(_NO_WORD_FOR.get(protocol, ()), False)
     quirks = quirks_of(endpoint.provider)
     facts: dict[str, bool] = dict.fromkeys(quirks.refused_parameters, False)
     if not _can_search(endpoint, quirks):

@@ -50,3 +50,13 @@ def test_what_an_operator_asserts_stands() -> None:
 
 def test_an_endpoint_without_peculiarities_stays_as_it_is() -> None:
     assert apply_wire_facts([make_endpoint("acme")], {"acme": "openai"}) == []
+
+
+def test_what_converse_has_no_word_for_is_not_there() -> None:
+    able = make_endpoint("amazon-bedrock", capabilities={"tools": True, "logprobs": True})
+
+    (changed,) = apply_wire_facts([able], {"amazon-bedrock": "bedrock"})
+
+    assert changed.capabilities["logprobs"] is False
+    assert changed.capabilities["web_search"] is False
+    assert changed.capabilities["tools"] is True
