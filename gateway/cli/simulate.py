@@ -6,7 +6,10 @@ from gateway.simulator.running import run
 
 
 def simulate(*, host: str = "127.0.0.1", port: int = 9102, script: Path | None = None) -> None:
-    """Run simulated providers that speak OpenAI's API, for trying things out.
+    """Run simulated providers, for trying things out.
+
+    They speak the protocols of OpenAI, Anthropic, Gemini and Bedrock; the line that is printed
+    tells at which addresses.
 
     Args:
         host: address to listen on.
