@@ -45,7 +45,9 @@ def plan_thinking(
             return None, None
         effort = effort_for(wish, facts.efforts, max_tokens)
         warn_of_effort(wish, effort, endpoint.id, warnings)
-        return {"type": "adaptive"}, effort
+        # Newer models show their thoughts only when asked.
+        display = "omitted" if wish.is_excluded else "summarized"
+        return {"type": "adaptive", "display": display}, effort
     if wish.is_off:
         return None, None
     reason = _why_no_budget(conversation, must_call=must_call)

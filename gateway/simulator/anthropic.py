@@ -226,6 +226,8 @@ def _thinking(call: Call, thought: str, chance: random.Random) -> _Block:
     if call.behaviour.reasoning == "hidden":
         block = {"type": "redacted_thinking", "data": redacted(thought)}
         return _Block(whole=block, start=block, begins_with=thought)
+    if (as_object(call.body.get("thinking")) or {}).get("display") == "omitted":
+        thought = ""
     signature = signature_of(thought)
     deltas: list[tuple[dict[str, Any], str]] = [
         ({"type": "thinking_delta", "thinking": piece}, piece)

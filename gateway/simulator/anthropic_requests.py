@@ -18,7 +18,7 @@ from gateway.simulator.anthropic_tools import check_schema, check_tool_choice, c
 from gateway.simulator.json_values import as_array, as_object
 from gateway.simulator.wire import Call
 
-_VERSIONS = frozenset({"2023-06-01", "2023-01-01"})
+_VERSIONS = frozenset({"2023-01-01", "2023-06-01", "2026-10-21"})
 _MEMBERS = frozenset(
     {
         "cache_control",
@@ -134,13 +134,15 @@ def _check_thinking(body: dict[str, Any], able: Abilities) -> str | None:
     kind = thinking.get("type") if thinking is not None else None
     if thinking is None or kind not in {"enabled", "disabled", "adaptive"}:
         refuse("thinking", "Input tag found does not match any of the expected tags")
+    if thinking.get("display") not in {None, "summarized", "omitted"}:
+        refuse("thinking.display", "Input should be 'summarized' or 'omitted'")
     if kind == "disabled":
         return None
     if kind == "adaptive":
         if not able.adaptive:
             refuse("thinking.type", "adaptive thinking is not supported on this model")
-        if "budget_tokens" in thinking:
-            refuse("thinking.adaptive.budget_tokens", "Extra inputs are not permitted")
+        if set(thinking) - {"type", "display"}:
+            refuse("thinking.adaptive", "Extra inputs are not permitted")
     else:
         if not able.budget:
             refuse("", '"thinking.type.enabled" is not supported for this model.')

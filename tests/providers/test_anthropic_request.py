@@ -279,7 +279,7 @@ class TestPitfalls:
     def test_6_models_that_adapt_go_on_thinking_without_earlier_thoughts(self) -> None:
         body = sent("claude-opus-4-6", messages=loop(), tools=[TOOL], reasoning_effort="high")
 
-        assert body["thinking"] == {"type": "adaptive"}
+        assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
         assert body["output_config"] == {"effort": "high"}
 
     def test_7_a_forced_call_wins_over_a_budget_for_thinking_with_a_warning(self) -> None:
@@ -299,7 +299,7 @@ class TestPitfalls:
         body = sent("claude-opus-4-6", tools=[TOOL], tool_choice="required", reasoning_effort="low")
 
         assert body["tool_choice"] == {"type": "any"}
-        assert body["thinking"] == {"type": "adaptive"}
+        assert body["thinking"] == {"type": "adaptive", "display": "summarized"}
 
     def test_8_empty_text_blocks_are_left_out(self) -> None:
         body = sent(
@@ -372,6 +372,11 @@ class TestThinking:
         assert sent("claude-opus-4-6", **asked)["output_config"] == {"effort": "high"}
         assert "'xhigh'" in warned("claude-opus-4-6", **asked)
         assert sent("claude-opus-4-7", **asked)["output_config"] == {"effort": "xhigh"}
+
+    def test_thoughts_that_nobody_wants_to_see_are_not_sent(self) -> None:
+        wish = {"effort": "low", "exclude": True}
+
+        assert sent("claude-opus-4-7", reasoning=wish)["thinking"]["display"] == "omitted"
 
     def test_no_reasoning_is_asked_for_where_none_is_wanted(self) -> None:
         assert "thinking" not in sent(reasoning_effort="none")
