@@ -30,12 +30,15 @@ from gateway.providers.gemini_parts import (
 )
 from gateway.providers.gemini_usage import (
     UsageMetadata,
+    is_plain,
     merge_usage,
     meter_gemini,
+    only_writes_on,
     read_usage_metadata,
 )
 from gateway.providers.sse import MAX_EVENT_BYTES, SseReader
 from gateway.providers.translation.writing import ChunkWriter, reasoning_tail, utf8_size
+from pricing.usage import Usage
 
 _ENCODER: Final = msgspec.json.Encoder()
 _LARGEST_IMAGE_EVENT: Final = 24 * MAX_EVENT_BYTES
@@ -83,8 +86,10 @@ class GeminiStreamDecoder:
         "_head",
         "_is_blocked",
         "_is_doubtful",
+        "_is_ending",
         "_is_over",
         "_last_raw_usage",
+        "_metered",
         "_reader",
         "_states",
         "_tag",
@@ -102,7 +107,10 @@ class GeminiStreamDecoder:
         self._states: dict[int, _State] = {}
         self._usage: UsageMetadata | None = None
         self._last_raw_usage = Raw()
+        self._metered: Usage | None = None
         self._is_doubtful = False
+        self._is_ending = False
+        """A candidate has ended: what was held back, or is told with it, counts now."""
         self._tier: str | None = None
         self._upstream_id: str | None = None
         self._is_over = False
@@ -219,30 +227,49 @@ class GeminiStreamDecoder:
         if is_first:
             changes["upstream_id"] = response.response_id
         raw = response.usage_metadata
-        if raw != self._last_raw_usage:
+        if raw != self._last_raw_usage or self._is_ending:
             self._last_raw_usage = raw
-            found, is_lenient = read_usage_metadata(raw)
-            self._is_doubtful = self._is_doubtful or is_lenient
-            if found is not None:
-                self._usage = merge_usage(self._usage, found)
-                if found.tier is not None and found.tier != self._tier:
-                    self._tier = found.tier
-                    changes["service_tier"] = found.tier
-        usage = self._usage
-        if usage is not None and self._tells_all(usage):
-            searches = sum(
-                count_searches(one.grounding, self._target.endpoint)
-                for one in self._states.values()
-            )
-            metered = meter_gemini(usage, searches=searches, is_doubtful=self._is_doubtful)
-            changes["usage"] = metered.usage
-            changes["is_usage_doubtful"] = metered.is_doubtful
+            self._count(raw, changes)
+            self._is_ending = False
         if not changes:
             return
         if events:
             events[-1] = structs.replace(events[-1], **changes)
         else:
             events.append(StreamEvent(**changes))  # pyright: ignore[reportArgumentType] -- by name
+
+    def _count(self, raw: Raw, changes: dict[str, object]) -> None:
+        found, is_lenient = read_usage_metadata(raw)
+        self._is_doubtful = self._is_doubtful or is_lenient
+        if found is None and self._usage is None:
+            return
+        found = found or UsageMetadata()
+        tier = found.tier
+        if tier is not None and tier != self._tier:
+            self._tier = tier
+            changes["service_tier"] = tier
+        earlier, self._usage = self._usage, found
+        if earlier is not None:
+            written = found.candidates_token_count
+            metered = None if self._is_ending else self._metered
+            if metered is not None and written and only_writes_on(earlier, found):
+                # Most events: the model wrote more, and nothing else has changed.
+                self._metered = structs.replace(metered, output_tokens=written)
+                changes["usage"] = self._metered
+                changes["is_usage_doubtful"] = self._is_doubtful
+                return
+            self._usage = merge_usage(earlier, found)
+        self._metered = None
+        if not self._tells_all(self._usage):
+            return
+        searches = sum(
+            count_searches(one.grounding, self._target.endpoint) for one in self._states.values()
+        )
+        metered = meter_gemini(self._usage, searches=searches, is_doubtful=self._is_doubtful)
+        changes["usage"] = metered.usage
+        changes["is_usage_doubtful"] = metered.is_doubtful
+        if not metered.is_doubtful and not searches and is_plain(self._usage):
+            self._metered = metered.usage
 
     def _tells_all(self, usage: UsageMetadata) -> bool:
         """Early events may count no output yet: then what was seen tells more."""
@@ -283,6 +310,7 @@ class GeminiStreamDecoder:
         if found:
             events.append(StreamEvent(choices=state.writer.annotations(found), has_content=True))
         state.finish = reason
+        self._is_ending = True
         events.append(
             StreamEvent(
                 choices=state.writer.finish(reason, native),

@@ -23,6 +23,7 @@ _TIERS: Final = {
 }
 """Our words for what was served: AI Studio's ``serviceTier``, Vertex AI's ``trafficType``."""
 _LARGEST_FLOAT: Final = 1e15
+_MOST_BELIEVED: Final = 1_000_000_000
 
 
 class ModalityCount(msgspec.Struct, kw_only=True, gc=False, rename="camel"):
@@ -94,6 +95,30 @@ def merge_usage(earlier: UsageMetadata | None, later: UsageMetadata) -> UsageMet
         if not getattr(later, name):
             setattr(later, name, getattr(earlier, name))
     return later
+
+
+def is_plain(raw: UsageMetadata) -> bool:
+    """Whether all that was written is text beside the thoughts, so that its count is its meter."""
+    thoughts, written = raw.thoughts_token_count or 0, raw.candidates_token_count or 0
+    prompt = (raw.prompt_token_count or 0) + (raw.tool_use_prompt_token_count or 0)
+    return (
+        raw.candidates_tokens_details is None
+        and 0 < written <= _MOST_BELIEVED
+        and raw.total_token_count == prompt + written + thoughts
+    )
+
+
+def only_writes_on(earlier: UsageMetadata, later: UsageMetadata) -> bool:
+    """Whether a snapshot differs from a plain one in the count of what was written alone."""
+    return (
+        later.prompt_token_count == earlier.prompt_token_count
+        and later.thoughts_token_count == earlier.thoughts_token_count
+        and later.cached_content_token_count == earlier.cached_content_token_count
+        and later.tool_use_prompt_token_count == earlier.tool_use_prompt_token_count
+        and later.prompt_tokens_details == earlier.prompt_tokens_details
+        and later.cache_tokens_details == earlier.cache_tokens_details
+        and is_plain(later)
+    )
 
 
 def meter_gemini(raw: UsageMetadata, *, searches: int = 0, is_doubtful: bool = False) -> Metered:
