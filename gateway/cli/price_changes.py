@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
@@ -12,6 +11,7 @@ from gateway.cli.printing import CommandError, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
 from gateway.settings.offer import make_offer
 from gateway.settings.values import Settings
+from gateway.storage.engine import Connection
 from gateway.storage.price_changes import add_price_change, load_price_changes, lock_prices
 from pricing.catalogue import Catalogue, CatalogueError
 from pricing.deciding import Decision, PriceWish, decide
@@ -280,7 +280,7 @@ def _change(wish: PriceWish, settings: Settings, *, dry_run: bool, as_json: bool
 
 
 async def _record(
-    connection: AsyncConnection, wish: PriceWish, tables: Catalogue, *, dry_run: bool
+    connection: Connection, wish: PriceWish, tables: Catalogue, *, dry_run: bool
 ) -> tuple[Decision, PriceChange | None]:
     await lock_prices(connection)
     changes = await load_price_changes(connection)
