@@ -15,6 +15,23 @@ from pricing.endpoint import Endpoint
 _CUSTOM_TOOLS_FROM = ("gpt-5", "gpt-6")
 """platform.openai.com/docs/guides/function-calling#custom-tools: GPT-5 and later."""
 _NO_WORD_FOR = {
+    "anthropic": (
+        "audio_input",
+        "audio_output",
+        "frequency_penalty",
+        "image_output",
+        "logit_bias",
+        "logprobs",
+        "min_p",
+        "n",
+        "prediction",
+        "presence_penalty",
+        "repetition_penalty",
+        "seed",
+        "top_a",
+        "verbosity",
+        "video_input",
+    ),
     "bedrock": (
         "audio_output",
         "frequency_penalty",
@@ -29,9 +46,11 @@ _NO_WORD_FOR = {
         "seed",
         "verbosity",
         "web_search",
-    )
+    ),
 }
 """What a protocol cannot ask for, whatever the model can do."""
+_TAKES = {"anthropic": ("parallel_tool_calls", "service_tier", "stop")}
+"""What every model takes over a protocol."""
 _OF_OPENAI = frozenset({"openai", "azure"})
 
 
@@ -58,9 +77,10 @@ def facts_of(endpoint: Endpoint, protocol: str) -> dict[str, bool]:
     """Capabilities that are certain, whatever the tables say."""
     if protocol != "openai":
         # Free-text tools are OpenAI's own.
-        return {"custom_tools": False} | dict.fromkeys(_NO_WORD_FOR.get(protocol, ()), False)
+        facts = {"custom_tools": False} | dict.fromkeys(_NO_WORD_FOR.get(protocol, ()), False)
+        return facts | dict.fromkeys(_TAKES.get(protocol, ()), True)
     quirks = quirks_of(endpoint.provider)
-    facts: dict[str, bool] = dict.fromkeys(quirks.refused_parameters, False)
+    facts = dict.fromkeys(quirks.refused_parameters, False)
     if not _can_search(endpoint, quirks):
         facts["web_search"] = False
     if endpoint.provider in _OF_OPENAI and endpoint.provider_model.startswith(_CUSTOM_TOOLS_FROM):

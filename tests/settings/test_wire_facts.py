@@ -35,7 +35,7 @@ def test_free_text_tools_are_openais_own() -> None:
 
     assert facts_of(new, "openai")["custom_tools"] is True
     assert "custom_tools" not in facts_of(old, "openai")
-    assert facts_of(other, "anthropic") == {"custom_tools": False}
+    assert facts_of(other, "anthropic")["custom_tools"] is False
 
 
 def test_a_parameter_that_a_service_refuses_is_not_supported_there() -> None:
@@ -59,4 +59,15 @@ def test_what_converse_has_no_word_for_is_not_there() -> None:
 
     assert changed.capabilities["logprobs"] is False
     assert changed.capabilities["web_search"] is False
+    assert changed.capabilities["tools"] is True
+
+
+def test_what_the_messages_api_has_no_word_for_is_not_there() -> None:
+    able = make_endpoint("anthropic", capabilities={"tools": True, "logprobs": True, "stop": False})
+
+    (changed,) = apply_wire_facts([able], {"anthropic": "anthropic"})
+
+    assert changed.capabilities["logprobs"] is False
+    assert changed.capabilities["n"] is False
+    assert changed.capabilities["stop"] is True
     assert changed.capabilities["tools"] is True
