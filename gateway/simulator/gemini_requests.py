@@ -13,7 +13,7 @@ from gateway.simulator.gemini_errors import invalid, unknown_model
 from gateway.simulator.gemini_fields import read_request
 from gateway.simulator.gemini_models import Abilities, abilities
 from gateway.simulator.gemini_schema import check_json_schema, check_openapi
-from gateway.simulator.json_values import as_object
+from gateway.simulator.json_values import as_array, as_object
 from gateway.simulator.wire import Call
 
 SIGNATURE = b"simulated-signature:"
@@ -178,6 +178,9 @@ def _check_answered(calls: list[dict[str, Any]], answers: list[dict[str, Any]], 
     for call, answer in zip(calls, answers, strict=True):
         if "response" not in answer:
             _refuse(f"{at}.function_response.response", "required field is not set")
+        if _refers(answer["response"]):
+            # A reference names one of the response's own parts, and no parts are sent here.
+            raise invalid("A $ref in the function response names no part of it.", field=at)
         if answer.get("name") != call.get("name"):
             raise invalid(
                 f"Function response name {answer.get('name')} does not match the function call "
@@ -190,6 +193,13 @@ def _check_answered(calls: list[dict[str, Any]], answers: list[dict[str, Any]], 
                 f"{call.get('id')}.",
                 field=at,
             )
+
+
+def _refers(value: object) -> bool:
+    node, items = as_object(value), as_array(value)
+    if node is not None:
+        return "$ref" in node or any(_refers(one) for one in node.values())
+    return any(_refers(one) for one in items or [])
 
 
 def _check_signatures(contents: list[dict[str, Any]]) -> None:
