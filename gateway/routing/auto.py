@@ -42,7 +42,8 @@ _Placed: TypeAlias = tuple[float, int]
 """The expected cost (infinite when unknown), and the endpoint's place in the index."""
 
 _UNKNOWN = float("inf")
-_FIRST_LOOK = 4 * KEPT
+_STRIDE = 8
+_FIRST_LOOK = _STRIDE * KEPT
 _INDEXES = 4
 
 
@@ -173,7 +174,8 @@ class _Walk:
 
     def _take_cheapest(self, placed: list[_Placed], chosen: list[int]) -> None:
         if len(placed) > _FIRST_LOOK:
-            cut = sorted([cost for cost, _ in placed])[_FIRST_LOOK]
+            # A sample tells about where the cheapest end, sooner than sorting all would.
+            cut = sorted([cost for cost, _ in placed[::_STRIDE]])[KEPT // 2]
             self._take(sorted([one for one in placed if one[0] <= cut]), chosen, most=KEPT)
         if len(chosen) < KEPT:
             self._take(sorted(placed), chosen, most=KEPT)

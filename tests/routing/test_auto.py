@@ -238,6 +238,26 @@ def test_large_pools_are_counted_and_not_listed() -> None:
     assert plan.excluded_by == {"passed_over": LISTED + 20 - 1 - KEPT, "context": 1}
 
 
+@pytest.mark.parametrize("troubled", [0, 30, 395])
+def test_the_cheapest_of_hundreds_are_found_wherever_they_stand(troubled: int) -> None:
+    offers = [
+        make_endpoint(f"p{n:03}", f"m/{n}", price=f"{(n * 7919) % 401 + 1}", context_tokens=100_000)
+        for n in range(400)
+    ]
+    by_price = sorted(offers, key=lambda offer: offer.prices[0].base.input_usd_per_mtok or 0)
+    inputs = make_inputs(
+        make_catalogue_of(*offers),
+        auto_pool=tuple(e.model for e in offers),
+        health={e.id: make_health(has_recent_outage=True) for e in by_price[:troubled]},
+    )
+
+    plan = make_plan(make_request("auto"), inputs)
+
+    expected = [e.id for e in by_price[troubled:]][:KEPT]
+    assert ids(plan)[: len(expected)] == expected
+    assert len(plan.candidates) >= KEPT
+
+
 def test_those_that_are_resting_do_not_fill_the_list_of_a_large_pool() -> None:
     offers = [
         make_endpoint(f"p{n:03}", f"m/{n}", price=f"{n + 1}", context_tokens=100_000)
