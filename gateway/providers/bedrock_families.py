@@ -53,7 +53,6 @@ FAMILIES: Final[dict[str, Family]] = {
     "moonshot": Family(reasoning="effort"),
     "deepseek": Family(reasoning_format="deepseek-v1"),
     "mistral": Family(top_k=("top_k",)),
-    "qwen": Family(top_k=("top_k",)),
 }
 _PLAIN: Final = Family()
 

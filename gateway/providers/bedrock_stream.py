@@ -201,6 +201,9 @@ class ConverseStreamDecoder:
 
     def _stop(self, fault: Fault) -> StreamEvent:
         self._is_over = True
+        if self._is_finished:
+            # The answer is whole; only its usage is lost.
+            return StreamEvent(is_terminal=True)
         return StreamEvent(fault=fault)
 
     def _broken(self, what: str) -> StreamEvent:

@@ -128,7 +128,8 @@ def reasoning_blocks(turn: AssistantTurn, family: Family) -> list[Block]:
             continue
         if detail.type == "reasoning.encrypted" and detail.data:
             blocks.append({"reasoningContent": {"redactedContent": detail.data}})
-        elif detail.type == "reasoning.text" and detail.signature and detail.text:
-            said = {"text": detail.text, "signature": detail.signature}
+        elif detail.type == "reasoning.text" and detail.signature:
+            # Thoughts that were not shown are an empty text, and signed all the same.
+            said = {"text": detail.text or "", "signature": detail.signature}
             blocks.append({"reasoningContent": {"reasoningText": said}})
     return blocks

@@ -16,6 +16,7 @@ from gateway.simulator import answers, bedrock_errors, bedrock_signature
 from gateway.simulator.bedrock_frames import EVENT_STREAM
 from gateway.simulator.bedrock_models import sign_reasoning
 from gateway.simulator.bedrock_requests import check_converse
+from gateway.simulator.bedrock_shapes import inner
 from gateway.simulator.bedrock_speech import Speech, speak
 from gateway.simulator.manifest import MANIFEST, SimulatedProvider
 from gateway.simulator.wire import Addressed, Answer, Bill, Call, Frame, FrameKind, WireProtocol
@@ -112,12 +113,14 @@ def _blocks(call: Call, speech: Speech) -> list[dict[str, Any]]:
 def _reasoning(call: Call, speech: Speech) -> dict[str, Any]:
     if call.behaviour.reasoning == "hidden":
         return {"redactedContent": _redacted(speech)}
-    return {
-        "reasoningText": {
-            "signature": sign_reasoning(speech.reasoning),
-            "text": speech.reasoning,
-        }
-    }
+    shown = _shown(call, speech)
+    return {"reasoningText": {"signature": sign_reasoning(shown), "text": shown}}
+
+
+def _shown(call: Call, speech: Speech) -> str:
+    """The reasoning as it is shown: Claude can be asked to keep it to itself."""
+    thinking = inner(inner(call.body, "additionalModelRequestFields"), "thinking")
+    return "" if thinking.get("display") == "omitted" else speech.reasoning
 
 
 def _redacted(speech: Speech) -> str:
@@ -192,9 +195,10 @@ def _write_blocks(call: Call, speech: Speech, writer: _Writer) -> None:
             hidden = {"reasoningContent": {"redactedContent": _redacted(speech)}}
             writer.delta(index, hidden, speech.reasoning)
         else:
-            for piece in answers.pieces(speech.reasoning, chance):
+            shown = _shown(call, speech)
+            for piece in answers.pieces(shown, chance):
                 writer.delta(index, {"reasoningContent": {"text": piece}}, piece)
-            signature = sign_reasoning(speech.reasoning)
+            signature = sign_reasoning(shown)
             writer.delta(index, {"reasoningContent": {"signature": signature}}, "")
         writer.add("contentBlockStop", {"contentBlockIndex": index})
         index += 1

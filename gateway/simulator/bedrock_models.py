@@ -67,6 +67,8 @@ def _check_claude(
     kind = thinking.get("type")
     if kind not in {"enabled", "adaptive", "disabled"}:
         raise invalid("thinking.type: Input should be 'enabled', 'adaptive' or 'disabled'")
+    if thinking.get("display") not in {None, "summarized", "omitted"}:
+        raise invalid("thinking.display: Input should be 'summarized' or 'omitted'")
     if kind == "disabled":
         return
     if kind == "enabled":

@@ -194,7 +194,7 @@ _BLOCK = union(
     toolResult=_TOOL_RESULT,
     cachePoint=_CACHE_POINT,
     reasoningContent=union(
-        reasoningText=members({"text": text(least=1)}, {"signature": text(least=1)}),
+        reasoningText=members({"text": text()}, {"signature": text(least=1)}),
         redactedContent=_blob,
     ),
     citationsContent=_object,

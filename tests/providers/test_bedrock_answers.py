@@ -18,6 +18,7 @@ from pricing.usage import Usage
 from tests.providers.bedrock_judge import (
     ADAPTER,
     NOVA,
+    OPUS,
     SONNET,
     ask,
     build,
@@ -483,3 +484,32 @@ def test_usage_that_cannot_be_true_is_doubtful(fault: str) -> None:
 
     assert whole.is_usage_doubtful
     assert events[-1].is_usage_doubtful
+
+
+def test_what_breaks_after_the_stop_reason_breaks_nothing() -> None:
+    damaged = bytearray(USAGE)
+    damaged[-1] ^= 1
+
+    late = decode(START + TEXT + STOP + exception("internalServerException", "Oh"))
+    broken = decode(START + TEXT + STOP + bytes(damaged))
+
+    for events in (late, broken):
+        assert not any(one.fault for one in events)
+        assert events[-1].is_terminal
+
+
+def test_thoughts_that_are_not_shown_come_back_by_their_signature() -> None:
+    wish: dict[str, Any] = {"reasoning": {"effort": "low", "exclude": True}, "tools": TOOLS}
+    whole, events, _ = answer_to(OPUS, **wish)
+    said = message_of(whole)
+    result = {"role": "tool", "tool_call_id": said["tool_calls"][0]["id"], "content": "Rain."}
+    turn = {"role": "assistant", "content": None, "tool_calls": said["tool_calls"]}
+
+    for details in (said["reasoning_details"], joined(events)["details"]):
+        messages = [*QUESTION, turn | {"reasoning_details": details}, result]
+        _, body = build(to_request({"model": "m", "messages": messages} | wish), OPUS)
+
+        block = body["messages"][1]["content"][0]["reasoningContent"]["reasoningText"]
+        assert block["text"] == ""
+        assert block["signature"]
+        assert ask(body, OPUS).body

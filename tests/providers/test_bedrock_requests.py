@@ -349,7 +349,10 @@ def test_an_hour_is_asked_for_where_it_is_taken() -> None:
         pytest.param(
             OPUS,
             {"reasoning_effort": "high"},
-            {"thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}},
+            {
+                "thinking": {"type": "adaptive", "display": "summarized"},
+                "output_config": {"effort": "high"},
+            },
             id="claude-adaptive",
         ),
         pytest.param(
