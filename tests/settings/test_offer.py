@@ -6,6 +6,7 @@ import pytest
 
 from gateway.settings.load import load_settings
 from gateway.settings.offer import Offer, make_offer
+from pricing.catalogue import Thinking
 from pricing.errors import CatalogueError
 
 MOCK = """
@@ -79,3 +80,26 @@ def test_the_tables_are_read_from_their_cache_the_second_time(cache: Path) -> No
 
     assert (cache / "catalogue.cache").exists()
     assert first.catalogue.version == second.catalogue.version
+
+
+def test_a_server_that_speaks_anthropics_protocol_is_one_table(cache: Path) -> None:
+    text = """
+[providers.my-claude]
+protocol = "anthropic"
+base_url = "http://127.0.0.1:9102/anthropic/v1"
+allow_private = true
+
+[[providers.my-claude.endpoints]]
+id = "claude-opus-4-6"
+model = "my/claude"
+input_usd_per_mtok = 5
+output_usd_per_mtok = 25
+thinking = { style = "adaptive", efforts = ["low", "high"] }
+"""
+    made = offer(cache, text)
+
+    (provider,) = made.providers
+    (endpoint,) = made.catalogue.endpoints_of("my/claude")
+    assert provider.provider.protocol == "anthropic"
+    assert endpoint.thinking == Thinking(style="adaptive", efforts=("low", "high"))
+    assert endpoint.capabilities["logprobs"] is False
