@@ -7,26 +7,36 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import msgspec
 
 from gateway.chat.answer import ChunkFrame, render_completion
 from gateway.chat.decode import decode_chat_request
 from gateway.chat.dialects import Dialect
+from gateway.chat.request import ChatRequest
 from gateway.chat.routing_report import make_metadata, render_metadata
 from gateway.chat.usage_report import render_usage
 from gateway.domain.attempts import AttemptEnd
+from gateway.domain.interruption import Interruption
 from gateway.domain.outcomes import Outcome
+from gateway.execution.access import AccessBook, ProviderAccess
+from gateway.execution.attempt import Attempt
 from gateway.execution.aws_signing import AwsCredential, make_signer
+from gateway.execution.deadlines import Deadlines
 from gateway.execution.experience import Experience
 from gateway.execution.health import HealthBoard
+from gateway.execution.runner import Limits, Runner
 from gateway.execution.shared_health import open_table
+from gateway.execution.upstream import Access, Upstream
 from gateway.ledger.spool import Spool
-from gateway.providers.base import Quirks, Target, UpstreamRequest
+from gateway.metrics.tally import Tally
+from gateway.providers.base import Completion, Quirks, Target, UpstreamRequest
 from gateway.providers.openai_stream import OpenAIStreamDecoder
 from gateway.providers.registry import adapter_for
 from gateway.routing.engine import make_plan
@@ -427,6 +437,61 @@ def _learn() -> Callable[[], object]:
     return call
 
 
+class _AtOnce(Upstream):
+    """Answers without a provider, so that only the loop around it is timed."""
+
+    async def complete(
+        self, request: ChatRequest, access: Access, attempt: Attempt, *, until_s: float
+    ) -> Completion:
+        del request, access, attempt, until_s
+        return Completion(choices=b"[]")
+
+
+def _attempt_loop() -> Callable[[], object]:
+    endpoints = [make_endpoint(f"p{n}", price=make_price("1", "2")) for n in range(8)]
+    plan = make_plan(make_request(), make_inputs(make_catalogue_of(*endpoints)))
+    book = AccessBook(
+        {
+            endpoint.provider: ProviderAccess(
+                id=endpoint.provider,
+                base_url="http://127.0.0.1/v1",
+                adapter=adapter_for("openai"),
+                quirks=Quirks(),
+                transport=httpx.MockTransport(lambda _: httpx.Response(200)),
+                secret="sk-benchmark",
+                deadlines=Deadlines(),
+            )
+            for endpoint in endpoints
+        }
+    )
+    runner = Runner(_AtOnce(), Limits(), advice=HealthBoard())
+    request, interruption = make_request(), Interruption()
+
+    def call() -> None:
+        run = runner.run(
+            request,
+            plan.candidates,
+            book,
+            on_start=_ignore,
+            on_end=_ignore,
+            interruption=interruption,
+        )
+        # Nothing is waited for: it runs to its end at the first step.
+        with suppress(StopIteration):
+            run.send(None)
+
+    return call
+
+
+def _ignore(_: object) -> None:
+    pass
+
+
+def _count_record() -> Callable[[], object]:
+    tally, record = Tally(), make_record(attempts=(make_attempt(),))
+    return lambda: tally.take(record)
+
+
 CALLS: dict[str, Prepare] = {
     "decode a request of 4 KiB": _decode,
     "decode a request of 1 MiB with images": _decode_images,
@@ -442,8 +507,10 @@ CALLS: dict[str, Prepare] = {
     "health: an answer, and the next look": _report_answers,
     "health: a failure and three answers, shared": _report_failure_and_answer,
     "experience of a request: read and learn": _learn,
+    "attempt loop, first endpoint answers": _attempt_loop,
     "render an answer": _render,
     "append an attempt's beginning and a record": _append,
+    "count a record for metrics (in the background)": _count_record,
     "one relayed chunk": _relay_chunk,
     "one translated chunk, Anthropic, text": _anthropic_chunk(type="text_delta", text="the quick "),
     "one translated chunk, Anthropic, thinking": _anthropic_chunk(
