@@ -16,6 +16,7 @@ from gateway.chat.routing_report import AnswerMetadata, RoutingStep
 from gateway.chat.usage_report import render_usage
 from gateway.cli.main import app
 from gateway.providers.registry import SUPPORTED_PROTOCOLS
+from gateway.routing.rules.rule_set import compile_rules
 from gateway.settings.enabled import find_enabled
 from gateway.settings.load import load_settings
 from gateway.settings.values import Flags
@@ -113,6 +114,9 @@ def test_configurations_load(text: str, tmp_path: Path) -> None:
     for number, block in enumerate(blocks(text, "toml")):
         path = tmp_path / f"{number}.toml"
         path.write_text(block)
+        if block.startswith("# rules.toml\n"):
+            assert not compile_rules(block, source="README.md").is_empty
+            continue
         assert block.startswith("# tollway.toml\n"), "say which file the block belongs to"
         credentials = re.findall(r'"env:(\w+)"', block)
         secrets = re.findall(r'"file:([^"]+)"', block)
