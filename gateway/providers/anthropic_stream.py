@@ -13,43 +13,27 @@ from gateway.domain.outcomes import Outcome
 from gateway.providers.anthropic_answer import (
     USAGE_FLAVOUR,
     SentBlock,
-    SentCitation,
     SentMessage,
-    annotations_of,
     bad_response,
-    encrypted_detail,
     fault_of,
     finish_of,
     tier_of,
 )
-from gateway.providers.anthropic_content import REASONING_FORMAT
+from gateway.providers.anthropic_blocks import Blocks, SentDelta
 from gateway.providers.base import Fault, StreamEvent, Target
 from gateway.providers.refusals import make_fault_in_answer, parse_error_body
 from gateway.providers.sse import SseReader
-from gateway.providers.translation.structure import ANSWER_TOOL
-from gateway.providers.translation.turns import ReasoningDetail
-from gateway.providers.translation.writing import ChunkWriter, reasoning_tail, utf8_size
+from gateway.providers.translation.writing import ChunkWriter
 from gateway.providers.usage import Metered, normalise_usage
 
 _ABSENT: Final = Raw()
 _HEAD_BYTES: Final = 8192
-_MOST_BLOCKS: Final = 4096
-
-
-class _Delta(msgspec.Struct, kw_only=True, gc=False):
-    type: str | None = None
-    text: str | None = None
-    thinking: str | None = None
-    signature: str | None = None
-    partial_json: str | None = None
-    citation: SentCitation | None = None
-    stop_reason: str | None = None
 
 
 class _Event(msgspec.Struct, kw_only=True, gc=False):
     type: str
     index: int = 0
-    delta: _Delta | None = None
+    delta: SentDelta | None = None
     content_block: SentBlock | None = None
     message: SentMessage | None = None
     usage: Raw = _ABSENT
@@ -60,33 +44,15 @@ _EVENT: Final = msgspec.json.Decoder(_Event)
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any] | None)
 
 
-class _Block:
-    """What a stream has seen of one content block."""
-
-    __slots__ = ("call", "citations", "detail", "has_arguments", "kind", "start", "tail")
-
-    def __init__(self, kind: str, start: int) -> None:
-        self.kind = kind
-        self.start = start
-        self.call = 0
-        self.has_arguments = False
-        self.citations: list[SentCitation] = []
-        self.detail = 0
-        self.tail = b""
-
-
 class AnthropicStreamDecoder:
     """One streamed answer."""
 
     __slots__ = (
         "_blocks",
-        "_calls",
-        "_details",
         "_has_payload",
         "_head",
         "_is_finished",
         "_is_over",
-        "_length",
         "_reader",
         "_target",
         "_upstream_id",
@@ -98,10 +64,7 @@ class AnthropicStreamDecoder:
         self._target = target
         self._reader = SseReader()
         self._writer = ChunkWriter()
-        self._blocks: dict[int, _Block] = {}
-        self._calls = 0
-        self._details = 0
-        self._length = 0
+        self._blocks = Blocks(self._writer)
         self._usage: dict[str, Any] = {}
         self._upstream_id: str | None = None
         self._is_finished = False
@@ -151,11 +114,11 @@ class AnthropicStreamDecoder:
     def _event(self, sent: _Event) -> StreamEvent | None:
         kind = sent.type
         if kind == "content_block_delta":
-            return self._delta(sent.index, sent.delta) if sent.delta is not None else None
+            return self._blocks.go_on(sent.index, sent.delta) if sent.delta is not None else None
         if kind == "content_block_start":
-            return self._begin(sent.index, sent.content_block)
+            return self._blocks.begin(sent.index, sent.content_block)
         if kind == "content_block_stop":
-            return self._close(sent.index)
+            return self._blocks.close(sent.index)
         if kind == "message_start":
             return self._open(sent.message)
         if kind == "message_delta":
@@ -182,109 +145,6 @@ class AnthropicStreamDecoder:
             service_tier=tier_of(message.usage),
         )
 
-    def _begin(self, index: int, sent: SentBlock | None) -> StreamEvent | None:
-        if sent is None:
-            return None
-        if len(self._blocks) >= _MOST_BLOCKS:
-            return self._stop(bad_response(self._target, f"more than {_MOST_BLOCKS} blocks"))
-        block = self._blocks[index] = _Block(sent.type, self._length)
-        if sent.type == "text":
-            block.citations = list(sent.citations or ())
-            return self._text(sent.text) if sent.text else None
-        if sent.type == "thinking":
-            block.detail = self._details
-            block.tail = reasoning_tail(REASONING_FORMAT, block.detail)
-            self._details += 1
-            return self._thought(block, sent.thinking) if sent.thinking else None
-        if sent.type == "redacted_thinking":
-            detail = encrypted_detail(sent, self._details)
-            self._details += 1
-            return StreamEvent(choices=self._writer.details([detail]), has_content=True)
-        if sent.type == "tool_use":
-            return self._begin_call(block, sent)
-        return None
-
-    def _begin_call(self, block: _Block, sent: SentBlock) -> StreamEvent | None:
-        whole = bytes(sent.input) if sent.input != _ABSENT else b"{}"
-        arguments = "" if whole in {b"{}", b"null"} else whole.decode()
-        if sent.name == ANSWER_TOOL:
-            block.kind = "answer"
-            block.has_arguments = bool(arguments)
-            return self._text(arguments) if arguments else None
-        block.call = self._calls
-        block.has_arguments = bool(arguments)
-        self._calls += 1
-        name = sent.name or ""
-        return StreamEvent(
-            choices=self._writer.call(block.call, sent.id or "", name, arguments),
-            has_content=True,
-            text_bytes=utf8_size(name) + utf8_size(arguments),
-        )
-
-    def _delta(self, index: int, delta: _Delta) -> StreamEvent | None:
-        block = self._blocks.get(index)
-        if block is None:
-            return None
-        kind = delta.type
-        if kind == "text_delta":
-            return self._text(delta.text) if delta.text else None
-        if kind == "input_json_delta":
-            return self._arguments(block, delta.partial_json) if delta.partial_json else None
-        if kind == "thinking_delta":
-            return self._thought(block, delta.thinking) if delta.thinking else None
-        if kind == "signature_delta" and block.kind == "thinking":
-            return self._sign(block, delta.signature)
-        if kind == "citations_delta" and delta.citation is not None:
-            block.citations.append(delta.citation)
-        return None
-
-    def _text(self, text: str) -> StreamEvent:
-        self._length += len(text)
-        return StreamEvent(
-            choices=self._writer.text(text), has_content=True, text_bytes=utf8_size(text)
-        )
-
-    def _thought(self, block: _Block, text: str) -> StreamEvent:
-        return StreamEvent(
-            choices=self._writer.reasoning_piece(text, block.tail),
-            has_content=True,
-            text_bytes=utf8_size(text),
-        )
-
-    def _sign(self, block: _Block, signature: str | None) -> StreamEvent:
-        detail = ReasoningDetail(
-            type="reasoning.text",
-            signature=signature,
-            format=REASONING_FORMAT,
-            index=block.detail,
-        )
-        return StreamEvent(choices=self._writer.details([detail]), has_content=True)
-
-    def _arguments(self, block: _Block, piece: str) -> StreamEvent | None:
-        if block.kind == "answer":
-            block.has_arguments = True
-            return self._text(piece)
-        if block.kind != "tool_use":
-            # A search that the provider runs itself.
-            return None
-        block.has_arguments = True
-        return StreamEvent(
-            choices=self._writer.arguments(block.call, piece),
-            has_content=True,
-            text_bytes=utf8_size(piece),
-        )
-
-    def _close(self, index: int) -> StreamEvent | None:
-        block = self._blocks.get(index)
-        if block is None:
-            return None
-        if block.kind in {"tool_use", "answer"} and not block.has_arguments:
-            return self._arguments(block, "{}")
-        annotations = annotations_of(block.citations, block.start, self._length)
-        if not annotations:
-            return None
-        return StreamEvent(choices=self._writer.annotations(annotations), has_content=True)
-
     def _finish(self, sent: _Event) -> StreamEvent:
         self._merge_usage(sent.usage)
         metered = self._metered()
@@ -292,7 +152,7 @@ class AnthropicStreamDecoder:
         if native is None or self._is_finished:
             return StreamEvent(usage=metered.usage, is_usage_doubtful=metered.is_doubtful)
         self._is_finished = True
-        reason = finish_of(native, calls=self._calls)
+        reason = finish_of(native, calls=self._blocks.calls)
         return StreamEvent(
             choices=self._writer.finish(reason, native),
             finish_reason=reason,
