@@ -1,16 +1,6 @@
 """The simulator itself: one loopback port on which all simulated providers answer.
 
-`http://HOST:PORT/simulated-atlas/v1` is a provider of the manifest and serves its models. Each
-protocol has a stand-in for a real provider, which serves any model name:
-
-| base URL | stands in for |
-| --- | --- |
-| `http://HOST:PORT/v1` | OpenAI and what is compatible with it |
-| `http://HOST:PORT/anthropic/v1` | Anthropic Messages |
-| `http://HOST:PORT/gemini/v1beta` | Gemini generateContent |
-| `http://HOST:PORT/bedrock` | Amazon Bedrock Converse |
-
-Without the protocol's name, `/v1` and `/v1beta` speak the protocol that has the rest of the path.
+Which address reaches which of them stands in `ways.py`.
 """
 
 import asyncio
@@ -22,22 +12,12 @@ from typing import Any
 import msgspec
 
 from gateway.simulator.answers import PromptCache, seeded
-from gateway.simulator.anthropic import ANTHROPIC
-from gateway.simulator.bedrock import BEDROCK
 from gateway.simulator.bench import answer_bench
 from gateway.simulator.connection import Connection, Exchange
 from gateway.simulator.control import PREFIX, control
-from gateway.simulator.gemini import GEMINI
 from gateway.simulator.json_values import as_object
 from gateway.simulator.ledger import Ledger, LedgerEntry, Outcome
-from gateway.simulator.manifest import (
-    BASE_PATHS,
-    MANIFEST,
-    STAND_IN,
-    SimulatedProvider,
-    find_provider,
-)
-from gateway.simulator.openai import OPENAI
+from gateway.simulator.manifest import STAND_IN, SimulatedProvider
 from gateway.simulator.playback import Pace, Playback
 from gateway.simulator.script import (
     GOOD,
@@ -47,13 +27,10 @@ from gateway.simulator.script import (
     parse_behaviour,
     split_model,
 )
-from gateway.simulator.wire import Addressed, Arrival, Call, RefusedError, WireProtocol
+from gateway.simulator.ways import STAND_IN_PATHS, Way, check_provider, find_way
+from gateway.simulator.wire import Arrival, Call, RefusedError, WireProtocol
 
 BACKLOG = 4096
-PROTOCOLS: dict[str, WireProtocol] = {
-    protocol.name: protocol for protocol in (OPENAI, ANTHROPIC, GEMINI, BEDROCK)
-}
-_VERSIONS = frozenset({"v1", "v1beta"})
 STAND_IN_FIRST_TOKEN_MS = 80.0
 STAND_IN_TOKENS_PER_S = 250.0
 
@@ -143,9 +120,7 @@ class Simulator:
     @property
     def stand_ins(self) -> dict[str, str]:
         """By protocol, the base URL at which it is spoken for any model."""
-        named = {name: f"/{name}{BASE_PATHS[name]}" for name in PROTOCOLS}
-        paths = named | {"openai": BASE_PATHS["openai"]}
-        return {name: f"{self.base_url}{path}" for name, path in paths.items()}
+        return {name: f"{self.base_url}{path}" for name, path in STAND_IN_PATHS.items()}
 
     @property
     def open_connections(self) -> int:
@@ -197,7 +172,7 @@ class Simulator:
             _log.error("the simulator failed on a request", exc_info=exc)
 
     async def _attempt(self, exchange: Exchange) -> None:
-        way = _find_way(exchange.target)
+        way = find_way(exchange.target)
         entry = self.ledger.open(
             received_at=exchange.received_at,
             provider=way.name,
@@ -219,12 +194,12 @@ class Simulator:
                 outcome = "client_closed"
             self.ledger.close_entry(entry, outcome, at=time.monotonic())
 
-    async def _answer(self, exchange: Exchange, entry: LedgerEntry, way: "_Way") -> Outcome:
+    async def _answer(self, exchange: Exchange, entry: LedgerEntry, way: Way) -> Outcome:
         protocol, provider = way.protocol, way.provider
         playback = Playback(exchange, protocol, GOOD, Pace(), entry)
         try:
             self._check_credential(exchange, protocol)
-            _check_provider(way)
+            check_provider(way)
             if (exchange.method, way.route) == ("GET", protocol.models_path):
                 entry.status = 200
                 body = protocol.list_models(provider, int(time.time()))
@@ -270,7 +245,7 @@ class Simulator:
         if presented != self._api_key:
             raise protocol.refuse_credential(presented)
 
-    def _read(self, exchange: Exchange, entry: LedgerEntry, way: "_Way") -> Call:
+    def _read(self, exchange: Exchange, entry: LedgerEntry, way: Way) -> Call:
         body = _decode(exchange.body, way.protocol)
         addressed, provider = way.addressed, way.provider
         asked = addressed.model if addressed is not None else body.get("model") or ""
@@ -334,59 +309,6 @@ def describe(behaviour: Behaviour) -> str:
         ending = f"{behaviour.ending}@{behaviour.at}"
     items = [ending, *sorted(behaviour.forms), behaviour.usage_fault or ""]
     return ",".join(item for item in items if item)
-
-
-class _Way(msgspec.Struct, frozen=True, kw_only=True):
-    """Who answers at a path.
-
-    `name` is the path's first segment, None for stand-ins without one; `route` what follows the
-    base URL; `provider` is None for stand-ins and for names that nobody has.
-    """
-
-    name: str | None
-    protocol: WireProtocol
-    provider: SimulatedProvider | None
-    route: str
-    addressed: Addressed | None
-
-    @property
-    def is_known(self) -> bool:
-        return self.addressed is not None or self.route in self.protocol.routes
-
-
-def _find_way(target: str) -> _Way:
-    """`/simulated-atlas/v1/models`: that provider; `/v1/models`, `/anthropic/v1/…`: stand-ins."""
-    first, _, rest = target.lstrip("/").partition("/")
-    name = None if first in _VERSIONS else first
-    if name is not None:
-        version, _, below = rest.partition("/")
-        rest = below if version in _VERSIONS else rest
-    route = rest.partition("?")[0].rstrip("/")
-    provider = find_provider(name or "")
-    if provider is not None:
-        protocol = PROTOCOLS[provider.protocol]
-    else:
-        protocol = PROTOCOLS.get(name or "") or _by_route(route, rest)
-    return _Way(
-        name=name,
-        protocol=protocol,
-        provider=provider,
-        route=route,
-        addressed=protocol.address(rest),
-    )
-
-
-def _by_route(route: str, below: str) -> WireProtocol:
-    for protocol in PROTOCOLS.values():
-        if route in protocol.routes or protocol.address(below) is not None:
-            return protocol
-    return OPENAI
-
-
-def _check_provider(way: _Way) -> None:
-    if way.name is not None and way.provider is None and way.name not in PROTOCOLS:
-        names = ", ".join(one.id for one in MANIFEST)
-        raise RefusedError(404, f"No simulated provider `{way.name}`. Known: {names}.")
 
 
 def _decode(data: bytes, protocol: WireProtocol) -> dict[str, Any]:

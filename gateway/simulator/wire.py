@@ -3,7 +3,7 @@
 A protocol is a value of `WireProtocol`: it reads a request (`Call`), and answers with an `Answer`
 or raises `RefusedError`. It never touches a socket; `playback.py` sends what it returns.
 
-To add one: a value here, a row in `server.PROTOCOLS`, its base path in `manifest.BASE_PATHS`.
+To add one: a value here, a row in `ways.PROTOCOLS`, its base path in `manifest.BASE_PATHS`.
 """
 
 from collections.abc import Callable
