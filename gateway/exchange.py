@@ -221,5 +221,6 @@ class Exchange:
                 strategy=plan.strategy if plan else None,
                 warnings=self.warnings,
                 repairs=self.repairs,
+                pool=plan.pool if plan else (),
             )
         )

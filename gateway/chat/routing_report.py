@@ -7,6 +7,9 @@ import msgspec
 from gateway.domain.outcomes import LLMGATEWAY_ERROR_TYPES, Outcome
 from gateway.domain.records import AttemptRecord
 
+LISTED_POOL = 24
+"""Longer pools are cut."""
+
 
 class RoutingStep(msgspec.Struct, frozen=True, kw_only=True):
     """One attempt as clients see it."""
@@ -37,6 +40,8 @@ class AnswerMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     warnings: tuple[str, ...]
     repairs: tuple[str, ...] = ()
     """What response healing did; left out when it had nothing to do."""
+    pool: tuple[str, ...] = ()
+    """Models that ``auto`` chose between; left out when the request named its own."""
 
 
 def to_routing_steps(attempts: Sequence[AttemptRecord]) -> tuple[RoutingStep, ...]:
@@ -65,6 +70,7 @@ def make_metadata(
     strategy: str | None = None,
     warnings: Sequence[str] = (),
     repairs: Sequence[str] = (),
+    pool: Sequence[str] = (),
 ) -> AnswerMetadata:
     """Metadata from the attempts; the last one that succeeded is the one that was used.
 
@@ -83,6 +89,7 @@ def make_metadata(
         strategy=strategy,
         warnings=tuple(dict.fromkeys(warnings)),
         repairs=tuple(repairs),
+        pool=tuple(pool[:LISTED_POOL]),
     )
 
 
