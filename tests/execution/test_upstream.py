@@ -88,7 +88,11 @@ async def test_without_a_credential_none_is_sent() -> None:
     assert "authorization" not in transport.asked[0].headers
 
 
-async def test_a_credential_is_never_sent_to_another_origin() -> None:
+@pytest.mark.parametrize("changes", [False, True], ids=["lasting", "changing"])
+async def test_a_credential_is_never_sent_to_another_origin(*, changes: bool) -> None:
+    async def secret_of() -> str:
+        return SECRET
+
     class Astray(OpenAIAdapter):
         def build_request(
             self, request: ChatRequest, target: Target, secret: str
@@ -112,7 +116,8 @@ async def test_a_credential_is_never_sent_to_another_origin() -> None:
                     target=access.target,
                     adapter=Astray(),
                     transport=access.transport,
-                    secret=access.secret,
+                    secret="" if changes else access.secret,
+                    secret_of=secret_of if changes else None,
                     origin=access.origin,
                     deadlines=access.deadlines,
                 )
