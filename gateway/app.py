@@ -160,6 +160,8 @@ class Worker:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.wait(self._tasks, timeout=1.0) if self._tasks else None
+        for tokens in self._tokens:
+            await tokens.aclose()
         await self._transport.aclose()
         await self._ask.aclose()
         await self._account.aclose()
@@ -171,6 +173,11 @@ class Worker:
             provider.id: _access(provider, settings, self._transport)
             for provider in self._offer.providers
         }
+        self._tokens = [
+            access.secret_of
+            for access in providers.values()
+            if isinstance(access.secret_of, GoogleTokens)
+        ]
         hedge_after_ms = settings.routing.hedge_after_ms
         upstream = Upstream()
         self._shadows = Shadows(upstream, most=settings.limits.shadows_per_worker)
