@@ -9,15 +9,14 @@ import msgspec
 
 from gateway.chat.request import ChatRequest
 from gateway.domain.attempts import OnAttemptEnd, OnAttemptStart
-from gateway.domain.errors import GatewayError
 from gateway.domain.interruption import Interruption
 from gateway.domain.outcomes import CONSEQUENCES, Outcome
-from gateway.domain.records import AttemptKind
 from gateway.execution.access import AccessBook
 from gateway.execution.attempt import Attempt
 from gateway.execution.course import Advice, Course, NoAdvice, Step
-from gateway.execution.failures import FailedAttempt, error_of
+from gateway.execution.failures import error_of
 from gateway.execution.hedge import Answer, Failure, Racer, race
+from gateway.execution.progress import LONGEST_WAIT_S, Progress
 from gateway.execution.relay import Relay
 from gateway.execution.retry_budget import LATE_REPEAT, REPEAT, RetryBudget
 from gateway.execution.time_limit import TimeLimit
@@ -26,7 +25,6 @@ from gateway.providers.base import Completion, Fault, FaultError
 from gateway.routing.plan import Candidate
 
 _BACKOFF_BASE_S = 0.1
-_BACKOFF_CAP_S = 2.0
 _MS_PER_S = 1000.0
 _LATE = frozenset({Outcome.CONNECT_TIMEOUT, Outcome.FIRST_TOKEN_TIMEOUT, Outcome.IDLE_TIMEOUT})
 
@@ -46,58 +44,6 @@ class Served(msgspec.Struct, frozen=True, kw_only=True):
     attempt: Attempt
     completion: Completion | None = None
     relay: Relay | None = None
-
-
-class _Run:
-    """One request on its way through its candidates."""
-
-    __slots__ = (
-        "begun",
-        "book",
-        "candidates",
-        "course",
-        "failed",
-        "has_met_stale_connection",
-        "has_repeated",
-        "interruption",
-        "on_end",
-        "on_start",
-        "ready_at_s",
-        "request",
-        "started",
-        "steps",
-        "until_s",
-    )
-
-    def __init__(
-        self,
-        request: ChatRequest,
-        candidates: Sequence[Candidate],
-        book: AccessBook,
-        course: Course,
-        *,
-        on_start: OnAttemptStart,
-        on_end: OnAttemptEnd,
-        interruption: Interruption,
-        until_s: float,
-    ) -> None:
-        self.request = request
-        self.candidates = candidates
-        self.book = book
-        self.course = course
-        self.on_start = on_start
-        self.on_end = on_end
-        self.interruption = interruption
-        self.until_s = until_s
-        self.begun = 0
-        self.started = -1
-        """Position of the endpoint that was asked first."""
-        self.steps: dict[Attempt, Step] = {}
-        self.failed: list[FailedAttempt] = []
-        self.ready_at_s: list[tuple[float, Step]] = []
-        """Endpoints that said when their limit ends."""
-        self.has_met_stale_connection = False
-        self.has_repeated = False
 
 
 class Runner:
@@ -137,7 +83,7 @@ class Runner:
             GatewayError: no candidate answered; says what each of them did.
         """
         now_s = time.monotonic()
-        run = _Run(
+        run = Progress(
             request,
             candidates,
             book,
@@ -158,13 +104,13 @@ class Runner:
                 return Served(attempt=attempt, completion=completion, relay=relay)
             step = await self._next(run, result)
 
-    async def _try(self, run: _Run, step: Step) -> Answer | Failure:
+    async def _try(self, run: Progress, step: Step) -> Answer | Failure:
         """Ask one endpoint, and maybe a second beside it; the last failure if none answers."""
         hedge_after_s = self._limits.hedge_after_s
-        attempt = _begin(run, step)
+        attempt = run.begin(step)
         if hedge_after_s is None:
             result = await self._call(run, attempt)
-            return result if isinstance(result, Answer) else _note(run, result)
+            return result if isinstance(result, Answer) else run.note(result)
         raced = await race(
             Racer(attempt, self._call(run, attempt)),
             after_s=hedge_after_s,
@@ -174,10 +120,10 @@ class Runner:
         if isinstance(raced, Answer):
             return raced
         for failure in raced:
-            _note(run, failure)
+            run.note(failure)
         return raced[-1]
 
-    def _hedge(self, run: _Run, step: Step) -> Racer | None:
+    def _hedge(self, run: Progress, step: Step) -> Racer | None:
         now_s = time.monotonic()
         if run.begun >= self._limits.max_attempts or now_s >= run.until_s:
             return None
@@ -185,10 +131,10 @@ class Runner:
         other = run.course.beside(step) if self.budget.tokens(target, now_s) > 0 else None
         if other is None or not self.budget.take(target, now_s, cost=REPEAT):
             return None
-        attempt = _begin(run, other, kind="hedge")
+        attempt = run.begin(other, kind="hedge")
         return Racer(attempt, self._call(run, attempt))
 
-    async def _next(self, run: _Run, last: Failure) -> Step:
+    async def _next(self, run: Progress, last: Failure) -> Step:
         """Where to go after a failure, waited for if need be.
 
         Raises:
@@ -196,7 +142,7 @@ class Runner:
         """
         step, outcome = run.steps[last.attempt], last.fault.outcome
         if run.begun >= self._limits.max_attempts or time.monotonic() >= run.until_s:
-            raise _error(run)
+            raise error_of(run.failed)
         if last.is_stale and not run.has_met_stale_connection:
             # The provider closed an idle connection while we reused it: it has read nothing, so
             # that nothing is multiplied and nothing is to be paid.
@@ -208,10 +154,10 @@ class Runner:
         if following is None:
             following = run.course.against_advice(step, outcome)
         if following is None:
-            raise _error(run)
+            raise error_of(run.failed)
         return following
 
-    async def _repeat(self, run: _Run, step: Step, fault: Fault) -> Step | None:
+    async def _repeat(self, run: Progress, step: Step, fault: Fault) -> Step | None:
         """Wait, and ask an endpoint once more: nobody else is left. None when that cannot help."""
         if run.has_repeated:
             return None
@@ -225,9 +171,9 @@ class Runner:
             return None
         else:
             # Full jitter, so that those who failed together do not come back together.
-            wait_s = self._chance() * min(_BACKOFF_BASE_S * 2, _BACKOFF_CAP_S)
+            wait_s = self._chance() * min(_BACKOFF_BASE_S * 2, LONGEST_WAIT_S)
             if told_ms is not None:
-                wait_s = max(wait_s, min(told_ms / _MS_PER_S, _BACKOFF_CAP_S))
+                wait_s = max(wait_s, min(told_ms / _MS_PER_S, LONGEST_WAIT_S))
         now_s = time.monotonic()
         if now_s + wait_s >= run.until_s:
             return None
@@ -242,7 +188,7 @@ class Runner:
         await asyncio.sleep(wait_s)
         return step
 
-    async def _call(self, run: _Run, attempt: Attempt) -> Answer | Failure:
+    async def _call(self, run: Progress, attempt: Attempt) -> Answer | Failure:
         """One attempt from its first byte to its answer, or to its end."""
         request, until_s = run.request, run.until_s
         try:
@@ -284,38 +230,6 @@ class Runner:
                 raise FaultError(_late(attempt, allowed_s, until_s)) from exc
             raise
         return relay
-
-
-def _begin(run: _Run, step: Step, *, kind: AttemptKind | None = None) -> Attempt:
-    """Tell of an attempt, before any byte of it goes upstream."""
-    if run.begun == 0:
-        run.started = step.position
-    run.begun += 1
-    attempt = Attempt(
-        run.candidates[step.position],
-        number=run.begun,
-        kind=kind or ("primary" if step.position == run.started else "fallback"),
-        credential=step.credential,
-        on_end=run.on_end,
-    )
-    run.steps[attempt] = step
-    run.on_start(attempt.start)
-    return attempt
-
-
-def _note(run: _Run, failure: Failure) -> Failure:
-    endpoint, fault = failure.attempt.candidate.endpoint, failure.fault
-    run.failed.append(FailedAttempt(endpoint=endpoint.id, provider=endpoint.provider, fault=fault))
-    told_ms = fault.retry_after_ms
-    if fault.outcome is Outcome.RATE_LIMITED and told_ms is not None:
-        wait_s = told_ms / _MS_PER_S
-        if wait_s <= _BACKOFF_CAP_S:
-            run.ready_at_s.append((time.monotonic() + wait_s, run.steps[failure.attempt]))
-    return failure
-
-
-def _error(run: _Run) -> GatewayError:
-    return error_of(run.failed)
 
 
 def _late(attempt: Attempt, allowed_s: float, until_s: float) -> Fault:
