@@ -243,7 +243,10 @@ def to_wav(blob: InlineData) -> str:
         name, _, value = parameter.strip().partition("=")
         if name == "rate" and value.isdecimal():
             rate = int(value[:6])
-    samples = base64.b64decode(blob.data)
+    try:
+        samples = base64.b64decode(blob.data)
+    except ValueError:
+        return blob.data
     header = struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         b"RIFF",
