@@ -192,6 +192,35 @@ async def test_1_another_endpoint_answers_when_one_fails_before_its_first_word(
     assert tried == [outcome, Outcome.SUCCESS]
 
 
+@pytest.mark.parametrize(
+    "form", ["comments", "crlf", "cr", "no_space", "multi_data", "split_utf8", "bom", "after_done"]
+)
+async def test_18_streams_are_read_in_any_form(simulator: Simulator, form: str) -> None:
+    async with rig_on(simulator, claude(f"{form},text=Größe 東京")) as rig:
+        events = await read_all(await rig.stream())
+
+    assert text_of(events) == "Größe 東京"
+    assert events[-1] == "[DONE]"
+
+
+@pytest.mark.parametrize("is_stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("fault", ["usage_missing", "usage_negative", "usage_huge", "usage_string"])
+async def test_15_usage_that_cannot_be_trusted_makes_the_cost_an_estimate(
+    simulator: Simulator, fault: str, *, is_stream: bool
+) -> None:
+    async with rig_on(simulator, claude(fault)) as rig:
+        if is_stream:
+            await read_all(await rig.stream())
+        else:
+            await rig.whole()
+
+    (attempt,) = rig.ledger.only.attempts
+    assert attempt.outcome is Outcome.SUCCESS
+    assert attempt.cost.status == "estimated"
+    assert attempt.usage is not None
+    assert attempt.usage.output_tokens > 1
+
+
 async def test_20_a_refused_credential_is_a_502_to_the_client(simulator: Simulator) -> None:
     async with rig_on(simulator, claude("401")) as rig:
         with pytest.raises(GatewayError) as caught:
