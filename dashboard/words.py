@@ -28,10 +28,21 @@ _EXCLUSIONS: dict[str, str] = {
     "modality": "it cannot read or write what was asked",
     "capability": "it cannot do what was asked",
     "require_parameters": "a parameter is not supported",
+    "service_tier": "it does not offer the service tier",
+    "min_throughput": "slower than asked for",
+    "max_latency": "later than asked for",
+    "max_cost": "the request might cost more than allowed",
+    "budget": "the budget does not hold that much",
+    "auto_models": "left out by the patterns for `auto`",
+    "reasons": "it reasons, or that is unknown",
     "mode": "it does not chat",
     "retired": "the offer has ended",
+    "disabled": "switched off by the operator",
     "credential": "its provider refused our credential",
     "cooling_down": "it was resting after failures",
+    "rate_limited": "it was resting after a rate limit",
+    "breaker_open": "it failed too often just before",
+    "passed_over": "enough others came before it",
 }
 
 _METERS: dict[str, str] = {

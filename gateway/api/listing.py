@@ -69,6 +69,8 @@ def may_use(endpoint: Endpoint, caller: Caller, at: datetime, mode: str = "chat"
         return False
     if endpoint.retired_at is not None and endpoint.retired_at <= at:
         return False
+    if endpoint.is_disabled_at(at):
+        return False
     if caller.allowed_providers and not any(
         matches(pattern.lower(), endpoint.provider) for pattern in caller.allowed_providers
     ):

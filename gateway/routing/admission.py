@@ -79,7 +79,11 @@ def admit(
     is_unusual = bool(order) or is_pinned or sticky is not None
     candidates: list[Candidate] = []
     for endpoint in endpoints:
-        is_plain = endpoint.mode == "chat" and endpoint.retired_at is None
+        is_plain = (
+            endpoint.mode == "chat"
+            and endpoint.retired_at is None
+            and endpoint.disabled_from is None
+        )
         for check in other_checks if is_plain else checks:
             verdict = check(endpoint)
             if verdict is not None:

@@ -118,7 +118,7 @@ class AutoIndex:
         """Prompts at which the base price ends; 0 where it depends on the time of day."""
 
     def holds_at(self, at: datetime) -> bool:
-        """Whether no price has begun or ended, and no endpoint was retired, since it was made."""
+        """Whether no price began or ended, and no endpoint was retired or switched, since."""
         return self._from <= at and (self._until is None or at < self._until)
 
     def failing(
@@ -177,7 +177,7 @@ def _span(endpoints: Iterable[Endpoint], at: datetime) -> tuple[datetime, dateti
     """From when until when prices and offers are what they are at ``at``."""
     began, ends = datetime.min.replace(tzinfo=at.tzinfo), None
     for endpoint in endpoints:
-        instants = [endpoint.retired_at]
+        instants = [endpoint.retired_at, endpoint.disabled_from, endpoint.disabled_to]
         for version in endpoint.prices:
             instants += [version.effective_from, version.effective_to]
         for instant in instants:

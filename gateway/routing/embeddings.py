@@ -13,6 +13,7 @@ from gateway.domain.errors import InvalidRequestError
 from gateway.routing.admission import rests_until_ms
 from gateway.routing.candidates import gather
 from gateway.routing.filters import (
+    SWITCHED_OFF,
     Check,
     Question,
     Verdict,
@@ -141,6 +142,8 @@ def _is_offered(question: Question) -> Check:
             return ExclusionReason.MODE, endpoint.mode
         if endpoint.retired_at is not None and endpoint.retired_at <= at:
             return ExclusionReason.RETIRED, f"since {endpoint.retired_at:%Y-%m-%d}"
+        if endpoint.is_disabled_at(at):
+            return ExclusionReason.DISABLED, SWITCHED_OFF
         provider = providers.get(endpoint.provider)
         if provider is not None and provider.protocol != _PROTOCOL:
             return ExclusionReason.CAPABILITY, f"embeddings over the {provider.protocol} protocol"

@@ -47,6 +47,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     """Set where the gateway chooses the model: then unknown is never yes."""
 
 
+SWITCHED_OFF = "switched off by the operator"
+
 Verdict: TypeAlias = tuple[ExclusionReason, str | None] | None
 """Why the endpoint may not serve, with what was found there; None lets it pass."""
 
@@ -55,7 +57,10 @@ PriceCheck: TypeAlias = Callable[[Endpoint, Price | None, Decimal | None], Verdi
 
 
 def is_offered(question: Question) -> Check:
-    """For chat, and not after the provider withdrew it; other modes are priced and listed only."""
+    """For chat, and neither withdrawn by the provider nor switched off by the operator.
+
+    Other modes are priced and listed only.
+    """
     at = question.at
 
     def check(endpoint: Endpoint) -> Verdict:
@@ -63,6 +68,8 @@ def is_offered(question: Question) -> Check:
             return ExclusionReason.MODE, endpoint.mode
         if endpoint.retired_at is not None and endpoint.retired_at <= at:
             return ExclusionReason.RETIRED, f"since {endpoint.retired_at:%Y-%m-%d}"
+        if endpoint.is_disabled_at(at):
+            return ExclusionReason.DISABLED, SWITCHED_OFF
         return None
 
     return check
@@ -346,7 +353,11 @@ def find_tier(request: ChatRequest, offers: Iterable[Endpoint], at: datetime) ->
 
 def is_live(endpoint: Endpoint, at: datetime) -> bool:
     """Whether `is_offered` lets it pass."""
-    return endpoint.mode == "chat" and (endpoint.retired_at is None or endpoint.retired_at > at)
+    return (
+        endpoint.mode == "chat"
+        and (endpoint.retired_at is None or endpoint.retired_at > at)
+        and not endpoint.is_disabled_at(at)
+    )
 
 
 def is_fast_enough(question: Question) -> Check | None:

@@ -65,6 +65,8 @@ class ExclusionReason(StrEnum):
     """Not known to be without reasoning, which the caller asked for."""
     MODE = "mode"
     RETIRED = "retired"
+    DISABLED = "disabled"
+    """The operator has switched the endpoint off."""
     CREDENTIAL = "credential"
     """The provider refused the credential and it has not changed since."""
     COOLING_DOWN = "cooling_down"

@@ -48,6 +48,7 @@ REMEDIES: Mapping[ExclusionReason, str] = {
     ExclusionReason.PASSED_OVER: "try again later",
     ExclusionReason.MODE: "use a chat model",
     ExclusionReason.RETIRED: "use a newer model",
+    ExclusionReason.DISABLED: "have the operator switch the endpoint on again",
     ExclusionReason.CREDENTIAL: "have the operator renew the provider's credential",
     ExclusionReason.COOLING_DOWN: "try again later",
     ExclusionReason.RATE_LIMITED: "try again later",

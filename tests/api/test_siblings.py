@@ -104,6 +104,12 @@ class TestAListedModel:
 
         assert list_models(make_catalogue_of(endpoint), make_caller(), AT).data == []
 
+    def test_that_the_operator_switched_off_is_not_listed(self) -> None:
+        off, on = make_endpoint("alpha", disabled_from=AT), make_endpoint("beta")
+        (model,) = list_models(make_catalogue_of(off, on), make_caller(), AT).data
+
+        assert model.providers == ("beta",)
+
     def test_keys_limit_providers_as_routing_does(self) -> None:
         catalogue = make_catalogue_of(make_endpoint("alpha"), make_endpoint("beta"))
         (model,) = list_models(catalogue, make_caller(allowed_providers=("ALP*",)), AT).data

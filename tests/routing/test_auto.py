@@ -23,6 +23,7 @@ from gateway.routing.plan import Exclusion, Plan
 from gateway.routing.refusals import TEMPORARY
 from pricing.endpoint import Endpoint, Model
 from tests.routing.factories import (
+    AT,
     NOW_MS,
     ids,
     make_caller,
@@ -292,6 +293,7 @@ def pools(draw: st.DrawFn) -> list[Endpoint]:
                     "max_input_tokens": st.sampled_from((None, None, 499, 90_000)),
                     "capabilities": flags,
                     "quantization": st.sampled_from((None, "fp8")),
+                    "disabled_from": st.sampled_from((None, None, None, AT)),
                     "mode": st.sampled_from(("chat", "chat", "chat", "embedding")),
                     "service_tiers": st.sampled_from(((), ("flex",))),
                     "modalities_in": st.sampled_from((("text",), ("text", "image"))),

@@ -105,6 +105,7 @@ def plan_of(*endpoints: Endpoint, caller: Any = None, health: Any = None, **wish
         ),
         pytest.param({"mode": "embedding"}, {}, "mode", id="mode"),
         pytest.param({"retired_at": AT}, {}, "retired", id="retired"),
+        pytest.param({"disabled_from": AT}, {}, "disabled", id="switched-off"),
     ],
 )
 def test_what_does_not_fit_is_excluded_with_its_reason(
@@ -127,6 +128,10 @@ def test_what_does_not_fit_is_excluded_with_its_reason(
         pytest.param({"price": "2"}, {"max_price": {"prompt_usd_per_mtok": "2.00"}}, id="at-cap"),
         pytest.param({"context_tokens": 1000}, {"max_output_tokens": 500}, id="just-fits"),
         pytest.param({"retired_at": AT + timedelta(seconds=1)}, {}, id="retires-soon"),
+        pytest.param({"disabled_from": AT + timedelta(seconds=1)}, {}, id="switched-off-soon"),
+        pytest.param(
+            {"disabled_from": AT - timedelta(days=1), "disabled_to": AT}, {}, id="on-again"
+        ),
         pytest.param({}, {"quantizations": ("unknown",)}, id="unknown-quantization-wanted"),
         pytest.param({}, {"max_price": {"request_usd": "0"}}, id="no-fee"),
         pytest.param({}, {"max_price": {"image_usd": "0"}}, id="images-as-tokens"),
@@ -356,6 +361,14 @@ def test_a_refusal_counts_reasons_and_says_what_would_help() -> None:
     )
     assert "`acme/large`" in error.message
     assert "raise `provider.max_price`" in error.message
+
+
+def test_a_model_that_the_operator_switched_off_is_told_as_such() -> None:
+    with pytest.raises(NoEndpointError, match="switched off by the operator") as caught:
+        plan_of(make_endpoint("one", disabled_from=AT))
+
+    assert caught.value.status == 404
+    assert "have the operator switch the endpoint on again" in caught.value.message
 
 
 def test_every_reason_has_a_remedy() -> None:
