@@ -139,8 +139,9 @@ def test_the_answer_shown_has_the_fields_of_an_answer() -> None:
 
     metadata = shown["metadata"]
     assert set(shown["usage"]) <= set(usage)
-    # What was repaired is told only when something was.
-    told = {field.name for field in msgspec.structs.fields(AnswerMetadata)} - {"repairs"}
+    # Told only where something was repaired, or where `auto` chose.
+    sometimes = {"repairs", "pool"}
+    told = {field.name for field in msgspec.structs.fields(AnswerMetadata)} - sometimes
     assert set(metadata) == told
     assert set(metadata["routing"][0]) == {
         field.encode_name for field in msgspec.structs.fields(RoutingStep)

@@ -30,6 +30,7 @@ NO_DEFAULTS = {
     "database_url",
     "rules",
     "spool_bytes",
+    "auto_models",
     "hedge_after_ms",
     "aliases",
     "providers",
