@@ -1,7 +1,7 @@
 """Usage times price, line by line: the only file that adds up money."""
 
 from collections.abc import Callable, Iterable, Mapping
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -22,6 +22,7 @@ _SMALLEST_USD = Decimal(1).scaleb(-MAX_DECIMALS)
 _MOST_USD = Decimal(10**12)
 _ZERO = Decimal(0)
 _MTOK_EXPONENT = Decimal(-6)
+_NANO_EXPONENT = Decimal(9)
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
@@ -338,3 +339,35 @@ def worst_cost_usd(
     if price.web_search_usd is not None and web_searches:
         total = _EXACT.fma(price.web_search_usd, web_searches, total)
     return total
+
+
+def to_nano_usd(amount_usd: Decimal) -> int:
+    """Nano-dollars, as budgets count them; a fraction of one counts whole."""
+    return int(_EXACT.scaleb(amount_usd, _NANO_EXPONENT).to_integral_value(ROUND_CEILING))
+
+
+def from_nano_usd(nano_usd: int) -> Decimal:
+    """USD of so many nano-dollars, exactly."""
+    return _EXACT.scaleb(Decimal(nano_usd), -_NANO_EXPONENT)
+
+
+def at_most(known: Cost, most_usd: Decimal) -> Cost:
+    """A cost of which only a part is known: the rest, up to ``most_usd``, counts as the answer's.
+
+    For attempts whose end nobody saw and that were reserved for.
+    """
+    if known.total_usd is None or most_usd < known.total_usd:
+        return Cost(
+            total_usd=most_usd,
+            lines={"output_tokens": most_usd} if most_usd else {},
+            status="upper_bound",
+            price_version=known.price_version,
+        )
+    rest = _EXACT.subtract(most_usd, known.total_usd)
+    output = _EXACT.add(known.lines.get("output_tokens", _ZERO), rest)
+    return Cost(
+        total_usd=most_usd,
+        lines={**known.lines, "output_tokens": output} if output else known.lines,
+        status="upper_bound",
+        price_version=known.price_version,
+    )

@@ -81,6 +81,9 @@ api_key = Table(
     Column("created_by", Text, nullable=False),
     Column("expires_at", Instant),
     Column("revoked_at", Instant),
+    Column("requests_per_minute", Integer),
+    Column("tokens_per_minute", Integer),
+    Column("concurrency", Integer),
     CheckConstraint("octet_length(digest) = 32", name="digest_is_sha256"),
 )
 
@@ -218,6 +221,63 @@ price_change = Table(
     Index(None, "target", "id"),
 )
 
+budget = Table(
+    "budget",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("key_id", Uuid),
+    Column("labels", JSONB, nullable=False),
+    Column("period", Text, nullable=False),
+    # Nano-dollars: sums of integers are exact and fast, and nobody's limit is above 9 billion.
+    Column("limit_nusd", BigInteger, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("is_strict", Boolean, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("deleted_at", Instant),
+    CheckConstraint("limit_nusd >= 0", name="limit_is_money"),
+    Index("uq_budget_name", "name", unique=True, postgresql_where=text("deleted_at IS NULL")),
+)
+
+budget_period = Table(
+    "budget_period",
+    metadata,
+    # One per budget and window. Whoever changes what may still be spent holds its row.
+    Column("budget_id", Uuid, primary_key=True),
+    Column("since", Instant, primary_key=True),
+    Column("spent_nusd", BigInteger, nullable=False, server_default=text("0")),
+    # The highest threshold that was told.
+    Column("told_percent", SmallInteger, nullable=False, server_default=text("0")),
+    # When a worker last asked in vain: others give back what they hold and do not use.
+    Column("wanted_at", Instant),
+)
+
+budget_lease = Table(
+    "budget_lease",
+    metadata,
+    # What a worker may spend of a window without asking: granted, less what of it has been shipped.
+    Column("budget_id", Uuid, primary_key=True),
+    Column("since", Instant, primary_key=True),
+    Column("worker", Text, primary_key=True),
+    Column("granted_nusd", BigInteger, nullable=False),
+    Column("shipped_nusd", BigInteger, nullable=False, server_default=text("0")),
+    Column("granted_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    Index(None, "worker"),
+)
+
+notice = Table(
+    "notice",
+    metadata,
+    # What operators are to be told of; few, and the oldest are deleted beyond a number.
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("details", JSONB, nullable=False),
+)
+
 config_epoch = Table(
     "config_epoch",
     metadata,
@@ -283,3 +343,6 @@ v_api_key = _view("v_api_key", api_key, without=frozenset({"digest", "pepper_ver
 v_ship_watermark = _view("v_ship_watermark", ship_watermark)
 v_rule_set = _view("v_rule_set", rule_set)
 v_price_change = _view("v_price_change", price_change)
+v_budget = _view("v_budget", budget)
+v_budget_period = _view("v_budget_period", budget_period)
+v_budget_lease = _view("v_budget_lease", budget_lease)
