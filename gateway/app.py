@@ -10,15 +10,14 @@ import httpx
 import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
-from litestar.openapi import OpenAPIConfig
 
+from gateway.api.admin.application import admin_app
+from gateway.api.admin.guard import Guard
 from gateway.api.admin.keys import admin_key_routes
-from gateway.api.admin.owner import OwnerGuard
 from gateway.api.admin.prices import PriceDesk, admin_price_routes
 from gateway.api.admin.rules import RulesDesk, admin_rule_routes
 from gateway.api.auth import KEYS_STALE_AFTER_S, authenticate
 from gateway.api.embeddings import EMBEDDINGS, for_embeddings
-from gateway.api.failures import answer_exception
 from gateway.api.front import Front
 from gateway.api.health import Readiness, health_routes
 from gateway.api.messages import MESSAGES
@@ -30,10 +29,11 @@ from gateway.execution.access import AccessBook, ProviderAccess
 from gateway.execution.aws_signing import make_signer
 from gateway.execution.breaker import BreakerRules
 from gateway.execution.deadlines import Deadlines
-from gateway.execution.egress import make_policy
+from gateway.execution.egress import make_policy, origin_of
 from gateway.execution.experience import Experience
 from gateway.execution.google_token import GoogleTokens
 from gateway.execution.health import HealthBoard
+from gateway.execution.media import MediaFetcher
 from gateway.execution.runner import Limits, Runner
 from gateway.execution.shadow import Shadows
 from gateway.execution.shared_health import TABLE_NAME, open_table
@@ -163,6 +163,7 @@ class Worker:
         for tokens in self._tokens:
             await tokens.aclose()
         await self._transport.aclose()
+        await self._media_transport.aclose()
         await self._ask.aclose()
         await self._account.aclose()
         self._health.close()
@@ -179,7 +180,20 @@ class Worker:
             if isinstance(access.secret_of, GoogleTokens)
         ]
         hedge_after_ms = settings.routing.hedge_after_ms
-        upstream = Upstream()
+        media = settings.media
+        self._media_transport = AiohttpTransport(policy=make_policy(media.private_origins))
+        upstream = Upstream(
+            MediaFetcher(
+                self._media_transport,
+                max_bytes=media.max_bytes,
+                within_s=media.within_s,
+                private_origins=frozenset(
+                    origin_of(httpx.URL(origin)) for origin in media.private_origins
+                ),
+            )
+            if media.fetch
+            else None
+        )
         self._shadows = Shadows(upstream, most=settings.limits.shadows_per_worker)
         runner = Runner(
             upstream,
@@ -212,6 +226,7 @@ class Worker:
             strategy=settings.routing.strategy,
             balance=BalanceWeights(**msgspec.structs.asdict(settings.routing.balance)),
             auto_models=settings.routing.auto_models,
+            fetches_media=media.fetch,
             code_version=CODE_VERSION,
             split_salt=hmac.digest(self._place.pepper, _SPLIT_LABEL, "sha256"),
         )
@@ -252,7 +267,7 @@ class Worker:
         )
 
     def _admin_app(self) -> Litestar:
-        return Litestar(
+        return admin_app(
             [
                 *admin_key_routes(self._ask, self._place.pepper),
                 *admin_price_routes(PriceDesk(self._ask, self._snapshots, self._offer.catalogue)),
@@ -260,10 +275,7 @@ class Worker:
                 *health_routes(self._readiness),
                 *self._metrics_routes(),
             ],
-            guards=[OwnerGuard(self._place.owner_token)],
-            openapi_config=OpenAPIConfig(title="Tollway admin", version=CODE_VERSION),
-            exception_handlers={Exception: answer_exception},
-            logging_config=None,
+            Guard(self._place.owner_token),
         )
 
     def _metrics_routes(self) -> list[HTTPRouteHandler]:

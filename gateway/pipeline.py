@@ -41,6 +41,8 @@ from gateway.ledger.settle import RequestFacts
 from gateway.ledger.spool import SpoolUnwritableError
 from gateway.providers.base import Completion, FaultError, StreamEvent
 from gateway.routing.affinity import affinity_key
+from gateway.routing.explain import explain
+from gateway.routing.explanation import Explanation
 from gateway.routing.mirror import find_mirror
 from gateway.routing.plan import BalanceWeights, Plan, PlanInputs
 from gateway.routing.rules.apply import Ruled
@@ -69,6 +71,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     balance: BalanceWeights = BalanceWeights()
     auto_models: tuple[str, ...] = ()
     """What ``auto`` chooses between; empty stands for the curated models."""
+    fetches_media: bool = False
+    """Images and files are fetched for endpoints that take data only."""
     split_salt: bytes = b"unset"
     """Keys the hash by which rules divide traffic; a secret, the same on every node."""
 
@@ -165,6 +169,19 @@ class Pipeline:
         if ruled.denial is not None:
             raise refusal_of(ruled.denial)
         return self._api.make_plan(ruled.request, inputs)
+
+    def explain(
+        self, request: ChatRequest, caller: Caller, *, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> Explanation:
+        """What `answer` would do now and why, without doing it; nothing is recorded.
+
+        Raises:
+            GatewayError: the request is wrong in itself.
+        """
+        snapshot = self._snapshots.current
+        inputs = self._inputs(snapshot, caller, time.time(), self._affinity(request, caller))
+        ruled, inputs = self._govern(snapshot, request, inputs, headers)
+        return explain(ruled.request, inputs, ruled)
 
     async def _answer(self, exchange: Exchange) -> WholeAnswer | StreamedAnswer:
         try:
@@ -326,6 +343,7 @@ class Pipeline:
             learned_output_tokens=experience.learned(caller.key_id),
             sticky=experience.sticky(affinity, now_ms),
             auto_pool=policy.auto_models,
+            fetches_media=policy.fetches_media,
             strategy=policy.strategy,
             balance=policy.balance,
             hash_key=policy.split_salt[:_HASH_KEY_BYTES],

@@ -6,6 +6,8 @@ for Chinese, whose characters are three bytes and about one token), each message
 Anthropic (1,092 for 1 MP) and generous for Gemini (258).
 """
 
+import re
+
 import msgspec
 
 from gateway.chat.request import Need
@@ -26,6 +28,8 @@ class Weight(msgspec.Struct, kw_only=True):
 
     text_bytes: int = 0
     image_count: int = 0
+    names_addresses: bool = False
+    """An image or a file is named by its address instead of sent along."""
     needs: set[Need]
 
     def tokens(self, message_count: int) -> int:
@@ -93,6 +97,8 @@ def _weigh_parts(parts: list[Part], index: int, weight: Weight) -> None:
         weight.needs.add(need)
         if kind == "image_url":
             weight.image_count += 1
+        if kind in _FETCHABLE and _ADDRESS.search(memoryview(getattr(part, kind))):
+            weight.names_addresses = True
 
 
 _NEED_OF_PART: dict[str, Need] = {
@@ -101,6 +107,11 @@ _NEED_OF_PART: dict[str, Need] = {
     "file": "pdf_input",
     "video_url": "video_input",
 }
+
+
+_FETCHABLE = frozenset({"image_url", "file"})
+# Films on YouTube are watched where they are, by Gemini alone.
+_ADDRESS = re.compile(rb'"https?:(?!//(?:www\.|m\.)?youtu(?:be\.com|\.be)/)', re.IGNORECASE)
 
 
 def _weigh_tool_calls(message: Message, index: int, weight: Weight) -> None:

@@ -54,6 +54,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     prompt_bytes: int
     """UTF-8 bytes of all text in messages and tools (data URLs not counted)."""
     image_count: int = 0
+    names_addresses: bool = False
+    """An image or a file is named by its address: whoever serves must be able to fetch it."""
     prompt_tokens_estimate: int
     """From the bytes; no tokenizer runs on the event loop."""
     reasoning: Reasoning | None = None
@@ -67,6 +69,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The plugin response-healing applies: a whole answer in JSON is wanted."""
     echo_upstream_body: bool = False
     """A stream shows what each provider was sent."""
+    explains_plan: bool = False
+    """``metadata.plan`` of the answer tells the decision in full."""
     service_tier: str | None = None
     user: str | None = None
     session_id: str | None = None

@@ -17,6 +17,7 @@ from msgspec import Raw, structs
 
 from gateway.chat.request import ChatRequest
 from gateway.domain.outcomes import Outcome
+from gateway.execution.egress import origin_of
 from gateway.providers.base import Fault, FaultError
 
 MAX_BYTES = 20 * 1024 * 1024
@@ -44,14 +45,6 @@ class Media(msgspec.Struct, frozen=True, kw_only=True):
         return f"data:{self.kind};base64,{base64.b64encode(self.data).decode()}"
 
 
-def names_addresses(request: ChatRequest) -> bool:
-    """Whether a message may hold an image or a file by its address; may be wrong about a yes."""
-    if "vision" not in request.needs and "pdf_input" not in request.needs:
-        return False
-    text = bytes(request.body["messages"])
-    return b'"https://' in text or b'"http://' in text or b'"https:\\/\\/' in text
-
-
 class MediaFetcher:
     """Replaces addresses in requests by what is found there."""
 
@@ -61,20 +54,21 @@ class MediaFetcher:
         *,
         max_bytes: int = MAX_BYTES,
         within_s: float = WITHIN_S,
-        schemes: frozenset[str] = frozenset({"https"}),
+        private_origins: frozenset[tuple[str, int]] = frozenset(),
     ) -> None:
         """Make a fetcher.
 
         Args:
-            transport: its own, guarded, with no allowance for private addresses.
+            transport: its own, guarded, with no allowance for private addresses but these.
             max_bytes: of all addresses of one request together.
             within_s: for all of them together.
-            schemes: those that may be asked; tests have no certificates.
+            private_origins: host and port of the operator's own file servers, which may be asked
+                without TLS.
         """
         self._transport = transport
         self._max_bytes = max_bytes
         self._within_s = within_s
-        self._schemes = schemes
+        self._private_origins = private_origins
 
     async def inline(self, request: ChatRequest) -> ChatRequest:
         """The request with data in the place of addresses; itself when it names none.
@@ -82,7 +76,7 @@ class MediaFetcher:
         Raises:
             FaultError: something cannot be fetched; names the member and why.
         """
-        if not names_addresses(request):
+        if not request.names_addresses:
             return request
         messages = _MESSAGES.decode(request.body["messages"])
         found = _addresses(messages)
@@ -137,8 +131,9 @@ class MediaFetcher:
             url = httpx.URL(address)
         except httpx.InvalidURL as exc:
             raise _refused(where, "is no address") from exc
-        if url.scheme not in self._schemes:
-            raise _refused(where, f"must begin with {' or '.join(sorted(self._schemes))}://")
+        is_own = url.scheme == "http" and origin_of(url) in self._private_origins
+        if url.scheme != "https" and not is_own:
+            raise _refused(where, "must begin with https://")
         if url.userinfo:
             raise _refused(where, "holds a user name, which is not passed on; leave it out")
         return url.copy_with(fragment=None)

@@ -14,6 +14,7 @@ from gateway.execution.attempt import Attempt
 from gateway.execution.aws_signing import Sign
 from gateway.execution.deadlines import Deadlines
 from gateway.execution.google_token import SecretOf
+from gateway.execution.media import MediaFetcher
 from gateway.execution.time_limit import TimeLimit
 from gateway.execution.transport import StaleConnectionError, TlsError
 from gateway.providers.base import (
@@ -26,6 +27,7 @@ from gateway.providers.base import (
     UpstreamRequest,
 )
 from gateway.providers.echo import redacted_body
+from gateway.routing.filters import fetches_addresses
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 _MAX_ERROR_BYTES = 64 * 1024
@@ -108,6 +110,10 @@ class OpenStream:
 class Upstream:
     """Calls endpoints. One instance serves all; it holds no state of its own."""
 
+    def __init__(self, media: MediaFetcher | None = None) -> None:
+        """Make it; ``media`` fetches what endpoints do not fetch themselves, None never does."""
+        self._media = media
+
     async def complete(
         self, request: ChatRequest, access: Access, attempt: Attempt, *, until_s: float
     ) -> Completion:
@@ -157,6 +163,8 @@ class Upstream:
 
     async def _send(self, request: ChatRequest, access: Access, attempt: Attempt) -> httpx.Response:
         """Send, and read an error's body; returns only 2xx answers."""
+        if request.names_addresses and not fetches_addresses(access.target.endpoint):
+            request = await self._with_data(request, access)
         secret = access.secret if access.secret_of is None else await access.secret_of()
         wire = access.adapter.build_request(request, access.target, secret)
         attempt.warnings = wire.warnings
@@ -181,6 +189,18 @@ class Upstream:
         raise FaultError(
             access.adapter.parse_error(
                 response.status_code, _header_map(response), body, access.target
+            )
+        )
+
+    async def _with_data(self, request: ChatRequest, access: Access) -> ChatRequest:
+        if self._media is not None:
+            return await self._media.inline(request)
+        provider = access.target.endpoint.provider
+        raise FaultError(
+            Fault(
+                outcome=Outcome.UNSUPPORTED,
+                message=f"{provider} does not fetch images or files by their address; send a data "
+                "URL, or have the operator set `fetch = true` under `[media]`",
             )
         )
 

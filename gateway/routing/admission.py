@@ -167,6 +167,7 @@ def make_question(
         offers=target.endpoints,
         needs=needs,
         health=inputs.health,
+        fetches_media=inputs.fetches_media,
         service_tier=service_tier,
         budget_headroom_usd=inputs.budget_headroom_usd,
         auto=request.auto if target.is_auto else None,

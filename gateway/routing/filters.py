@@ -40,6 +40,8 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
     needs: frozenset[Need]
     """What the answer depends on: the request's needs, and what the model's name adds."""
     health: Mapping[str, EndpointHealth] = {}
+    fetches_media: bool = False
+    """The gateway fetches what endpoints do not fetch themselves."""
     service_tier: str | None = None
     """That only endpoints known to offer it may serve; None lets all of them."""
     budget_headroom_usd: Decimal | None = None
@@ -302,6 +304,30 @@ def _reason_of(need: Need) -> ExclusionReason:
     return ExclusionReason.MODALITY if need in _MODALITIES else ExclusionReason.CAPABILITY
 
 
+def reads_addresses(question: Question) -> Check | None:
+    """Images and files named by their address: known not to fetch them never serves.
+
+    Where no offer of the model fetches, all may serve: their refusal says what to do instead.
+    """
+    if not question.request.names_addresses or question.fetches_media:
+        return None
+    at = question.at
+    if not any(fetches_addresses(offer) and is_live(offer, at) for offer in question.offers):
+        return None
+
+    def check(endpoint: Endpoint) -> Verdict:
+        if fetches_addresses(endpoint):
+            return None
+        return ExclusionReason.CAPABILITY, "file_urls"
+
+    return check
+
+
+def fetches_addresses(endpoint: Endpoint) -> bool:
+    """Whether a provider fetches what a request names by its address; most do."""
+    return endpoint.capabilities.get("file_urls") is not False
+
+
 def does_without_reasoning(question: Question) -> Check | None:
     """``no_reasoning``: known not to reason."""
     if question.auto is None or not question.auto.no_reasoning:
@@ -417,6 +443,7 @@ FILTERS: tuple[Callable[[Question], Check | None], ...] = (
     retains_nothing,
     allows_distillation,
     meets_needs,
+    reads_addresses,
     does_without_reasoning,
     supports_parameters,
     offers_tier,

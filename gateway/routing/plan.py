@@ -154,6 +154,8 @@ class PlanInputs(msgspec.Struct, frozen=True, kw_only=True):
     configured_models: frozenset[str] = frozenset()
     """Models named by the operator's own endpoints; looked up after the aliases, before a slash is
     read as a pin."""
+    fetches_media: bool = False
+    """The gateway itself fetches images and files for endpoints that take data only."""
     seed: int
     """Fixes every draw of this decision."""
     learned_output_tokens: Mapping[str, float] = {}

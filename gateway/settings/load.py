@@ -87,6 +87,7 @@ def load_settings(
         deadlines=file.deadlines,
         breaker=file.breaker,
         limits=file.limits,
+        media=file.media,
         cors=file.cors,
         metrics=file.metrics,
         environment=env,

@@ -20,6 +20,11 @@ Origin: TypeAlias = Annotated[
 """As browsers write it: ``https://app.example.com`` in lower case, without a path."""
 
 
+HttpOrigin: TypeAlias = Annotated[
+    str, Meta(pattern=r"^https?://[a-z0-9._\-\[\]:]+$", max_length=256)
+]
+
+
 class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[providers.NAME]``: a provider of the catalogue, or one of the operator's own."""
 
@@ -139,6 +144,18 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Mirrored requests under way; more are dropped, and counted."""
 
 
+class MediaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[media]``: images and files that requests name by their address."""
+
+    fetch: bool = False
+    """The gateway fetches them for providers that do not do so themselves."""
+    max_bytes: Count = 20 * 1024 * 1024
+    """Of all that one request names, together."""
+    within_s: Seconds = 10.0
+    private_origins: tuple[HttpOrigin, ...] = ()
+    """File servers of the operator's own, whose address may be private and without TLS."""
+
+
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[cors]``."""
 
@@ -172,6 +189,7 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     deadlines: DeadlineSettings = DeadlineSettings()
     breaker: BreakerSettings = BreakerSettings()
     limits: LimitSettings = LimitSettings()
+    media: MediaSettings = MediaSettings()
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
 
@@ -197,6 +215,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     routing: RoutingSettings
     deadlines: DeadlineSettings
     limits: LimitSettings
+    media: MediaSettings = MediaSettings()
     cors: CorsSettings
     metrics: MetricsSettings = MetricsSettings()
     breaker: BreakerSettings = BreakerSettings()

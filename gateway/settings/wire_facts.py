@@ -34,6 +34,8 @@ _NO_WORD_FOR = {
     ),
     "bedrock": (
         "audio_output",
+        # Converse takes bytes and s3:// addresses.
+        "file_urls",
         "frequency_penalty",
         "logit_bias",
         "logprobs",

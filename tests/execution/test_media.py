@@ -11,7 +11,7 @@ from gateway.chat.decode import decode_chat_request
 from gateway.chat.dialects import Dialect
 from gateway.chat.request import ChatRequest
 from gateway.domain.outcomes import Outcome
-from gateway.execution.egress import make_policy
+from gateway.execution.egress import make_policy, origin_of
 from gateway.execution.media import MediaFetcher, kind_of
 from gateway.execution.transport import AiohttpTransport
 from gateway.providers.base import FaultError
@@ -20,7 +20,6 @@ from tests.execution.raw_server import Peer, RawServer, serve, transport_to
 pytestmark = pytest.mark.anyio
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"p" * 40
-BOTH = frozenset({"http", "https"})
 
 
 @pytest.fixture
@@ -57,9 +56,13 @@ def parts_of(request: ChatRequest) -> list[dict[str, Any]]:
     return json.loads(bytes(request.body["messages"]))[0]["content"]
 
 
+def own(server: RawServer) -> frozenset[tuple[str, int]]:
+    return frozenset({origin_of(server.url)})
+
+
 async def fetched(server: RawServer, request: ChatRequest, **limits: Any) -> ChatRequest:
     async with transport_to(server) as transport:
-        return await MediaFetcher(transport, schemes=BOTH, **limits).inline(request)
+        return await MediaFetcher(transport, private_origins=own(server), **limits).inline(request)
 
 
 async def refused(server: RawServer, request: ChatRequest, **limits: Any) -> str:
@@ -147,7 +150,9 @@ async def test_private_addresses_are_never_asked() -> None:
     async with serve(saying(answer(PNG))) as server:
         transport = AiohttpTransport(policy=make_policy())
         with pytest.raises(FaultError) as caught:
-            await MediaFetcher(transport, schemes=BOTH).inline(asking(picture(server)))
+            await MediaFetcher(transport, private_origins=own(server)).inline(
+                asking(picture(server))
+            )
         await transport.aclose()
 
     assert "may not be" in caught.value.fault.message
@@ -188,6 +193,20 @@ async def test_too_many_addresses_are_refused(guarded: MediaFetcher) -> None:
 
     with pytest.raises(FaultError, match="at most 16"):
         await guarded.inline(asking(*[image] * 17))
+
+
+@pytest.mark.parametrize(
+    ("part", "names"),
+    [
+        ({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}, True),
+        ({"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}}, False),
+        ({"type": "file", "file": {"file_data": "HTTP://example.com/a.pdf"}}, True),
+        ({"type": "file", "file": {"file_data": "https://www.youtube.com/watch?v=a"}}, False),
+        ({"type": "text", "text": '"https://example.com"'}, False),
+    ],
+)
+def test_a_request_knows_whether_it_names_addresses(part: dict[str, Any], names: bool) -> None:
+    assert asking(part).names_addresses is names
 
 
 def test_kinds_are_told_by_the_first_bytes() -> None:

@@ -23,6 +23,7 @@ from gateway.execution.course import Advice
 from gateway.execution.deadlines import Deadlines
 from gateway.execution.egress import make_policy
 from gateway.execution.health import HealthBoard
+from gateway.execution.media import MediaFetcher
 from gateway.execution.retry_budget import RetryBudget
 from gateway.execution.runner import Limits, Runner, Served
 from gateway.execution.shadow import Shadows
@@ -146,6 +147,7 @@ class Rig:
         budget: RetryBudget | None = None,
         rules: str = "",
         shadows_most: int = 20,
+        media: MediaFetcher | None = None,
     ) -> None:
         self.starts: list[AttemptStart] = []
         self.ends: list[AttemptEnd] = []
@@ -185,9 +187,10 @@ class Rig:
         )
         self.providers = providers
         self.access = AccessBook(providers)
-        self.shadows = Shadows(Upstream(), most=shadows_most, total_s=limits.total_s)
+        upstream = Upstream(media)
+        self.shadows = Shadows(upstream, most=shadows_most, total_s=limits.total_s)
         self.runner = Runner(
-            Upstream(), limits, advice=advice or self.health, budget=budget, chance=chance
+            upstream, limits, advice=advice or self.health, budget=budget, chance=chance
         )
         self.pipeline = Pipeline(
             snapshots=self.snapshots,
@@ -197,7 +200,10 @@ class Rig:
             ledger=self.ledger,
             shadows=self.shadows,
             policy=Policy(
-                slash_pins_provider=True, expected_output_tokens=100, code_version="test"
+                slash_pins_provider=True,
+                expected_output_tokens=100,
+                code_version="test",
+                fetches_media=media is not None,
             ),
         )
 
@@ -263,6 +269,7 @@ async def rig_on(
     budget: RetryBudget | None = None,
     rules: str = "",
     shadows_most: int = 20,
+    media: MediaFetcher | None = None,
 ) -> AsyncGenerator[Rig]:
     simulated_url = simulator.base_url if simulator is not None else "http://127.0.0.1:9"
     urls = [simulated_url, *(offer.base_url for offer in offers if offer.base_url)]
@@ -279,6 +286,7 @@ async def rig_on(
             budget=budget,
             rules=rules,
             shadows_most=shadows_most,
+            media=media,
         )
         yield rig
         await rig.shadows.aclose(within_s=0)
