@@ -6,6 +6,8 @@ import msgspec
 from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 
+from gateway.api.roles import OPEN
+
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
     """Why a worker is ready or not; constant in size and without secrets."""
@@ -17,12 +19,12 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 def health_routes(readiness: Callable[[], Readiness]) -> list[HTTPRouteHandler]:
     """``/healthz`` and ``/readyz``."""
 
-    @get("/healthz", sync_to_thread=False, operation_id="healthz", tags=["health"])
+    @get("/healthz", sync_to_thread=False, operation_id="healthz", tags=["health"], opt=OPEN)
     def healthz() -> dict[str, str]:
         """The process runs and its loop turns."""
         return {"status": "ok"}
 
-    @get("/readyz", sync_to_thread=False, operation_id="readyz", tags=["health"])
+    @get("/readyz", sync_to_thread=False, operation_id="readyz", tags=["health"], opt=OPEN)
     def readyz() -> Response[Readiness]:
         """503 while traffic should go elsewhere."""
         state = readiness()

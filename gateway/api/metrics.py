@@ -9,6 +9,7 @@ import msgspec
 from litestar import Request, Response, get
 from litestar.handlers import HTTPRouteHandler
 
+from gateway.api.roles import OPEN
 from gateway.api.traffic import Traffic
 from gateway.execution.health import HealthBoard
 from gateway.execution.retry_budget import RetryBudget
@@ -90,7 +91,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 def metrics_routes(watch: Watch, info: Callable[[], dict[str, str]]) -> list[HTTPRouteHandler]:
     """The one route; it needs no key, so where it is served decides who may read it."""
 
-    @get("/metrics", operation_id="metrics", tags=["health"], include_in_schema=False)
+    @get("/metrics", operation_id="metrics", tags=["health"], include_in_schema=False, opt=OPEN)
     async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
         """Counters, gauges and histograms of the node."""
         shown = await watch.sum()

@@ -8,13 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-from litestar import Litestar
-from litestar.openapi import OpenAPIConfig
 
 import migrations
+from gateway.api.admin.application import admin_app
+from gateway.api.admin.guard import Guard
 from gateway.api.admin.keys import admin_key_routes
-from gateway.api.admin.owner import OwnerGuard
-from gateway.api.failures import answer_exception
 from gateway.api.health import Readiness, health_routes
 from gateway.domain.keys import parse_key
 from gateway.storage.asking import Asker
@@ -36,15 +34,12 @@ def dsn(postgres_dsn: Callable[..., str]) -> str:
 @asynccontextmanager
 async def admin_on(url: str, *, within_s: float = 5.0) -> AsyncGenerator[httpx.AsyncClient]:
     ask = Asker(url, within_s=within_s, application_name="tests")
-    app = Litestar(
+    app = admin_app(
         [
             *admin_key_routes(ask, b"pepper"),
             *health_routes(lambda: Readiness(ready=True)),
         ],
-        guards=[OwnerGuard(TOKEN)],
-        openapi_config=OpenAPIConfig(title="Tollway admin", version="test"),
-        exception_handlers={Exception: answer_exception},
-        logging_config=None,
+        Guard(TOKEN),
     )
     transport = httpx.ASGITransport(app=app)  # pyright: ignore[reportArgumentType] - one protocol, two spellings
     async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
@@ -112,7 +107,7 @@ async def test_whoever_does_not_show_the_token_is_kept_out_of_everything(
     ):
         answer = await admin.request(method, path, headers=raw)
         assert answer.status_code == 401, (method, path)
-        assert error_in(answer.content)["code"] == "invalid_owner_token"
+        assert error_in(answer.content)["code"] == "not_signed_in"
         assert TOKEN not in answer.text
 
 

@@ -8,12 +8,11 @@ from typing import Any
 import httpx
 import pytest
 from anyio.to_thread import run_sync as in_thread
-from litestar import Litestar
 
 import migrations
-from gateway.api.admin.owner import OwnerGuard
+from gateway.api.admin.application import admin_app
+from gateway.api.admin.guard import Guard
 from gateway.api.admin.rules import RulesDesk, admin_rule_routes
-from gateway.api.failures import answer_exception
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
 from gateway.storage.asking import Asker
 from tests.api.edge import error_in
@@ -35,12 +34,9 @@ async def desk_on(dsn: str, path: Path | None = None) -> AsyncGenerator[httpx.As
     ask = Asker(dsn, within_s=5.0, application_name="tests")
     catalogue = make_catalogue_of(make_endpoint("azure", "openai/gpt-4o"))
     snapshots = SnapshotHolder(Snapshot(catalogue=catalogue, rules=rules_of(GOOD)))
-    app = Litestar(
+    app = admin_app(
         admin_rule_routes(RulesDesk(ask, snapshots, path)),
-        guards=[OwnerGuard("owner-token-0123456789")],
-        exception_handlers={Exception: answer_exception},
-        openapi_config=None,
-        logging_config=None,
+        Guard("owner-token-0123456789"),
     )
     transport = httpx.ASGITransport(app=app)  # pyright: ignore[reportArgumentType] - one protocol, two spellings
     async with httpx.AsyncClient(

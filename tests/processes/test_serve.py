@@ -230,7 +230,7 @@ def test_the_admin_listener_asks_for_the_owner_token(site: Site) -> None:
                 method, site.gateway.admin_url + path, headers=headers, trust_env=False
             )
             assert answer.status_code == 401, (method, path)
-            assert answer.json()["error"]["code"] == "invalid_owner_token"
+            assert answer.json()["error"]["code"] == "not_signed_in"
     assert (site.gateway.data_dir / "owner-token").stat().st_mode & 0o077 == 0
 
 

@@ -9,6 +9,7 @@ from litestar import get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, Parameter
 
+from gateway.api.roles import AdminRequest, needs
 from gateway.domain.errors import GatewayError, InvalidRequestError, OverloadedError
 from gateway.snapshot.snapshot import SnapshotHolder
 from gateway.storage.asking import Asker
@@ -23,7 +24,6 @@ from pricing.operator_layer import PriceChange
 from pricing.price import Price, resolve
 
 T = TypeVar("T")
-_ACTOR = "owner"
 _MOST_LISTED = 200
 
 
@@ -75,14 +75,14 @@ class PriceDesk:
             is_disabled=endpoint.is_disabled_at(at),
         )
 
-    def decide(self, wish: PriceWish, changes: list[PriceChange]) -> Decision:
+    def decide(self, wish: PriceWish, changes: list[PriceChange], *, actor: str) -> Decision:
         """Check a wish.
 
         Raises:
             InvalidRequestError: it cannot be.
         """
         try:
-            return decide(wish, self.tables, changes, at=datetime.now(UTC), actor=_ACTOR)
+            return decide(wish, self.tables, changes, at=datetime.now(UTC), actor=actor)
         except CatalogueError as exc:
             raise InvalidRequestError(str(exc), param=exc.key, code="invalid_price") from exc
 
@@ -105,7 +105,13 @@ class PriceDesk:
 def admin_price_routes(desk: PriceDesk) -> list[HTTPRouteHandler]:
     """``/admin/prices``."""
 
-    @get("/admin/prices", operation_id="listPrices", tags=["prices"], sync_to_thread=False)
+    @get(
+        "/admin/prices",
+        operation_id="listPrices",
+        tags=["prices"],
+        sync_to_thread=False,
+        opt=needs("auditor"),
+    )
     def show(
         model: Annotated[str, Parameter(description="a model or an endpoint", max_length=256)],
         at: Annotated[datetime | None, Parameter(description="default: now")] = None,
@@ -129,7 +135,12 @@ def admin_price_routes(desk: PriceDesk) -> list[HTTPRouteHandler]:
             version=catalogue.version, data=[desk.price(endpoint, moment) for endpoint in found]
         )
 
-    @get("/admin/prices/changes", operation_id="listPriceChanges", tags=["prices"])
+    @get(
+        "/admin/prices/changes",
+        operation_id="listPriceChanges",
+        tags=["prices"],
+        opt=needs("auditor"),
+    )
     async def history(
         target: Annotated[str | None, Parameter(description="an endpoint or a provider")] = None,
     ) -> ChangeList:
@@ -138,18 +149,31 @@ def admin_price_routes(desk: PriceDesk) -> list[HTTPRouteHandler]:
         chosen = [one for one in reversed(changes) if target is None or one.target == target]
         return ChangeList(data=chosen[:_MOST_LISTED])
 
-    @post("/admin/prices/check", operation_id="checkPriceChange", tags=["prices"], status_code=200)
-    async def check(data: JSONBody[PriceWish]) -> Decision:
+    @post(
+        "/admin/prices/check",
+        operation_id="checkPriceChange",
+        tags=["prices"],
+        status_code=200,
+        opt=needs("auditor"),
+    )
+    async def check(request: AdminRequest, data: JSONBody[PriceWish]) -> Decision:
         """What a change would do; changes nothing."""
-        return desk.decide(data, await desk.ask(load_price_changes))
+        changes = await desk.ask(load_price_changes)
+        return desk.decide(data, changes, actor=request.user.name)
 
-    @post("/admin/prices/changes", operation_id="changePrice", tags=["prices"])
-    async def change(data: JSONBody[PriceWish]) -> PriceChange:
+    @post(
+        "/admin/prices/changes",
+        operation_id="changePrice",
+        tags=["prices"],
+        opt=needs("operator"),
+    )
+    async def change(request: AdminRequest, data: JSONBody[PriceWish]) -> PriceChange:
         """Record a change; every gateway process follows within a second."""
 
         async def record(connection: Connection) -> PriceChange:
             await lock_prices(connection)
-            decided = desk.decide(data, await load_price_changes(connection)).change
+            changes = await load_price_changes(connection)
+            decided = desk.decide(data, changes, actor=request.user.name).change
             return await add_price_change(
                 connection,
                 kind=decided.kind,

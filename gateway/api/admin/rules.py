@@ -11,6 +11,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, Parameter
 from msgspec import Meta
 
+from gateway.api.roles import AdminRequest, needs
 from gateway.domain.errors import GatewayError, InvalidRequestError, OverloadedError
 from gateway.routing.rules.diff import RuleSetDiff, describe, diff
 from gateway.routing.rules.problems import Problem, RulesError
@@ -30,7 +31,6 @@ from gateway.storage.waiting import DatabaseUnavailableError
 
 T = TypeVar("T")
 Origin = Literal["file", "database"]
-_ACTOR = "owner"
 _TEXT = "rules.toml"
 _MOST_VERSIONS = 100
 
@@ -155,17 +155,35 @@ class RulesDesk:
 def admin_rule_routes(desk: RulesDesk) -> list[HTTPRouteHandler]:
     """``/admin/rules``."""
 
-    @get("/admin/rules", operation_id="showRules", tags=["rules"], sync_to_thread=False)
+    @get(
+        "/admin/rules",
+        operation_id="showRules",
+        tags=["rules"],
+        sync_to_thread=False,
+        opt=needs("auditor"),
+    )
     def show() -> RulesInForce:
         """The rules in force, and what keeps newer ones from coming into force."""
         return desk.in_force
 
-    @post("/admin/rules/check", operation_id="checkRules", tags=["rules"], status_code=200)
+    @post(
+        "/admin/rules/check",
+        operation_id="checkRules",
+        tags=["rules"],
+        status_code=200,
+        opt=needs("auditor"),
+    )
     async def check(data: JSONBody[RulesText]) -> Verdict:
         """What is wrong with a text, each with its line; changes nothing."""
         return desk.check(data.source)[1]
 
-    @post("/admin/rules/diff", operation_id="diffRules", tags=["rules"], status_code=200)
+    @post(
+        "/admin/rules/diff",
+        operation_id="diffRules",
+        tags=["rules"],
+        status_code=200,
+        opt=needs("auditor"),
+    )
     async def compare(data: JSONBody[RulesText]) -> RuleSetDiff:
         """What would change if a text were applied, rule by rule."""
         rules, verdict = desk.check(data.source)
@@ -173,8 +191,14 @@ def admin_rule_routes(desk: RulesDesk) -> list[HTTPRouteHandler]:
             raise _invalid(verdict)
         return diff(desk.rules, rules)
 
-    @post("/admin/rules", operation_id="applyRules", tags=["rules"], status_code=200)
-    async def apply(data: JSONBody[RulesText]) -> StoredRuleSet:
+    @post(
+        "/admin/rules",
+        operation_id="applyRules",
+        tags=["rules"],
+        status_code=200,
+        opt=needs("operator"),
+    )
+    async def apply(request: AdminRequest, data: JSONBody[RulesText]) -> StoredRuleSet:
         """Put a text in force as a new version; every gateway process follows within a second."""
         desk.check_changeable()
         rules, verdict = desk.check(data.source)
@@ -188,19 +212,31 @@ def admin_rule_routes(desk: RulesDesk) -> list[HTTPRouteHandler]:
                 version=version,
                 comment=data.comment,
                 at=datetime.now(UTC),
-                actor=_ACTOR,
+                actor=request.user.name,
             )
         )
 
-    @get("/admin/rules/history", operation_id="listRuleSets", tags=["rules"])
+    @get(
+        "/admin/rules/history",
+        operation_id="listRuleSets",
+        tags=["rules"],
+        opt=needs("auditor"),
+    )
     async def history() -> History:
         """The versions in the database, newest first, with their texts; at most 100."""
         return History(
             data=await desk.ask(lambda connection: list_rule_sets(connection, limit=_MOST_VERSIONS))
         )
 
-    @post("/admin/rules/rollback", operation_id="rollBackRules", tags=["rules"], status_code=200)
+    @post(
+        "/admin/rules/rollback",
+        operation_id="rollBackRules",
+        tags=["rules"],
+        status_code=200,
+        opt=needs("operator"),
+    )
     async def rollback(
+        request: AdminRequest,
         number: Annotated[
             int | None, Parameter(description="a version's number; default: the one before")
         ] = None,
@@ -208,7 +244,9 @@ def admin_rule_routes(desk: RulesDesk) -> list[HTTPRouteHandler]:
         """Put an earlier version in force again."""
         desk.check_changeable()
         found = await desk.ask(
-            lambda connection: roll_back(connection, number, at=datetime.now(UTC), actor=_ACTOR)
+            lambda connection: roll_back(
+                connection, number, at=datetime.now(UTC), actor=request.user.name
+            )
         )
         if found is None:
             raise GatewayError(

@@ -1,0 +1,51 @@
+"""The admin listener's application: it is not built while a route does not say who may use it."""
+
+from collections.abc import Sequence
+
+from litestar import Litestar, Router
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+
+from gateway.api.admin.guard import Guard
+from gateway.api.failures import answer_exception
+from gateway.api.roles import declared_routes, needs
+from gateway.version import CODE_VERSION
+
+_MAX_BODY_BYTES = 2 * 1024 * 1024
+_ABOUT = """\
+The admin API of Tollway, on a listener of its own at 127.0.0.1. Every request carries
+`Authorization: Bearer TOKEN`: the owner token of the data directory, or the token of a session from
+`POST /admin/session`. Amounts of money are exact USD; what is not known is null.
+"""
+
+
+def admin_app(routes: Sequence[HTTPRouteHandler], guard: Guard) -> Litestar:
+    """The application.
+
+    Raises:
+        UndeclaredRouteError: a route without `opt=needs(…)`.
+    """
+    schema = Router("/schema", route_handlers=[], opt=needs("auditor"), include_in_schema=False)
+    app = Litestar(
+        routes,
+        guards=[guard],
+        openapi_config=OpenAPIConfig(
+            title="Tollway admin",
+            version=CODE_VERSION,
+            description=_ABOUT,
+            # The other pages that the framework knows load scripts from other hosts.
+            render_plugins=(JsonRenderPlugin(),),
+            openapi_router=schema,
+            components=Components(
+                security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}
+            ),
+            security=[{"bearer": []}],
+        ),
+        exception_handlers={Exception: answer_exception},
+        request_max_body_size=_MAX_BODY_BYTES,
+        logging_config=None,
+    )
+    declared_routes(app)
+    return app
