@@ -18,6 +18,7 @@ from gateway.domain.records import AttemptRecord, RequestRecord
 from gateway.execution.health import HealthBoard
 from gateway.ledger.journal import Journal
 from gateway.routing.engine import make_plan
+from gateway.routing.explain import explain_plan
 from gateway.routing.plan import Plan, PlanInputs
 from gateway.routing.record import compact
 from gateway.routing.rules.apply import Ruled
@@ -210,6 +211,11 @@ class Exchange:
             return self.journal.facts.requested_model
         return self.plan.requested_model if self.plan is not None else ""
 
+    def _explained(self) -> bytes | None:
+        if self.plan is None or not self.request.explains_plan:
+            return None
+        return msgspec.json.encode(explain_plan(self.plan, self.request, self.inputs, self.ruled))
+
     def metadata(self) -> bytes:
         plan, record = self.plan, self.record
         return render_metadata(
@@ -222,5 +228,6 @@ class Exchange:
                 warnings=self.warnings,
                 repairs=self.repairs,
                 pool=plan.pool if plan else (),
+                plan=self._explained(),
             )
         )

@@ -8,15 +8,8 @@ import msgspec
 from litestar import Response
 from msgspec import Meta, Raw
 
-from gateway.chat.usage_report import to_json_number
+from gateway.chat.usage_report import MaybeUsd, usd
 
-MaybeUsd: TypeAlias = Annotated[
-    Raw,
-    Meta(
-        description="Exact USD; null where it is not known.",
-        extra_json_schema={"type": ["number", "null"]},
-    ),
-]
 Usd: TypeAlias = Annotated[
     Raw, Meta(description="Exact USD.", extra_json_schema={"type": "number"})
 ]
@@ -25,9 +18,7 @@ _EXACT = Context(prec=60)
 _ENCODER = msgspec.json.Encoder(decimal_format="number")
 
 
-def usd(amount: Decimal | None) -> Raw:
-    """An amount as a JSON number without exponent; ``null`` for None."""
-    return Raw(to_json_number(amount).encode())
+__all__ = ["MaybeUsd", "Usd", "encode", "iso", "json_response", "per_token", "plain", "usd"]
 
 
 def per_token(rate_usd_per_mtok: Decimal | None) -> str | None:

@@ -221,7 +221,12 @@ FIELDS: tuple[Field, ...] = (
     ),
     _kept("route", "4", "fallback or sort", "how several models are ordered"),
     _kept("plugins", "34", "a list of plugins, each with an `id`", "what happens on the way"),
-    _kept("debug", "4", "an object of `echo_upstream_body`", "show what the provider was sent"),
+    _kept(
+        "debug",
+        "4",
+        "an object of `echo_upstream_body` and `explain`",
+        "show what the provider was sent; tell in `metadata.plan` who was considered, and why",
+    ),
     _kept("free_models_only", "3", "true or false", "with `auto`: only models that cost nothing"),
     _kept("no_reasoning", "3", "true or false", "with `auto`: no models that reason"),
     _carried("image_config", "", "an object", "how generated images look"),

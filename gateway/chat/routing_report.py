@@ -42,6 +42,8 @@ class AnswerMetadata(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     """What response healing did; left out when it had nothing to do."""
     pool: tuple[str, ...] = ()
     """Models that ``auto`` chose between; left out when the request named its own."""
+    plan: msgspec.Raw | None = None
+    """The decision in full, as ``/v1/explain`` tells it; left out unless ``debug.explain`` asks."""
 
 
 def to_routing_steps(attempts: Sequence[AttemptRecord]) -> tuple[RoutingStep, ...]:
@@ -71,6 +73,7 @@ def make_metadata(
     warnings: Sequence[str] = (),
     repairs: Sequence[str] = (),
     pool: Sequence[str] = (),
+    plan: bytes | None = None,
 ) -> AnswerMetadata:
     """Metadata from the attempts; the last one that succeeded is the one that was used.
 
@@ -90,6 +93,7 @@ def make_metadata(
         warnings=tuple(dict.fromkeys(warnings)),
         repairs=tuple(repairs),
         pool=tuple(pool[:LISTED_POOL]),
+        plan=None if plan is None else msgspec.Raw(plan),
     )
 
 

@@ -6,11 +6,21 @@ reasoning. Of the money, input is the uncached part alone, so that the parts add
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta, Raw
 
 from pricing.cost import Cost, group_lines, sum_known
 from pricing.usage import Usage
+
+MaybeUsd: TypeAlias = Annotated[
+    Raw,
+    Meta(
+        description="Exact USD; null where it is not known.",
+        extra_json_schema={"type": ["number", "null"]},
+    ),
+]
 
 _PART_OF_METER: Mapping[str, str] = {
     "input_tokens": "input_usd",
@@ -70,6 +80,11 @@ def to_json_number(amount: Decimal | None) -> str:
     if len(decimals) > _MOST_DECIMALS:
         text = format(round(amount, _MOST_DECIMALS), "f")
     return text.rstrip("0").rstrip(".")
+
+
+def usd(amount: Decimal | None) -> Raw:
+    """An amount as a JSON number without exponent; ``null`` for None."""
+    return Raw(to_json_number(amount).encode())
 
 
 def render_usage(

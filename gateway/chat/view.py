@@ -176,9 +176,10 @@ class Prediction(msgspec.Struct, kw_only=True, gc=False):
 
 
 class Debug(msgspec.Struct, kw_only=True, gc=False):
-    """What a stream tells about the way it came."""
+    """What an answer tells about the way it came."""
 
     echo_upstream_body: bool | None = None
+    explain: bool | None = None
 
 
 class View(msgspec.Struct, kw_only=True, gc=False):

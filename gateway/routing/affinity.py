@@ -4,6 +4,7 @@ A preference only: whoever is sticky must be healthy and pass every filter, and 
 """
 
 from hashlib import blake2b
+from typing import Literal
 
 from gateway.chat.request import ChatRequest
 from gateway.domain.caller import Caller
@@ -29,6 +30,19 @@ def affinity_key(request: ChatRequest, caller: Caller, *, hash_key: bytes = b"")
     else:
         return None
     return keyed_digest(text, caller, hash_key=hash_key)
+
+
+def affinity_source(
+    request: ChatRequest,
+) -> Literal["session_id", "prompt_cache_key", "user", "opening"] | None:
+    """What `affinity_key` goes by."""
+    if request.session_id:
+        return "session_id"
+    if request.prompt_cache_key:
+        return "prompt_cache_key"
+    if request.user:
+        return "user"
+    return None if request.opening_digest is None else "opening"
 
 
 def keyed_digest(text: bytes, caller: Caller, *, hash_key: bytes = b"") -> bytes:

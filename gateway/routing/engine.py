@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from gateway.chat.preferences import SortKey
 from gateway.chat.request import ChatRequest
 from gateway.domain.errors import InvalidRequestError
@@ -49,10 +51,33 @@ def make_plan(request: ChatRequest, inputs: PlanInputs) -> Plan:
         BudgetExceededError: what the budget still holds rules out every endpoint.
         NoEndpointError: every endpoint is excluded; 503 when one of them only for the time being.
     """
+    weighed = weigh(request, inputs)
+    if not weighed.arranged.candidates:
+        raise refusal(weighed.targets, weighed.exclusions, weighed.counted)
+    return to_plan(weighed, request, inputs)
+
+
+class Weighed(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may serve a request, in order, and who may not: a plan unless it is nobody."""
+
+    targets: Sequence[Target]
+    is_merged: bool
+    """The endpoints of several models are ordered together."""
+    partitions: tuple[Partition, ...]
+    arranged: Arranged
+    exclusions: list[Exclusion]
+    counted: AutoCounts
+
+
+def weigh(request: ChatRequest, inputs: PlanInputs) -> Weighed:
+    """The decision before it is judged.
+
+    Raises:
+        GatewayError: the request is wrong in itself; see `make_plan`.
+    """
     targets = resolve_names(request, inputs)
     _check_auto(targets, request)
     check_slugs(request.provider, inputs.catalogue)
-    named = targets[0]
     is_merged = len(targets) > 1 and request.provider.partition == "none"
     partitions = (
         (_merged(targets, request, inputs),)
@@ -85,17 +110,28 @@ def make_plan(request: ChatRequest, inputs: PlanInputs) -> Plan:
         exclusions.append(
             Exclusion(endpoint=candidate.endpoint.id, reason=ExclusionReason.NO_FALLBACKS)
         )
-    if not arranged.candidates:
-        raise refusal(targets, exclusions, counted)
-    first = arranged.candidates[0]
+    return Weighed(
+        targets=targets,
+        is_merged=is_merged,
+        partitions=partitions,
+        arranged=arranged,
+        exclusions=exclusions,
+        counted=counted,
+    )
+
+
+def to_plan(weighed: Weighed, request: ChatRequest, inputs: PlanInputs) -> Plan:
+    """The plan of a decision in which somebody may serve."""
+    targets, partitions, arranged = weighed.targets, weighed.partitions, weighed.arranged
+    named, first = targets[0], arranged.candidates[0]
     has_auto = any(target.is_auto for target in targets)
     return Plan(
         requested_model=named.name,
         requested_provider=named.provider,
         models=_models(targets, arranged, has_auto=has_auto),
         candidates=arranged.candidates,
-        exclusions=tuple(exclusions),
-        mode=_mode(_target_of(first, targets, is_merged=is_merged), arranged),
+        exclusions=tuple(weighed.exclusions),
+        mode=_mode(_target_of(first, targets, is_merged=weighed.is_merged), arranged),
         strategy=partitions[first.partition].label,
         seed=inputs.seed,
         draw=arranged.draw,
@@ -104,7 +140,7 @@ def make_plan(request: ChatRequest, inputs: PlanInputs) -> Plan:
         prompt_tokens=request.prompt_tokens_estimate,
         expected_output_tokens=expected_output_tokens(request, inputs),
         pool=pool_of(inputs) if has_auto else (),
-        counted=counted,
+        counted=weighed.counted,
         rule_version=inputs.rule_version,
     )
 
