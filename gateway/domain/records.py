@@ -93,6 +93,9 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: Decimal | None = None
     """Sum over the attempts; None when any of them that was billed has no price."""
     cost_status: str = "exact"
+    baseline_cost_usd: Decimal | None = None
+    """What the usage of the answer would have cost at the operator's baseline; None without one,
+    without an answer, and where the baseline has no price for it."""
     rule_version: str | None = None
     catalogue_version: str
     code_version: str

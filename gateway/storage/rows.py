@@ -100,6 +100,7 @@ def request_row(record: RequestRecord) -> tuple[object, ...]:
         _text(record.code_version),
         _json(record.plan),
         _json(record.tags),
+        _usd(record.baseline_cost_usd, "baseline_cost_usd"),
     )
 
 

@@ -128,7 +128,10 @@ request_record = Table(
     Column("plan", JSONB, nullable=False),
     # What the caller said of its own request, in `metadata`; `labels` are the operator's.
     Column("tags", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
+    # What the answer would have cost at the operator's baseline; NULL where that cannot be told.
+    Column("baseline_cost_usd", Usd),
     CheckConstraint(_is_money("cost_usd"), name="cost_is_money"),
+    CheckConstraint(_is_money("baseline_cost_usd"), name="baseline_is_money"),
     # Rows arrive nearly in time order, so a block-range index finds a period and costs almost
     # nothing per row. The latest rows come by the primary key: ids are ordered by time.
     Index(None, "received_at", postgresql_using="brin"),
@@ -278,6 +281,72 @@ notice = Table(
     Column("details", JSONB, nullable=False),
 )
 
+price_proposal = Table(
+    "price_proposal",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("created_at", Instant, nullable=False),
+    Column("source", Text, nullable=False),
+    # Of what was read: its own version where it has one, and its digest.
+    Column("source_version", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("effective_from", Instant),
+    # Amounts in JSON are texts, as in `price_change`.
+    Column("rates", JSONB, nullable=False),
+    Column("terms", JSONB),
+    Column("differences", JSONB, nullable=False),
+    # Why a person has to say yes to this one by its number; empty: nothing is suspicious.
+    Column("gates", ARRAY(Text), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("decided_at", Instant),
+    Column("decided_by", Text),
+    Column("comment", Text),
+    Column("change_id", BigInteger),
+    CheckConstraint(
+        "status IN ('open', 'accepted', 'refused', 'superseded')", name="status_is_known"
+    ),
+    # A source has one open proposal for an endpoint: a newer one takes its place.
+    Index(
+        "uq_price_proposal_open",
+        "source",
+        "target",
+        unique=True,
+        postgresql_where=text("status = 'open'"),
+    ),
+)
+
+cost_adjustment = Table(
+    "cost_adjustment",
+    metadata,
+    # Not partitioned, and without a reference: it outlives the attempt that it corrects, so that
+    # sums over roll-ups stay right.
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("request_id", Uuid, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("number", SmallInteger, nullable=False),
+    Column("started_at", Instant, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("key_id", Uuid, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("old_cost_usd", Usd),
+    Column("new_cost_usd", Usd, nullable=False),
+    # What it adds to the known cost of its attempt; an unknown one counts as nothing until then.
+    Column("difference_usd", Usd, nullable=False),
+    # What it adds to the known cost of its request; NULL while that stays unknown.
+    Column("request_difference_usd", Usd),
+    Column("cost_status", Text, nullable=False),
+    Column("price_version", Text),
+    Column("lines", JSONB, nullable=False),
+    Column("recorded_at", Instant, nullable=False),
+    Column("recorded_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    CheckConstraint(_is_money("old_cost_usd", "new_cost_usd"), name="costs_are_money"),
+    Index(None, "request_id", "day", "number"),
+    Index(None, "key_id", "day"),
+)
+
 config_epoch = Table(
     "config_epoch",
     metadata,
@@ -343,6 +412,8 @@ v_api_key = _view("v_api_key", api_key, without=frozenset({"digest", "pepper_ver
 v_ship_watermark = _view("v_ship_watermark", ship_watermark)
 v_rule_set = _view("v_rule_set", rule_set)
 v_price_change = _view("v_price_change", price_change)
+v_price_proposal = _view("v_price_proposal", price_proposal)
+v_cost_adjustment = _view("v_cost_adjustment", cost_adjustment)
 v_budget = _view("v_budget", budget)
 v_budget_period = _view("v_budget_period", budget_period)
 v_budget_lease = _view("v_budget_lease", budget_lease)

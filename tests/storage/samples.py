@@ -149,6 +149,7 @@ def make_full_record() -> RequestRecord:
         warnings=("top_k dropped", "seed dropped"),
         cost_usd=Decimal("0.123456789012"),
         cost_status="estimated",
+        baseline_cost_usd=Decimal("0.5"),
         rule_version="rules-3",
         plan={"candidates": [{"endpoint": "azure/gpt-4o-eu", "p": 0.25}], "seed": 7},
         attempts=(failed, served),
