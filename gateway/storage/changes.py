@@ -18,6 +18,8 @@ PRICES = "prices"
 """The name under which changes of the operator's prices are counted."""
 RULES = "rules"
 """The name under which changes of rule sets are counted."""
+BUDGETS = "budgets"
+"""The name under which changes of budgets are counted."""
 
 
 async def record_change(
