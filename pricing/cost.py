@@ -341,6 +341,23 @@ def worst_cost_usd(
     return total
 
 
+_PICOS_PER_NANO = 1_000
+
+
+def worst_nano_usd(
+    price: Price, *, prompt_tokens: int, output_tokens: int, web_searches: int = 0
+) -> int | None:
+    """`worst_cost_usd` in whole nano-dollars, rounded up, for reservations: the same and faster."""
+    rates = price.dearest_rates
+    if rates is None:
+        return None
+    prompt, answer, request, search = rates
+    if (answer is None and output_tokens) or (search is None and web_searches):
+        return None
+    picos = prompt * prompt_tokens + (answer or 0) * output_tokens + request
+    return -(-(picos + (search or 0) * web_searches) // _PICOS_PER_NANO)
+
+
 def to_nano_usd(amount_usd: Decimal) -> int:
     """Nano-dollars, as budgets count them; a fraction of one counts whole."""
     return int(_EXACT.scaleb(amount_usd, _NANO_EXPONENT).to_integral_value(ROUND_CEILING))
@@ -371,3 +388,8 @@ def at_most(known: Cost, most_usd: Decimal) -> Cost:
         status="upper_bound",
         price_version=known.price_version,
     )
+
+
+def difference_usd(after: Decimal | None, before: Decimal | None) -> Decimal:
+    """What comes on top of ``before``, perhaps negative; an unknown amount counts as nothing."""
+    return _EXACT.subtract(after or _ZERO, before or _ZERO)

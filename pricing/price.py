@@ -6,7 +6,7 @@ Caps, sorting, estimates, reservations, final cost, previews and the dashboard a
 import sys
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from decimal import Context, Decimal
+from decimal import ROUND_CEILING, Context, Decimal
 from functools import cached_property
 from typing import NamedTuple, Protocol
 
@@ -65,6 +65,37 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=
         if input_rate is None or output_rate is None or self.request_usd is not None:
             return None
         return input_rate, output_rate
+
+    @cached_property
+    def dearest_rates(self) -> tuple[int, int | None, int, int | None] | None:
+        """The most that one token or piece may cost, in whole pico-dollars, rounded up.
+
+        Of a prompt's token (it may be written to a cache), an answer's (it may be reasoning), a
+        request and a search. None of an answer or a search is unknown; None of all when that of the
+        prompt is, or when the price may be higher.
+        """
+        if self.is_estimated or self.input_usd_per_mtok is None:
+            return None
+        prompt = max(self.input_usd_per_mtok, self.cache_write_usd_per_mtok or _FREE)
+        answer = self.output_usd_per_mtok
+        if answer is not None:
+            answer = max(answer, self.reasoning_usd_per_mtok or _FREE)
+        search = self.web_search_usd
+        return (
+            _picos(prompt, _PICO_PER_MTOK),
+            None if answer is None else _picos(answer, _PICO_PER_MTOK),
+            _picos(self.request_usd or _FREE, _PICO),
+            None if search is None else _picos(search, _PICO),
+        )
+
+
+_FREE = Decimal(0)
+_PICO = 12
+_PICO_PER_MTOK = 6
+
+
+def _picos(amount_usd: Decimal, digits: int) -> int:
+    return int(_EXACT.scaleb(amount_usd, digits).to_integral_value(ROUND_CEILING))
 
 
 def _per_token(usd_per_mtok: Decimal | None) -> Decimal | None:

@@ -78,3 +78,21 @@ def window_of(period: BudgetPeriod, at: datetime) -> Window:
 def percent_reached(spent_nusd: int, limit_nusd: int) -> int:
     """The highest of the thresholds that spending has reached; 0 below the first."""
     return max((t for t in THRESHOLDS if spent_nusd * 100 >= limit_nusd * t), default=0)
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request is charged with, and where: in each of the windows alike."""
+
+    windows: tuple[BudgetWindow, ...]
+    nusd: int
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """What covers an attempt that is about to begin."""
+
+    windows: tuple[BudgetWindow, ...]
+    """To be charged with it."""
+    nusd: int | None = None
+    """The most that it is expected to cost; None when no budget is enforced."""
+    settled: dict[int, int] = {}
+    """By number, what earlier attempts of the request cost that are over."""

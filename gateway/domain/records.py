@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 
+from gateway.domain.budgets import Charge, Reservation
 from gateway.domain.outcomes import Outcome
 from pricing.cost import Cost
 from pricing.usage import Usage
@@ -102,6 +103,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     plan: dict[str, object]
     """The compact plan: candidates in order with their inputs, exclusions, draw and seed."""
     attempts: tuple[AttemptRecord, ...] = ()
+    charge: Charge | None = None
+    """What budgets are charged with, in Postgres too once the record is there; None without any."""
 
 
 class LateAttempts(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,5 +142,7 @@ class AttemptBegun(msgspec.Struct, frozen=True, kw_only=True):
     estimated_cost: Cost
     """The prompt's share alone: what the provider has certainly been sent."""
     estimated_usage: Usage
+    reservation: Reservation | None = None
+    """What budgets hold for it; None when no budget limits the caller."""
     catalogue_version: str
     code_version: str

@@ -4,6 +4,7 @@ import time
 from typing import Any, Protocol
 
 from gateway.domain.attempts import AttemptEnd, AttemptStart
+from gateway.domain.budgets import Charge, Reservation
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import AttemptBegun, AttemptRecord, LateAttempts, RequestRecord
 from gateway.ledger.settle import (
@@ -57,19 +58,24 @@ class Journal:
         self.warnings: tuple[str, ...] = ()
         self.is_closed = False
 
-    def begin(self, start: AttemptStart) -> None:
+    def begin(self, start: AttemptStart, reservation: Reservation | None = None) -> None:
         """An attempt is about to send bytes: a crash from here on cannot hide it."""
         if self._upstream_s is None:
             self._upstream_s = time.monotonic()
         self._ledger.append_begun(
-            begin_attempt(self.facts, start, prompt_tokens_estimate=self._prompt_tokens_estimate)
+            begin_attempt(
+                self.facts,
+                start,
+                prompt_tokens_estimate=self._prompt_tokens_estimate,
+                reservation=reservation,
+            )
         )
 
-    def end(self, end: AttemptEnd) -> None:
+    def end(self, end: AttemptEnd) -> AttemptRecord:
         """An attempt is over."""
-        self.attempts.append(
-            settle_attempt(end, prompt_tokens_estimate=self._prompt_tokens_estimate)
-        )
+        attempt = settle_attempt(end, prompt_tokens_estimate=self._prompt_tokens_estimate)
+        self.attempts.append(attempt)
+        return attempt
 
     @property
     def next_number(self) -> int:
@@ -99,6 +105,7 @@ class Journal:
         requested_provider: str | None = None,
         error_kind: str | None = None,
         underlying_used_model: str | None = None,
+        charge: Charge | None = None,
     ) -> RequestRecord | None:
         """Write the record; None when that was done before."""
         if self.is_closed:
@@ -118,6 +125,7 @@ class Journal:
                 overhead_ms=self._since_arrival_ms(self._upstream_s),
                 warnings=self.warnings,
                 plan=plan,
+                charge=charge,
             ),
             self.attempts,
         )

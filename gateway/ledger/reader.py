@@ -2,11 +2,13 @@
 
 import time
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
 
+from gateway.domain.budgets import Charge
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import (
     SCHEMA_VERSION,
@@ -31,7 +33,7 @@ from gateway.ledger.frames import (
     salt_of,
 )
 from gateway.ledger.writers import Position, Writer
-from pricing.cost import add_costs
+from pricing.cost import Cost, add_costs, at_most, from_nano_usd, to_nano_usd
 
 MAX_FRAMES = 2_000
 """Two frames a request: its attempt's beginning and its record."""
@@ -40,6 +42,7 @@ _LIVE_READ_BYTES = _LIVE_BYTES + MAX_PAYLOAD_BYTES + PREFIX_BYTES
 
 _HEADER_BYTES = 4096
 _FRAMES_AT_ONCE = 50
+_FREE = Decimal(0)
 
 _RECORD_DECODER = msgspec.msgpack.Decoder(RequestRecord)
 _LATE_DECODER = msgspec.msgpack.Decoder(LateAttempts)
@@ -162,7 +165,8 @@ def _follow(begun: dict[bytes, dict[int, AttemptBegun]], kind: int, payload: byt
 
 
 def _crashed(begun: list[AttemptBegun]) -> RequestRecord | LateAttempts:
-    first = begun[0]
+    first, last = begun[0], begun[-1].reservation
+    settled = last.settled if last is not None else {}
     attempts = tuple(
         AttemptRecord(
             number=attempt.number,
@@ -175,7 +179,7 @@ def _crashed(begun: list[AttemptBegun]) -> RequestRecord | LateAttempts:
             outcome=Outcome.UNKNOWN_CRASH,
             usage=attempt.estimated_usage,
             usage_source="estimated",
-            cost=attempt.estimated_cost,
+            cost=_cost_at_most(attempt, settled),
         )
         for attempt in begun
     )
@@ -207,6 +211,26 @@ def _crashed(begun: list[AttemptBegun]) -> RequestRecord | LateAttempts:
         code_version=first.code_version,
         plan={},
         attempts=attempts,
+        charge=None
+        if last is None
+        else Charge(
+            windows=last.windows,
+            nusd=sum(to_nano_usd(attempt.cost.total_usd or _FREE) for attempt in attempts),
+        ),
+    )
+
+
+def _cost_at_most(attempt: AttemptBegun, settled: dict[int, int]) -> Cost:
+    """What budgets held for it: whatever its provider billed was within that.
+
+    Its true cost where it was over before another began.
+    """
+    reserved = attempt.reservation.nusd if attempt.reservation is not None else None
+    nusd = settled.get(attempt.number, reserved)
+    return (
+        attempt.estimated_cost
+        if nusd is None
+        else at_most(attempt.estimated_cost, from_nano_usd(nusd))
     )
 
 

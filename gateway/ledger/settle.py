@@ -20,6 +20,7 @@ from uuid import UUID
 import msgspec
 
 from gateway.domain.attempts import AttemptEnd, AttemptStart
+from gateway.domain.budgets import Charge, Reservation
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import AttemptBegun, AttemptRecord, RequestRecord, UsageSource
 from pricing.cost import Cost, add_costs, compute_cost
@@ -86,10 +87,16 @@ class RequestEnd(msgspec.Struct, frozen=True, kw_only=True):
     overhead_ms: float | None = None
     warnings: tuple[str, ...] = ()
     plan: dict[str, Any]
+    charge: Charge | None = None
+    """Of budgets; None when there are none."""
 
 
 def begin_attempt(
-    facts: RequestFacts, start: AttemptStart, *, prompt_tokens_estimate: int
+    facts: RequestFacts,
+    start: AttemptStart,
+    *,
+    prompt_tokens_estimate: int,
+    reservation: Reservation | None = None,
 ) -> AttemptBegun:
     """What is written before bytes go upstream; its estimate is the prompt's share alone."""
     usage = Usage(input_tokens=prompt_tokens_estimate, requests=_ONE_REQUEST)
@@ -111,6 +118,7 @@ def begin_attempt(
         started_at=start.started_at,
         estimated_cost=compute_cost(usage, start.price, is_estimated=True),
         estimated_usage=usage,
+        reservation=reservation,
         catalogue_version=facts.catalogue_version,
         code_version=facts.code_version,
     )
@@ -186,6 +194,7 @@ def settle_request(
         code_version=facts.code_version,
         plan=end.plan,
         attempts=tuple(attempts),
+        charge=end.charge,
     )
 
 

@@ -20,6 +20,7 @@ from gateway.ledger.storing import RecordStore, ShipperState, lacks_partition
 from gateway.ledger.writers import Position, Writer
 from gateway.storage.engine import make_engine
 from gateway.storage.ingest import Watermark, note_watermark
+from gateway.storage.leases import release_worker
 from gateway.storage.waiting import (
     DatabaseUnavailableError,
     bounded,
@@ -170,7 +171,7 @@ class Shipper:
 
     async def _ship_batch(self, writer: Writer, position: Position, batch: Batch) -> Position:
         if batch.found:
-            await self._store.store(batch.found)
+            await self._store.store(batch.found, worker=writer.name)
         if batch.position != position:
             self.state.corrupt_frames += batch.corrupt_frames
             await asyncio.to_thread(_remember, writer, position, batch.position)
@@ -179,14 +180,21 @@ class Shipper:
     async def _store_unfinished(
         self, writer: Writer, lost: list[RequestRecord | LateAttempts]
     ) -> None:
-        """Record what an ended writer had begun and has no record of."""
+        """Record what an ended writer had begun and has no record of; its leases end with that."""
         for start in range(0, len(lost), _BATCH):
             await self._store.store(
                 [
                     Found(record, encode_payload(record), writer.name, start + index, None)
                     for index, record in enumerate(lost[start : start + _BATCH])
-                ]
+                ],
+                worker=writer.name,
             )
+        # Whatever it held of budgets and did not spend is free: nothing of it is on its way.
+        await run_bounded(
+            self._engine,
+            lambda connection: release_worker(connection, writer.name),
+            seconds=_TELL_S,
+        )
         if lost:
             _log.warning("%s left %d requests open; they count as crashed", writer.name, len(lost))
 

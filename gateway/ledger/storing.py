@@ -6,11 +6,12 @@ import time
 from datetime import UTC, date, datetime
 
 import msgspec
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gateway.domain.records import LateAttempts
+from gateway.domain.records import LateAttempts, RequestRecord
 from gateway.ledger.deadletters import DeadLetters
 from gateway.ledger.reader import Found
+from gateway.storage.charging import Charged, charge_new
 from gateway.storage.ingest import Row, insert_absent
 from gateway.storage.partitions import days_ahead, ensure_partitions
 from gateway.storage.rows import UnstorableRecordError, attempt_rows, record_day, request_row
@@ -48,6 +49,7 @@ class _Ready(msgspec.Struct, frozen=True):
     day: date
     request: Row | None
     attempts: list[Row]
+    charged: Charged | None = None
 
 
 class RecordStore:
@@ -59,8 +61,12 @@ class RecordStore:
         self._state = state
         self._days: set[date] = set()
 
-    async def store(self, found: list[Found]) -> None:
+    async def store(self, found: list[Found], *, worker: str = "") -> None:
         """Store records; what Postgres will never take is set aside, the others are stored.
+
+        Args:
+            found: of one writer.
+            worker: its name: whose leases of budgets shrink by what the records cost.
 
         Raises:
             DatabaseUnavailableError: Postgres cannot be reached or does not answer in time.
@@ -70,7 +76,7 @@ class RecordStore:
         ready = await asyncio.to_thread(self._as_rows, found)
         if ready:
             await self._ensure_days({item.day for item in ready})
-            await self._insert(ready)
+            await self._insert(ready, worker)
         self._state.shipped_records += len(ready)
         last = found[-1].record if found else None
         if last is not None and not isinstance(last, LateAttempts):
@@ -88,22 +94,25 @@ class RecordStore:
                 continue
             try:
                 request = None if isinstance(record, LateAttempts) else request_row(record)
-                row = _Ready(item, record_day(record), request, attempt_rows(record))
+                day, rows = record_day(record), attempt_rows(record)
+                row = _Ready(item, day, request, rows, _charged(record, day))
             except (UnstorableRecordError, ValueError, OverflowError) as exc:
                 self._set_aside(item, str(exc), None)
             else:
                 ready.append(row)
         return ready
 
-    async def _insert(self, ready: list[_Ready]) -> None:
+    async def _insert(self, ready: list[_Ready], worker: str) -> None:
         requests = [item.request for item in ready if item.request is not None]
         attempts = [row for item in ready for row in item.attempts]
+        charged = [item.charged for item in ready if item.charged is not None]
+
+        async def insert(connection: AsyncConnection) -> None:
+            await insert_absent(connection, requests, attempts)
+            await charge_new(connection, worker, charged)
+
         try:
-            await run_bounded(
-                self._engine,
-                lambda connection: insert_absent(connection, requests, attempts),
-                seconds=_STORE_S,
-            )
+            await run_bounded(self._engine, insert, seconds=_STORE_S)
         except Exception as exc:
             if lacks_partition(exc):
                 # Dropped since it was last seen there: made anew when the batch is tried again.
@@ -116,8 +125,8 @@ class RecordStore:
                 return
             # One bad row spoils a whole COPY: halve until it stands alone.
             middle = len(ready) // 2
-            await self._insert(ready[:middle])
-            await self._insert(ready[middle:])
+            await self._insert(ready[:middle], worker)
+            await self._insert(ready[middle:], worker)
 
     def _set_aside(self, found: Found, reason: str, sqlstate: str | None) -> None:
         """Keep a record apart; waits for the disk, so it runs on a thread."""
@@ -134,6 +143,11 @@ class RecordStore:
             self._engine, lambda connection: ensure_partitions(connection, wanted), seconds=_STORE_S
         )
         self._days |= wanted
+
+
+def _charged(record: RequestRecord | LateAttempts, day: date) -> Charged | None:
+    charge = record.charge if isinstance(record, RequestRecord) else None
+    return None if charge is None else Charged(id=record.id, day=day, charge=charge)
 
 
 def lacks_partition(exc: Exception) -> bool:

@@ -1,0 +1,109 @@
+"""The most that one attempt may cost at each endpoint: what budgets reserve for it. Pure.
+
+The prompt counts with one token a byte, which no tokenizer that works on bytes exceeds, and what
+frames its messages. The answer counts with the request's own limit, what 95 % of this key's answers
+of that model do not exceed, or the installation's cap, whichever is least; strictly, with the
+longest that the endpoint can give. The price is that of such a prompt, tier and all.
+"""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from math import ceil
+
+import msgspec
+
+from gateway.chat.request import ChatRequest
+from gateway.routing.plan import Candidate
+from pricing.cost import worst_nano_usd
+from pricing.endpoint import Endpoint
+from pricing.price import resolve
+
+TOKENS_PER_IMAGE_AT_MOST = 1_600
+_FRAMES = 2
+"""Estimates count 4 tokens a message for what frames it; 8 is what the dearest known takes."""
+
+LearnedP95 = Callable[[str], float | None]
+"""By canonical model: tokens of one choice that 95 % of this key's answers do not exceed."""
+
+
+class BoundRules(msgspec.Struct, frozen=True, kw_only=True):
+    """What is not the request's to say."""
+
+    answer_tokens: int = 4_096
+    """The cap: reserved for an answer that has no limit of its own and nothing was learned of."""
+
+
+def prompt_bound(request: ChatRequest) -> int:
+    """Tokens that the prompt has at most; sound and video are not in it."""
+    return (
+        request.prompt_bytes
+        + _FRAMES * request.prompt_tokens_estimate
+        + TOKENS_PER_IMAGE_AT_MOST * request.image_count
+    )
+
+
+def attempt_bounds(
+    request: ChatRequest,
+    candidates: Sequence[Candidate],
+    *,
+    at: datetime,
+    rules: BoundRules,
+    learned: LearnedP95,
+    is_strict: bool,
+) -> dict[str, int]:
+    """By endpoint, nano-dollars; endpoints whose cost has no bound are missing."""
+    prompt_tokens = prompt_bound(request)
+    searches = 1 if "web_search" in request.needs else 0
+    choices, tier = request.choice_count, request.service_tier
+    lengths: dict[str, int | None] = {}
+    bounds: dict[str, int] = {}
+    for candidate in candidates:
+        endpoint, price = candidate.endpoint, candidate.price
+        if price is None:
+            continue
+        if is_strict:
+            answer_tokens = _longest(request, endpoint)
+        else:
+            model = endpoint.model
+            if model not in lengths:
+                lengths[model] = _usual(request, model, rules, learned)
+            answer_tokens = lengths[model]
+            if endpoint.max_output_tokens is not None and answer_tokens is not None:
+                answer_tokens = min(answer_tokens, endpoint.max_output_tokens)
+        if answer_tokens is None:
+            continue
+        answer_tokens *= choices
+        most = worst_nano_usd(
+            price,
+            prompt_tokens=prompt_tokens,
+            output_tokens=answer_tokens,
+            web_searches=searches,
+        )
+        tiered = resolve(endpoint, at=at, prompt_tokens=prompt_tokens, service_tier=tier)
+        if tiered is not None and tiered is not price and most is not None:
+            other = worst_nano_usd(
+                tiered,
+                prompt_tokens=prompt_tokens,
+                output_tokens=answer_tokens,
+                web_searches=searches,
+            )
+            most = None if other is None else max(most, other)
+        if most is not None:
+            bounds[endpoint.id] = most
+    return bounds
+
+
+def _usual(request: ChatRequest, model: str, rules: BoundRules, learned: LearnedP95) -> int | None:
+    known = learned(model)
+    tokens = rules.answer_tokens if known is None else min(ceil(known), rules.answer_tokens)
+    asked = request.max_output_tokens
+    return tokens if asked is None else min(tokens, asked)
+
+
+def _longest(request: ChatRequest, endpoint: Endpoint) -> int | None:
+    """What the answer cannot exceed; None when nobody knows."""
+    asked = request.max_output_tokens
+    known = endpoint.max_output_tokens or endpoint.context_tokens
+    if asked is None or known is None:
+        return known if asked is None else asked
+    return min(asked, known)
