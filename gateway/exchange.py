@@ -188,6 +188,8 @@ class Exchange:
         outcome = attempts[-1].outcome if attempts else Outcome.REFUSED
         self.close(outcome, error.status, error_kind=error.code or error.kind)
         error.metadata["generation_id"] = self.id
+        if error.retry_after_s is not None:
+            error.metadata.setdefault("retry_after", round(error.retry_after_s, 3))
 
     def close_interrupted(self) -> None:
         """The caller hung up, or the gateway is going down."""

@@ -13,6 +13,7 @@ from gateway.api.examples import (
     SELECT_ANSWER,
     SELECT_REQUEST,
 )
+from gateway.api.explain import CHAT_EXPLAIN_PATHS, MESSAGES_EXPLAIN_PATHS
 from gateway.api.generations import GenerationAnswer
 from gateway.api.health import Readiness
 from gateway.api.json_schema import Schema
@@ -31,8 +32,10 @@ from gateway.api.schemas import (
 from gateway.api.select_model import PATH as SELECT_PATH
 from gateway.api.select_model import SelectModelAnswer, SelectModelRequest
 from gateway.chat.embeddings import EmbeddingRequest
+from gateway.routing.explanation import Explanation
 
 _MODEL_ERRORS = (400, 401, 402, 403, 404, 408, 413, 415, 422, 429, 431, 500, 502, 503, 504)
+_DRY_ERRORS = (400, 401, 403, 404, 408, 413, 415, 422, 431, 500, 503)
 _READ_ERRORS = (400, 401, 404, 431, 500, 503)
 Method = Literal["get", "post"]
 
@@ -157,6 +160,34 @@ OPERATIONS: tuple[Operation, ...] = (
         errors=(400, 401, 403, 404, 408, 413, 415, 431, 500, 503),
         request_examples=SELECT_REQUEST,
         answer_example=SELECT_ANSWER,
+    ),
+    Operation(
+        id="explainChat",
+        method="post",
+        paths=CHAT_EXPLAIN_PATHS,
+        tag="explain",
+        summary="Tell who would serve a chat, and why not the others",
+        about="The path fixes the dialect, as for a chat. Nobody is asked and nothing is recorded. "
+        "A request that nobody may serve is a 200 too, with the `refusal` that its caller would "
+        "be told.",
+        reads=(ChatCompletionRequest,),
+        answers=Explanation,
+        parameters=_CHAT_HEADERS[1:],
+        errors=_DRY_ERRORS,
+        request_examples=CHAT_REQUEST,
+    ),
+    Operation(
+        id="explainMessage",
+        method="post",
+        paths=MESSAGES_EXPLAIN_PATHS,
+        tag="explain",
+        summary="Tell who would serve a Messages request, and why not the others",
+        about="Nobody is asked and nothing is recorded.",
+        reads=(MessagesRequest,),
+        answers=Explanation,
+        parameters=_CHAT_HEADERS[1:],
+        errors=_DRY_ERRORS,
+        request_examples=MESSAGES_REQUEST,
     ),
     Operation(
         id="createCompletion",

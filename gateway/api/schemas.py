@@ -259,6 +259,8 @@ class FastAPIError(msgspec.Struct, kw_only=True):
     """An error under /api/v1/openai: faults with 422, else a text."""
 
     detail: str | list[FastAPIFault]
+    metadata: dict[str, Any] = {}
+    """What other dialects have inside their error; never beside faults."""
 
 
 class Count(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from gateway.api.cors import Cors
 from gateway.api.direct import DirectApp
 from gateway.api.docs import docs_routes
 from gateway.api.embeddings import embedding_routes
+from gateway.api.explain import explain_routes
 from gateway.api.failures import answer_exception
 from gateway.api.front import Front
 from gateway.api.generations import generation_routes
@@ -68,6 +69,13 @@ def data_app(around: Surroundings) -> Front:
             ),
             *select_model_routes(
                 around.chat,
+                around.authenticate,
+                around.traffic,
+                body_limit=around.body_limit,
+            ),
+            *explain_routes(
+                around.chat,
+                around.messages,
                 around.authenticate,
                 around.traffic,
                 body_limit=around.body_limit,

@@ -72,7 +72,8 @@ def _openrouter(error: GatewayError, status: int) -> dict[str, Any]:
 
 def _fastapi(error: GatewayError, status: int) -> dict[str, Any]:
     if status != 422:  # noqa: PLR2004
-        return {"detail": error.message}
+        # Readers of `detail` pass over what stands beside it.
+        return {"detail": error.message} | ({"metadata": error.metadata} if error.metadata else {})
     fault: dict[str, Any] = {
         "type": error.code or "value_error",
         "loc": _location(error),

@@ -39,7 +39,7 @@ def _openrouter(body: Any, status: int) -> str:
 
 
 def _fastapi(body: Any, status: int) -> str:
-    assert set(body) == {"detail"}
+    assert set(body) - {"metadata"} == {"detail"}
     if status != 422:
         assert isinstance(body["detail"], str)
         return body["detail"]
