@@ -12,10 +12,13 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
 from gateway.api.admin.application import admin_app
+from gateway.api.admin.audit import admin_audit_routes
 from gateway.api.admin.guard import Guard
 from gateway.api.admin.keys import admin_key_routes
 from gateway.api.admin.prices import PriceDesk, admin_price_routes
 from gateway.api.admin.rules import RulesDesk, admin_rule_routes
+from gateway.api.admin.sessions import SessionDesk, admin_session_routes
+from gateway.api.admin.users import admin_user_routes
 from gateway.api.auth import KEYS_STALE_AFTER_S, authenticate
 from gateway.api.embeddings import EMBEDDINGS, for_embeddings
 from gateway.api.front import Front
@@ -275,12 +278,16 @@ class Worker:
                 *health_routes(self._readiness),
                 *self._metrics_routes(),
             ],
-            Guard(self._place.owner_token),
+            Guard(self._place.owner_token, sessions.find),
+        sessions = SessionDesk(self._ask)
         )
 
     def _metrics_routes(self) -> list[HTTPRouteHandler]:
         return metrics_routes(self._watch, self._sources.info)
 
+                *admin_session_routes(sessions),
+                *admin_user_routes(self._ask, sessions),
+                *admin_audit_routes(self._ask),
     def _authenticate(self, headers: Mapping[str, str]) -> Caller:
         return authenticate(headers, self._snapshots.current, self._place.pepper, now_s=time.time())
 

@@ -14,6 +14,7 @@ from sqlalchemy import (
     Date,
     DateTime,
     Double,
+    ForeignKey,
     Identity,
     Index,
     Integer,
@@ -84,6 +85,7 @@ api_key = Table(
     Column("requests_per_minute", Integer),
     Column("tokens_per_minute", Integer),
     Column("concurrency", Integer),
+    Column("provider_configs_origins", ARRAY(Text), nullable=False, server_default="{}"),
     CheckConstraint("octet_length(digest) = 32", name="digest_is_sha256"),
 )
 
@@ -345,6 +347,84 @@ cost_adjustment = Table(
     CheckConstraint(_is_money("old_cost_usd", "new_cost_usd"), name="costs_are_money"),
     Index(None, "request_id", "day", "number"),
     Index(None, "key_id", "day"),
+)
+
+key_retiring = Table(
+    "key_retiring",
+    metadata,
+    # The secrets that keys had before they were rotated, for as long as they still work.
+    Column("digest", LargeBinary, primary_key=True),
+    Column("key_id", Uuid, ForeignKey("api_key.id", ondelete="CASCADE"), nullable=False),
+    Column("pepper_version", Integer, nullable=False),
+    Column("last4", Text, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    CheckConstraint("octet_length(digest) = 32", name="digest_is_sha256"),
+    Index(None, "key_id"),
+)
+
+app_user = Table(
+    "app_user",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    # Of revoked users too, so that the audit log never means two people by one name.
+    Column("name", Text, nullable=False, unique=True),
+    Column("role", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("password_changed_at", Instant, nullable=False),
+    Column("last_sign_in_at", Instant),
+    Column("revoked_at", Instant),
+    CheckConstraint("role IN ('owner', 'operator', 'auditor')", name="role_is_known"),
+)
+
+app_session = Table(
+    "app_session",
+    metadata,
+    # One that ended is deleted; the audit log remembers it.
+    Column("id", Uuid, primary_key=True),
+    Column("user_id", Uuid, ForeignKey("app_user.id", ondelete="CASCADE"), nullable=False),
+    Column("digest", LargeBinary, nullable=False, unique=True),
+    Column("created_at", Instant, nullable=False),
+    Column("last_used_at", Instant, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    CheckConstraint("octet_length(digest) = 32", name="digest_is_sha256"),
+    Index(None, "user_id"),
+)
+
+webhook = Table(
+    "webhook",
+    metadata,
+    # Its secret is derived from its id and the installation's own secret, so none stands here.
+    Column("id", Uuid, primary_key=True),
+    Column("url", Text, nullable=False),
+    Column("kinds", ARRAY(Text), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+)
+
+webhook_delivery = Table(
+    "webhook_delivery",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("webhook_id", Uuid, ForeignKey("webhook.id", ondelete="CASCADE"), nullable=False),
+    # No reference: old notices are forgotten, and a test of a webhook has none.
+    Column("notice_id", BigInteger),
+    Column("event", JSONB, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("next_try_at", Instant, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("delivered_at", Instant),
+    Column("gave_up_at", Instant),
+    Column("status_code", Integer),
+    Column("problem", Text),
+    # However many nodes look at a notice, each webhook is told once.
+    UniqueConstraint("webhook_id", "notice_id"),
+    Index(
+        "ix_webhook_delivery_due",
+        "next_try_at",
+        postgresql_where=text("delivered_at IS NULL AND gave_up_at IS NULL"),
+    ),
 )
 
 config_epoch = Table(
