@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from gateway.cli.catalogues import offered_tables
 from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.printing import CommandError, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
-from gateway.settings.offer import make_offer
 from gateway.settings.values import Settings
 from gateway.storage.engine import Connection
 from gateway.storage.price_changes import add_price_change, load_price_changes, lock_prices
@@ -19,7 +19,6 @@ from pricing.operator_layer import PriceChange, standing_changes
 from pricing.price import Price
 
 _ACTOR = "command line"
-_NOWHERE = "http://127.0.0.1:9"
 
 Reason = Annotated[str, Parameter(help="why, for the history")]
 From = Annotated[
@@ -246,7 +245,7 @@ def history(
 
 
 def _change(wish: PriceWish, settings: Settings, *, dry_run: bool, as_json: bool) -> None:
-    tables = _tables(settings)
+    tables = offered_tables(settings)
     with Database(settings, quiet=as_json) as database:
         bring_up_to_date(database.url)
         try:
@@ -301,12 +300,6 @@ async def _record(
         actor=decided.recorded_by,
         reason=decided.reason,
     )
-
-
-def _tables(settings: Settings) -> Catalogue:
-    offer = make_offer(settings, None)
-    # Where nothing is enabled the simulated providers serve.
-    return (offer if offer.providers else make_offer(settings, _NOWHERE)).catalogue
 
 
 def _utc(at: datetime | None) -> datetime | None:

@@ -1,6 +1,7 @@
 """``tollway requests``: what became of a request, attempt by attempt, line by line."""
 
 import time
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import cast
 from uuid import UUID
@@ -10,8 +11,9 @@ from cyclopts import App
 from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.printing import CommandError, print_json, print_table, say
-from gateway.domain.ids import parse_generation_id, to_generation_id
+from gateway.domain.ids import day_of, parse_generation_id, to_generation_id
 from gateway.domain.records import AttemptRecord, RequestRecord
+from gateway.storage.adjustments import Adjustment, adjustments_of, effective_request_usd
 from gateway.storage.queries import read_record
 from pricing.usage import METERS
 
@@ -43,15 +45,17 @@ def show(
         raise CommandError(str(exc)) from exc
     with Database(settings_of(config, data_dir), quiet=as_json) as database:
         record = _await_record(database.url, request_id)
+        adjustments = _adjustments(database.url, record)
     if record is None:
         raise CommandError(
             f"there is no request {generation_id}; it may belong to another installation "
             "(--data-dir, TOLLWAY_DATABASE_URL), or lie in the spool of a gateway that is down"
         )
     if as_json:
-        print_json({"generation_id": to_generation_id(record.id), **_as_dict(record)})
+        told = {"generation_id": to_generation_id(record.id), **_as_dict(record)}
+        print_json({**told, "adjustments": adjustments})
     else:
-        _print(record)
+        _print(record, adjustments)
 
 
 def _await_record(database_url: str, request_id: UUID) -> RequestRecord | None:
@@ -64,11 +68,18 @@ def _await_record(database_url: str, request_id: UUID) -> RequestRecord | None:
         time.sleep(_PAUSE_S)
 
 
+def _adjustments(database_url: str, record: RequestRecord | None) -> list[Adjustment]:
+    if record is None:
+        return []
+    found, day = record.id, day_of(record.id)
+    return ask(database_url, lambda connection: adjustments_of(connection, found, day))
+
+
 def _as_dict(record: RequestRecord) -> dict[str, object]:
     return {field: getattr(record, field) for field in record.__struct_fields__}
 
 
-def _print(record: RequestRecord) -> None:
+def _print(record: RequestRecord, adjustments: Sequence[Adjustment]) -> None:
     say(f"{to_generation_id(record.id)}  {record.received_at:%Y-%m-%d %H:%M:%S.%f} UTC")
     asked = record.requested_model
     if record.requested_provider:
@@ -80,6 +91,12 @@ def _print(record: RequestRecord) -> None:
     say(f"outcome      {record.outcome} (status {record.status_code}{kind})")
     cost = "unknown" if record.cost_usd is None else f"${_exact(record.cost_usd)}"
     say(f"cost         {cost} ({record.cost_status})")
+    if adjustments:
+        now = effective_request_usd(record.cost_usd, adjustments)
+        corrected = "unknown" if now is None else f"${_exact(now)}"
+        say(f"corrected    {corrected}, since prices were corrected")
+    if record.baseline_cost_usd is not None:
+        say(f"baseline     ${_exact(record.baseline_cost_usd)} for the same answer")
     say(f"took         {record.duration_ms:.1f} ms, of it ours {record.overhead_ms or 0:.2f} ms")
     if record.labels:
         pairs = sorted(record.labels.items())
@@ -95,6 +112,13 @@ def _print(record: RequestRecord) -> None:
     for attempt in record.attempts:
         say()
         _print_attempt(attempt)
+        for one in adjustments:
+            if one.number == attempt.number:
+                say(
+                    f"  corrected to {_exact(one.new_cost_usd)} USD ({one.cost_status}, price "
+                    f"version {one.price_version}) on {one.recorded_at:%Y-%m-%d %H:%M} UTC by "
+                    f"{one.recorded_by}: {one.reason}"
+                )
     _print_exclusions(record.plan)
 
 

@@ -1,4 +1,7 @@
-"""Reads of what one key was used for: sums of money, and days by model and provider."""
+"""Reads of what one key was used for: sums of money, and days by model and provider.
+
+Costs have their later corrections in them.
+"""
 
 from datetime import date, timedelta
 from decimal import Decimal
@@ -9,7 +12,14 @@ import msgspec
 from sqlalchemy import ColumnElement, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.storage.tables import attempt_record, request_record
+from gateway.storage.adjustments import (
+    attempt_adjustments,
+    effective_usd,
+    of_attempt,
+    of_request,
+    request_adjustments,
+)
+from gateway.storage.tables import attempt_record, cost_adjustment, request_record
 from pricing.usage import METERS
 
 _PROMPT_METERS = (
@@ -71,6 +81,8 @@ async def read_key_usage(connection: AsyncConnection, key_id: UUID, today: date)
     Costs a look at every record of the key that is kept.
     """
     columns = request_record.c
+    adjustments = request_adjustments(cost_adjustment.c.key_id == key_id)
+    usd = effective_usd(columns.cost_usd, adjustments)
     periods = {
         "total": None,
         "day": today,
@@ -80,21 +92,26 @@ async def read_key_usage(connection: AsyncConnection, key_id: UUID, today: date)
     wanted: list[ColumnElement[Any]] = []
     for name, since in periods.items():
         sums = (
-            func.sum(columns.cost_usd),
+            func.sum(usd),
             func.count(),
-            func.count().filter(columns.cost_usd.is_(None)),
+            func.count().filter(usd.is_(None)),
         )
         if since is not None:
             sums = (
-                func.sum(columns.cost_usd).filter(columns.day >= since),
+                func.sum(usd).filter(columns.day >= since),
                 func.count().filter(columns.day >= since),
-                func.count().filter(and_(columns.day >= since, columns.cost_usd.is_(None))),
+                func.count().filter(and_(columns.day >= since, usd.is_(None))),
             )
         wanted += [
             column.label(f"{name}_{what}")
             for column, what in zip(sums, ("usd", "count", "unpriced"), strict=True)
         ]
-    rows = await connection.execute(select(*wanted).where(columns.key_id == key_id))
+    rows = await connection.execute(
+        select(*wanted)
+        .select_from(request_record)
+        .outerjoin(adjustments, of_request(request_record, adjustments))
+        .where(columns.key_id == key_id)
+    )
     row = rows.mappings().one()
 
     def spent(period: str) -> Spent:
@@ -117,6 +134,10 @@ async def read_activity(
     add up to what the key spent. What its requests were mirrored to is the operator's spending.
     """
     requests, attempts = request_record.c, attempt_record.c
+    adjustments = attempt_adjustments(
+        cost_adjustment.c.key_id == key_id, cost_adjustment.c.day.between(first, last)
+    )
+    usd = effective_usd(attempts.cost_usd, adjustments)
     statement = (
         select(
             attempts.day,
@@ -124,8 +145,8 @@ async def read_activity(
             attempts.provider,
             attempts.endpoint,
             func.count(attempts.request_id.distinct()).label("requests"),
-            func.sum(attempts.cost_usd).label("cost_usd"),
-            func.count().filter(attempts.cost_usd.is_(None)).label("unpriced_attempts"),
+            func.sum(usd).label("cost_usd"),
+            func.count().filter(usd.is_(None)).label("unpriced_attempts"),
             _tokens(_PROMPT_METERS).label("prompt_tokens"),
             _tokens(_COMPLETION_METERS).label("completion_tokens"),
             _tokens(("reasoning_tokens",)).label("reasoning_tokens"),
@@ -135,6 +156,7 @@ async def read_activity(
             attempt_record,
             and_(attempts.request_id == requests.id, attempts.day == requests.day),
         )
+        .outerjoin(adjustments, of_attempt(attempt_record, adjustments))
         .where(
             requests.key_id == key_id,
             # Both sides, since the planner leaves out partitions by their own column alone.

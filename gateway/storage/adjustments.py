@@ -1,0 +1,309 @@
+"""Corrections of recorded costs: rows beside the records, never in them, and what costs come to.
+
+The cost that counts is what was recorded plus its adjustments. Whoever adds up costs joins
+`attempt_adjustments` or `request_adjustments` and takes `effective_usd`.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import (
+    ColumnElement,
+    RowMapping,
+    Subquery,
+    Table,
+    and_,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+)
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.storage.tables import attempt_record, cost_adjustment
+from pricing.cost import sum_known
+from pricing.rerating import Correction, RecordedAttempt
+from pricing.usage import METERS
+
+_LOCK = int.from_bytes(b"tw-rerat")
+_ONE_DAY = timedelta(days=1)
+_NEEDED = ("number", "kind", "provider", "model", "endpoint", "started_at", "service_tier")
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """Which attempts are looked at; `since` is inclusive, `until` is not, both aware UTC."""
+
+    since: datetime
+    until: datetime
+    model: str | None = None
+    provider: str | None = None
+
+
+class RecordedRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A request with everything that its cost depends on."""
+
+    id: UUID
+    day: date
+    key_id: UUID
+    attempts: tuple[RecordedAttempt, ...]
+    chosen: tuple[int, ...]
+    """Numbers of the attempts within the span."""
+
+
+class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
+    """A correction as it was recorded."""
+
+    number: int
+    old_cost_usd: Decimal | None
+    new_cost_usd: Decimal
+    difference_usd: Decimal
+    request_difference_usd: Decimal | None
+    cost_status: str
+    price_version: str | None
+    recorded_at: datetime
+    recorded_by: str
+    reason: str
+
+
+def attempt_adjustments(*conditions: ColumnElement[bool]) -> Subquery:
+    """The sum of the adjustments of each attempt, by request_id, day and number.
+
+    Args:
+        conditions: on `cost_adjustment`; those of the query that this is joined to save work.
+    """
+    columns = cost_adjustment.c
+    keys = (columns.request_id, columns.day, columns.number)
+    return (
+        select(*keys, func.sum(columns.difference_usd).label("difference_usd"))
+        .where(*conditions)
+        .group_by(*keys)
+        .subquery("attempt_adjustment")
+    )
+
+
+def request_adjustments(*conditions: ColumnElement[bool]) -> Subquery:
+    """The sum of what adjustments did to the cost of each request, by request_id and day.
+
+    NULL where the request's cost stays unknown.
+    """
+    columns = cost_adjustment.c
+    keys = (columns.request_id, columns.day)
+    return (
+        select(*keys, func.sum(columns.request_difference_usd).label("difference_usd"))
+        .where(*conditions)
+        .group_by(*keys)
+        .subquery("request_adjustment")
+    )
+
+
+def effective_usd(recorded: ColumnElement[Any], adjustments: Subquery) -> ColumnElement[Any]:
+    """Recorded plus adjustments; an unknown cost that has become known is its adjustments.
+
+    Args:
+        recorded: `cost_usd` of `attempt_record` or `request_record`.
+        adjustments: of the same, joined from outside (LEFT JOIN) by `of_attempt` or `of_request`.
+    """
+    return func.coalesce(
+        func.coalesce(recorded, literal(0)) + adjustments.c.difference_usd, recorded
+    )
+
+
+def of_attempt(attempts: Table | Subquery, adjustments: Subquery) -> ColumnElement[bool]:
+    """What an attempt and its adjustments are joined on."""
+    return and_(
+        adjustments.c.request_id == attempts.c.request_id,
+        adjustments.c.day == attempts.c.day,
+        adjustments.c.number == attempts.c.number,
+    )
+
+
+def of_request(requests: Table | Subquery, adjustments: Subquery) -> ColumnElement[bool]:
+    """What a request and its adjustments are joined on."""
+    return and_(adjustments.c.request_id == requests.c.id, adjustments.c.day == requests.c.day)
+
+
+async def count_by_day(connection: AsyncConnection, span: Span) -> dict[date, int]:
+    """How many attempts of the span are kept, by the UTC day of their requests, oldest first."""
+    columns = attempt_record.c
+    rows = await connection.execute(
+        select(columns.day, func.count())
+        .where(*_within(span))
+        .group_by(columns.day)
+        .order_by(columns.day)
+    )
+    return {row.day: row[1] for row in rows}
+
+
+async def first_day(connection: AsyncConnection) -> date | None:
+    """The oldest day of which attempts are kept; None when there are none."""
+    return await connection.scalar(select(func.min(attempt_record.c.day)))
+
+
+async def read_requests(
+    connection: AsyncConnection, span: Span, day: date, *, after: UUID | None, limit: int
+) -> list[RecordedRequest]:
+    """The next requests of one day with an attempt within the span, in the order of their ids.
+
+    Costs have every adjustment in them. Asked with the last one's id, it goes on from there.
+    """
+    columns = attempt_record.c
+    page = select(columns.request_id).where(columns.day == day, *_within(span))
+    if after is not None:
+        page = page.where(columns.request_id > after)
+    page = page.distinct().order_by(columns.request_id).limit(limit)
+    ids = list(await connection.scalars(page))
+    if not ids:
+        return []
+    adjustments = attempt_adjustments(
+        cost_adjustment.c.day == day, cost_adjustment.c.request_id.in_(ids)
+    )
+    statement = (
+        select(
+            columns.request_id,
+            columns.key_id,
+            *(columns[name] for name in _NEEDED),
+            *(columns[meter] for meter in METERS),
+            columns.usage_source,
+            columns.cost_status,
+            columns.cost_source,
+            effective_usd(columns.cost_usd, adjustments).label("cost_usd"),
+        )
+        .select_from(attempt_record)
+        .outerjoin(adjustments, of_attempt(attempt_record, adjustments))
+        .where(columns.day == day, columns.request_id.in_(ids))
+        .order_by(columns.request_id, columns.number)
+    )
+    found: dict[UUID, list[RowMapping]] = {}
+    for row in (await connection.execute(statement)).mappings():
+        found.setdefault(row["request_id"], []).append(row)
+    return [_request(request_id, day, rows, span) for request_id, rows in found.items()]
+
+
+async def lock_adjustments(connection: AsyncConnection) -> None:
+    """Until the transaction ends nobody else corrects costs: what was read stays true."""
+    await connection.execute(select(func.pg_advisory_xact_lock(_LOCK)))
+
+
+async def add_adjustments(
+    connection: AsyncConnection,
+    corrections: Sequence[tuple[RecordedRequest, Correction]],
+    *,
+    at: datetime,
+    actor: str,
+    reason: str,
+) -> None:
+    """Record corrections; the caller holds `lock_adjustments` since it read what they correct."""
+    if not corrections:
+        return
+    await connection.execute(
+        insert(cost_adjustment),
+        [
+            {
+                "request_id": request.id,
+                "day": request.day,
+                "number": correction.attempt.number,
+                "started_at": correction.attempt.started_at,
+                "kind": correction.attempt.kind,
+                "key_id": request.key_id,
+                "provider": correction.attempt.provider,
+                "model": correction.attempt.model,
+                "endpoint": correction.attempt.endpoint,
+                "old_cost_usd": correction.attempt.cost_usd,
+                "new_cost_usd": correction.cost.total_usd,
+                "difference_usd": correction.difference_usd,
+                "request_difference_usd": correction.request_difference_usd,
+                "cost_status": correction.cost.status,
+                "price_version": correction.cost.price_version,
+                "lines": {
+                    meter: format(amount, "f") for meter, amount in correction.cost.lines.items()
+                },
+                "recorded_at": at,
+                "recorded_by": actor,
+                "reason": reason,
+            }
+            for request, correction in corrections
+        ],
+    )
+
+
+async def adjustments_of(
+    connection: AsyncConnection, request_id: UUID, day: date
+) -> list[Adjustment]:
+    """The corrections of a request's attempts, in the order in which they were recorded."""
+    columns, fields = cost_adjustment.c, Adjustment.__struct_fields__
+    rows = await connection.execute(
+        select(*(columns[field] for field in fields))
+        .where(tuple_(columns.request_id, columns.day) == (request_id, day))
+        .order_by(columns.id)
+    )
+    return [
+        msgspec.convert({field: row[field] for field in fields}, Adjustment)
+        for row in rows.mappings()
+    ]
+
+
+def effective_request_usd(
+    recorded_usd: Decimal | None, adjustments: Sequence[Adjustment]
+) -> Decimal | None:
+    """What a request costs with its corrections: `effective_usd` for one that was read."""
+    known = [
+        one.request_difference_usd for one in adjustments if one.request_difference_usd is not None
+    ]
+    return sum_known(recorded_usd or Decimal(0), *known) if known else recorded_usd
+
+
+def _within(span: Span) -> list[ColumnElement[bool]]:
+    columns = attempt_record.c
+    conditions = [
+        # An attempt begins on its request's day or soon after; partitions are told by this alone.
+        columns.day >= span.since.date() - _ONE_DAY,
+        columns.day <= span.until.date(),
+        columns.started_at >= span.since,
+        columns.started_at < span.until,
+    ]
+    if span.model is not None:
+        conditions.append(columns.model == span.model)
+    if span.provider is not None:
+        conditions.append(columns.provider == span.provider)
+    return conditions
+
+
+def _request(
+    request_id: UUID, day: date, rows: Sequence[RowMapping], span: Span
+) -> RecordedRequest:
+    attempts = tuple(_attempt(row) for row in rows)
+    return RecordedRequest(
+        id=request_id,
+        day=day,
+        key_id=rows[0]["key_id"],
+        attempts=attempts,
+        chosen=tuple(a.number for a in attempts if _is_within(a, span)),
+    )
+
+
+def _is_within(attempt: RecordedAttempt, span: Span) -> bool:
+    return (
+        span.since <= attempt.started_at < span.until
+        and span.model in {None, attempt.model}
+        and span.provider in {None, attempt.provider}
+    )
+
+
+def _attempt(row: RowMapping) -> RecordedAttempt:
+    is_metered = row[METERS[0]] is not None
+    fields: dict[str, Any] = {name: row[name] for name in _NEEDED}
+    return msgspec.convert(
+        {
+            **fields,
+            "usage": {meter: row[meter] for meter in METERS} if is_metered else None,
+            "is_estimated": row["usage_source"] == "estimated" or row["cost_status"] == "estimated",
+            "source": row["cost_source"],
+            "cost_usd": row["cost_usd"],
+        },
+        RecordedAttempt,
+    )

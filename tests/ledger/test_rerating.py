@@ -1,0 +1,302 @@
+"""History under corrected prices: corrections beside the records, announced and made alike."""
+
+import functools
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.domain.records import AttemptRecord, RequestRecord
+from gateway.ledger.rerating import RerateReport, rerate_span
+from gateway.storage.adjustments import (
+    Span,
+    adjustments_of,
+    attempt_adjustments,
+    effective_usd,
+    of_attempt,
+    of_request,
+    request_adjustments,
+)
+from gateway.storage.tables import attempt_record, request_record
+from pricing.catalogue import Catalogue, endpoint_from_config, make_catalogue
+from pricing.cost import UNPRICED, Cost
+from pricing.endpoint import Provider
+from pricing.operator_layer import PriceChange, apply_changes
+from pricing.usage import Usage
+from tests.storage.samples import (
+    KEY_ID,
+    NOW,
+    engine_of,
+    make_attempt,
+    make_record,
+    migrated,
+    store,
+)
+
+HOUR = timedelta(hours=1)
+TABLES = make_catalogue(
+    providers=[Provider(id="acme", name="Acme")],
+    endpoints=[
+        endpoint_from_config(
+            "acme",
+            {
+                "id": "large",
+                "model": "acme/large",
+                "input_usd_per_mtok": Decimal(1),
+                "output_usd_per_mtok": Decimal(2),
+            },
+        ),
+        endpoint_from_config("acme", {"id": "unpriced", "model": "acme/unpriced"}),
+    ],
+    version="tables",
+)
+ANSWER = Usage(input_tokens=1_000, output_tokens=500, requests=1)
+LISTED = Cost(
+    total_usd=Decimal("0.002"),
+    lines={"input_tokens": Decimal("0.001"), "output_tokens": Decimal("0.001")},
+    price_version="acme/large",
+)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def dsn(postgres_dsn: Callable[..., str]) -> str:
+    return migrated(postgres_dsn)
+
+
+@pytest.fixture
+async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[AsyncConnection]:
+    """In a transaction that is rolled back."""
+    engine = engine_of(dsn)
+    async with engine.connect() as connection:
+        yield connection
+    await engine.dispose()
+
+
+def attempt(**changes: Any) -> AttemptRecord:
+    return make_attempt(
+        **{
+            "provider": "acme",
+            "model": "acme/large",
+            "endpoint": "acme/large",
+            "provider_model": "large",
+            "usage": ANSWER,
+            "usage_source": "reported",
+            "cost": LISTED,
+            **changes,
+        }
+    )
+
+
+def record(*attempts: AttemptRecord, at: datetime = NOW) -> RequestRecord:
+    paid = [one.cost.total_usd for one in attempts if one.kind != "shadow"]
+    known = [amount for amount in paid if amount is not None]
+    return make_record(
+        received_at=at,
+        attempts=attempts,
+        cost_usd=sum(known, Decimal(0)) if len(known) == len(paid) else None,
+    )
+
+
+def priced_from(at: datetime, rates: dict[str, str]) -> Catalogue:
+    change = PriceChange(
+        id="1",
+        kind="price",
+        target="acme/large",
+        effective_from=at,
+        terms=rates,
+        recorded_at=NOW,
+        recorded_by="ann",
+        reason="their invoice",
+    )
+    return apply_changes(TABLES, [change])
+
+
+TENFOLD = {"input_usd_per_mtok": "10", "output_usd_per_mtok": "20"}
+
+
+async def run(
+    connection: AsyncConnection,
+    catalogue: Catalogue,
+    *,
+    is_dry_run: bool = False,
+    batch_requests: int = 2,
+    **span: Any,
+) -> RerateReport:
+    anytime: dict[str, Any] = {"since": NOW - 48 * HOUR, "until": NOW + 48 * HOUR}
+
+    async def ask(work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
+        return await work(connection)
+
+    return await rerate_span(
+        ask,
+        catalogue,
+        Span(**(anytime | span)),
+        is_dry_run=is_dry_run,
+        at=NOW,
+        actor="ann",
+        reason="their invoice",
+        batch_requests=batch_requests,
+    )
+
+
+async def attempts_usd(connection: AsyncConnection) -> Decimal:
+    joined = attempt_adjustments()
+    total = await connection.scalar(
+        select(func.sum(effective_usd(attempt_record.c.cost_usd, joined)))
+        .select_from(attempt_record)
+        .outerjoin(joined, of_attempt(attempt_record, joined))
+    )
+    return total or Decimal(0)
+
+
+async def requests_usd(connection: AsyncConnection) -> list[Decimal | None]:
+    joined = request_adjustments()
+    rows = await connection.scalars(
+        select(effective_usd(request_record.c.cost_usd, joined))
+        .select_from(request_record)
+        .outerjoin(joined, of_request(request_record, joined))
+        .order_by(request_record.c.id)
+    )
+    return list(rows)
+
+
+@pytest.mark.anyio
+async def test_a_dry_run_announces_what_a_run_does_and_a_second_run_does_nothing(
+    connection: AsyncConnection,
+) -> None:
+    # 3 requests of an hour before the corrected price, 4 of an hour in which it holds.
+    await store(connection, *(record(attempt(), at=NOW) for _ in range(3)))
+    late = [record(attempt(started_at=NOW + HOUR), at=NOW + HOUR) for _ in range(4)]
+    await store(connection, *late)
+    believed = priced_from(NOW + HOUR, TENFOLD)
+
+    announced = await run(connection, believed, is_dry_run=True)
+    assert await attempts_usd(connection) == Decimal("0.014")
+    done = await run(connection, believed)
+    again = await run(connection, believed)
+
+    # 4 attempts at 0.02 instead of 0.002.
+    assert announced.difference_usd == done.difference_usd == Decimal("0.072")
+    assert announced.rows == done.rows
+    assert [row.attempts for row in done.rows] == [4]
+    assert done.verdicts == {"unchanged": 3, "adjusted": 4}
+    assert (again.difference_usd, again.verdicts) == (Decimal(0), {"unchanged": 7})
+    assert await attempts_usd(connection) == Decimal("0.086")
+    assert Counter(await requests_usd(connection)) == {Decimal("0.002"): 3, Decimal("0.02"): 4}
+
+
+@pytest.mark.anyio
+async def test_what_was_recorded_stays_and_the_correction_says_why(
+    connection: AsyncConnection,
+) -> None:
+    stored = record(attempt())
+    await store(connection, stored)
+    await run(connection, priced_from(NOW, TENFOLD))
+    await run(connection, TABLES)
+
+    recorded = await connection.scalar(select(attempt_record.c.cost_usd))
+    there, back = await adjustments_of(connection, stored.id, NOW.date())
+
+    assert recorded == Decimal("0.002")
+    assert (there.old_cost_usd, there.new_cost_usd) == (Decimal("0.002"), Decimal("0.02"))
+    assert there.price_version == "acme/large@operator#1"
+    assert (there.recorded_by, there.reason) == ("ann", "their invoice")
+    assert back.difference_usd == -there.difference_usd
+    assert await requests_usd(connection) == [Decimal("0.002")]
+
+
+@pytest.mark.anyio
+async def test_a_request_becomes_known_once_all_its_attempts_are(
+    connection: AsyncConnection,
+) -> None:
+    unpriced = {"cost": UNPRICED}
+    both = record(attempt(**unpriced), attempt(number=2, kind="fallback", **unpriced))
+    half = record(
+        attempt(**unpriced),
+        attempt(number=2, endpoint="acme/unpriced", model="acme/unpriced", **unpriced),
+    )
+    await store(connection, both, half)
+
+    report = await run(connection, TABLES)
+
+    assert report.verdicts == {"adjusted": 3, "unpriced": 1}
+    assert report.unpriced_endpoints == ("acme/unpriced",)
+    assert await attempts_usd(connection) == Decimal("0.006")
+    assert set(await requests_usd(connection)) == {Decimal("0.004"), None}
+
+
+@pytest.mark.anyio
+async def test_copies_are_corrected_and_stay_no_part_of_their_request(
+    connection: AsyncConnection,
+) -> None:
+    await store(connection, record(attempt(), attempt(number=2, kind="shadow")))
+
+    report = await run(connection, priced_from(NOW, TENFOLD))
+
+    assert report.difference_usd == Decimal("0.036")
+    assert await requests_usd(connection) == [Decimal("0.02")]
+
+
+@pytest.mark.anyio
+async def test_what_the_provider_told_was_not_metered_or_is_unknown_keeps_its_cost(
+    connection: AsyncConnection,
+) -> None:
+    told = Cost(total_usd=Decimal("0.5"), source="provider_reported", computed_usd=Decimal("0.002"))
+    await store(
+        connection,
+        record(attempt(cost=told)),
+        record(attempt(usage=None, usage_source=None, cost=Cost(total_usd=Decimal(0)))),
+        record(attempt(endpoint="gone/x", provider="gone")),
+    )
+
+    report = await run(connection, priced_from(NOW, TENFOLD))
+
+    assert report.verdicts == {"reported": 1, "unmetered": 1, "unknown_endpoint": 1}
+    assert report.difference_usd == 0
+
+
+@pytest.mark.anyio
+async def test_only_the_span_the_model_and_the_provider_that_were_named_are_looked_at(
+    connection: AsyncConnection,
+) -> None:
+    await store(
+        connection,
+        *(record(attempt(started_at=NOW + n * HOUR), at=NOW + n * HOUR) for n in range(3)),
+    )
+    believed = priced_from(NOW - HOUR, TENFOLD)
+    look = functools.partial(run, connection, believed, is_dry_run=True)
+
+    assert (await look(since=NOW + HOUR)).verdicts == {"adjusted": 2}
+    assert (await look(until=NOW + HOUR)).verdicts == {"adjusted": 1}
+    assert (await look(model="acme/large", provider="acme")).verdicts == {"adjusted": 3}
+    assert (await look(model="acme/small")).verdicts == {}
+    assert (await look(provider="other")).verdicts == {}
+
+
+@pytest.mark.anyio
+async def test_the_report_says_by_whom_and_how_far_back_records_reach(
+    connection: AsyncConnection,
+) -> None:
+    early = NOW - 24 * HOUR
+    await store(connection, record(attempt(started_at=early), at=early), record(attempt()))
+
+    report = await run(connection, priced_from(early, TENFOLD))
+
+    assert report.first_day == early.date()
+    assert [(row.day, row.key_id) for row in report.rows] == [
+        (early.date(), KEY_ID),
+        (NOW.date(), KEY_ID),
+    ]
+    assert {(row.old_usd, row.new_usd) for row in report.rows} == {
+        (Decimal("0.002"), Decimal("0.02"))
+    }
