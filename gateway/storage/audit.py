@@ -75,4 +75,7 @@ async def list_entries(
         if value is not None:
             statement = statement.where(audit_entry.c[column] == value)
     rows = await connection.execute(statement)
-    return [msgspec.convert(dict(row), AuditEntry) for row in rows.mappings()]
+    return [
+        AuditEntry(**{field: row[field] for field in AuditEntry.__struct_fields__})
+        for row in rows.mappings()
+    ]

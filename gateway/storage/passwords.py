@@ -6,6 +6,8 @@ import re
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from gateway.domain.wishes import WishError
+
 SHORTEST, LONGEST = 12, 1_024
 _NAME = re.compile(r"[a-z0-9][a-z0-9._@+-]{0,63}", re.ASCII)
 # Actors that are no users: whoever reads the audit log must not take one for the other.
@@ -19,28 +21,28 @@ def check_name(name: str) -> None:
     """Go on when a user can be called so.
 
     Raises:
-        ValueError: not; the message names the field.
+        WishError: not; the message names the field.
     """
     if _NAME.fullmatch(name) is None:
-        raise ValueError(
+        raise WishError(
             "name: give 1 to 64 of a-z, 0-9 and . _ @ + -, beginning with a letter or a digit"
         )
     if name in _RESERVED:
-        raise ValueError(f"name: {name!r} would be mistaken for something else; choose another")
+        raise WishError(f"name: {name!r} would be mistaken for something else; choose another")
 
 
 def check_password(password: str, *, name: str) -> None:
     """Go on when a password may be used.
 
     Raises:
-        ValueError: not; the message names the field and never the password.
+        WishError: not; the message names the field and never the password.
     """
     if not SHORTEST <= len(password) <= LONGEST:
-        raise ValueError(f"password: give {SHORTEST} to {LONGEST} characters")
+        raise WishError(f"password: give {SHORTEST} to {LONGEST} characters")
     if name and name in password.lower() and len(password) < len(name) + SHORTEST:
-        raise ValueError("password: is little more than the user's name; choose another")
+        raise WishError("password: is little more than the user's name; choose another")
     if len(set(password)) < _FEWEST_DIFFERENT:
-        raise ValueError(f"password: has fewer than {_FEWEST_DIFFERENT} different characters")
+        raise WishError(f"password: has fewer than {_FEWEST_DIFFERENT} different characters")
 
 
 def hash_password(password: str) -> str:

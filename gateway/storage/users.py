@@ -9,6 +9,7 @@ from sqlalchemy import RowMapping, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.principal import Role
+from gateway.domain.wishes import WishError
 from gateway.storage.audit import add_entry
 from gateway.storage.tables import app_session, app_user
 
@@ -42,10 +43,10 @@ async def create_user(
     """Store a new user.
 
     Raises:
-        ValueError: the name is taken, perhaps by a user who was revoked.
+        WishError: the name is taken, perhaps by a user who was revoked.
     """
     if await connection.scalar(select(app_user.c.id).where(app_user.c.name == name)):
-        raise ValueError(f"name: there is, or was, a user {name!r}; choose another name")
+        raise WishError(f"name: there is, or was, a user {name!r}; choose another name")
     user = StoredUser(
         id=uuid4(), name=name, role=role, created_at=at, created_by=actor, password_changed_at=at
     )
@@ -162,4 +163,4 @@ async def _audit(
 
 
 def _stored(row: RowMapping) -> StoredUser:
-    return msgspec.convert(dict(row), StoredUser)
+    return StoredUser(**{field: row[field] for field in StoredUser.__struct_fields__})

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from gateway.domain.errors import GatewayError, InvalidRequestError, OverloadedError
+from gateway.domain.wishes import WishError
 from gateway.storage.asking import Asker
 from gateway.storage.engine import Connection
 from gateway.storage.waiting import DatabaseUnavailableError
@@ -16,8 +17,7 @@ async def ask_database(ask: Asker, work: Callable[[Connection], Awaitable[T]]) -
 
     Raises:
         OverloadedError: the database does not answer.
-        InvalidRequestError: what was wished for cannot be, by a ``ValueError`` whose text begins
-            with the name of the field.
+        InvalidRequestError: what was wished for cannot be.
     """
     try:
         return await ask(work)
@@ -27,13 +27,13 @@ async def ask_database(ask: Asker, work: Callable[[Connection], Awaitable[T]]) -
             code="database_unavailable",
             retry_after_s=5,
         ) from exc
-    except ValueError as exc:
+    except WishError as exc:
         raise refused(exc) from exc
 
 
-def refused(exc: ValueError) -> InvalidRequestError:
-    """A wish that cannot be; the error's text begins with the name of the field."""
-    return InvalidRequestError(str(exc), param=str(exc).partition(":")[0])
+def refused(exc: WishError) -> InvalidRequestError:
+    """A wish that cannot be, as an answer."""
+    return InvalidRequestError(str(exc), param=exc.field)
 
 
 def not_found(what: str, where: str, *, code: str) -> GatewayError:

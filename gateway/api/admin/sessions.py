@@ -17,6 +17,7 @@ from gateway.api.failed_attempts import FailedAttempts
 from gateway.api.roles import OPEN, AdminRequest, needs
 from gateway.domain.errors import AuthenticationError, InvalidRequestError, RateLimitedError
 from gateway.domain.principal import Principal, Role
+from gateway.domain.wishes import WishError
 from gateway.storage.asking import Asker
 from gateway.storage.engine import Connection
 from gateway.storage.passwords import LONGEST, check_password, hash_password, is_password
@@ -134,7 +135,7 @@ class SessionDesk:
             )
         try:
             check_password(wish.new, name=principal.name)
-        except ValueError as exc:
+        except WishError as exc:
             raise refused(exc) from exc
         await self._check(principal.name, wish.current)
         hashed = await self.hash(wish.new)

@@ -13,6 +13,7 @@ from gateway.api.admin.sessions import Password, SessionDesk
 from gateway.api.roles import AdminRequest, needs
 from gateway.domain.errors import GatewayError
 from gateway.domain.principal import Role
+from gateway.domain.wishes import WishError
 from gateway.storage.asking import Asker
 from gateway.storage.passwords import check_name, check_password
 from gateway.storage.users import (
@@ -148,7 +149,7 @@ def _check(name: str, password: str) -> None:
     try:
         check_name(name)
         check_password(password, name=name)
-    except ValueError as exc:
+    except WishError as exc:
         raise refused(exc) from exc
 
 
