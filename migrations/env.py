@@ -8,7 +8,7 @@ from alembic.util.exc import CommandError
 from sqlalchemy import Connection, column, func, select, table
 
 from gateway.storage.engine import make_engine
-from gateway.storage.tables import metadata
+from gateway.storage.rollup_tables import metadata
 
 # Any number will do as long as it never changes.
 ADVISORY_LOCK = int.from_bytes(b"tollway")

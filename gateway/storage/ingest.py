@@ -1,16 +1,31 @@
-"""Brings records into Postgres: COPY into a waiting room, from there only what is not there."""
+"""Brings records into Postgres: COPY into a waiting room, from there only what is not there.
+
+What was new is added to the roll-ups in the same transaction: rows first, then roll-ups, each in
+the order of its keys.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import MetaData, Table, func, select, text
+from sqlalchemy import ColumnClause, MetaData, Table, column, func, select, table, text, union
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.engine import raw_connection
+from gateway.storage.rollup_tables import rollup_horizon, rollup_pending
+from gateway.storage.rollups import (
+    ATTEMPT_SOURCE,
+    REQUEST_SOURCE,
+    Source,
+    additions,
+    new_label_sets,
+    new_providers,
+    quarter_of,
+)
 from gateway.storage.rows import ATTEMPT_COPY_COLUMNS, REQUEST_COPY_COLUMNS
 from gateway.storage.tables import (
     MAX_FRAME_BYTES,
@@ -26,35 +41,78 @@ Row = tuple[object, ...]
 _ROWS_AT_ONCE = 25
 """asyncpg encodes rows in the event loop; after so many, others have their turn."""
 
+ROLL_UP_LOCK = int.from_bytes(b"tw-roll")
+"""Shared by whoever adds to the roll-ups, held alone by whoever makes them anew."""
+
 # Constraints stay behind: the table itself judges the rows. Names are ours, never input.
 _WAITING_ROOM = "CREATE TEMPORARY TABLE IF NOT EXISTS {} (LIKE {}) ON COMMIT DELETE ROWS"
+_STORED = (
+    "CREATE TEMPORARY TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS "
+    "AS SELECT {} FROM {} WITH NO DATA"
+)
 
 # What is committed may be forgotten by the spool, so a server whose commits return before they are
 # on its disk is asked to wait; one that waits for its replicas too is left alone.
 _WAIT_FOR_DISK = text(
-    "SELECT set_config('synchronous_commit', 'local', true) "
-    "WHERE current_setting('synchronous_commit') = 'off'"
+    "SELECT CASE current_setting('synchronous_commit') WHEN 'off' "
+    "THEN set_config('synchronous_commit', 'local', true) END, "
+    f"pg_advisory_xact_lock_shared({ROLL_UP_LOCK})"
 )
 
 
 class _Arrivals:
-    """Where the rows of a table wait within a transaction, and how they leave."""
+    """Where the rows of a table wait within a transaction, and what is known of the new ones."""
 
-    def __init__(self, table: Table, name: str, columns: tuple[str, ...]) -> None:
+    def __init__(
+        self, parent: Table, name: str, columns: tuple[str, ...], kept: tuple[str, ...]
+    ) -> None:
         self.name = name
         self.columns = columns
-        self.make = text(_WAITING_ROOM.format(name, table.name))
-        waiting = table.to_metadata(MetaData(), name=name)
+        self.make = text(_WAITING_ROOM.format(name, parent.name))
+        self.stored = table(f"stored_{parent.name}", *map(_column, kept))
+        self.make_stored = text(_STORED.format(self.stored.name, ", ".join(kept), parent.name))
+        waiting = parent.to_metadata(MetaData(), name=name)
         # In the order of the keys: two who store the same rows wait for each other in turn, and
         # never both at once.
         rows = select(*(waiting.c[column] for column in columns)).order_by(*waiting.primary_key)
-        self.take_in: Insert = (
-            insert(table).from_select(list(columns), rows).on_conflict_do_nothing()
+        stored = (
+            insert(parent)
+            .from_select(list(columns), rows)
+            .on_conflict_do_nothing()
+            .returning(*(parent.c[name] for name in kept))
+            .cte("stored")
         )
+        self.take_in: Insert = insert(self.stored).from_select(list(kept), select(stored))
 
 
-_REQUESTS = _Arrivals(request_record, "arriving_request", REQUEST_COPY_COLUMNS)
-_ATTEMPTS = _Arrivals(attempt_record, "arriving_attempt", ATTEMPT_COPY_COLUMNS)
+def _column(name: str) -> ColumnClause[Any]:
+    return column(name)
+
+
+_REQUESTS = _Arrivals(request_record, "arriving_request", REQUEST_COPY_COLUMNS, REQUEST_SOURCE)
+_ATTEMPTS = _Arrivals(attempt_record, "arriving_attempt", ATTEMPT_COPY_COLUMNS, ATTEMPT_SOURCE)
+
+
+def _changed_quarters() -> Insert:
+    quarters = union(
+        select(quarter_of(_REQUESTS.stored.c.received_at).label("at")),
+        select(quarter_of(_ATTEMPTS.stored.c.started_at).label("at")),
+    ).subquery()
+    horizon = (
+        select(rollup_horizon.c.at).where(rollup_horizon.c.name == "minutes").scalar_subquery()
+    )
+    is_addition = func.coalesce(quarters.c.at < horizon, text("false"))
+    rows = select(quarters.c.at, is_addition)
+    return insert(rollup_pending).from_select(["at", "is_addition"], rows)
+
+
+_ROLL_UPS: tuple[Insert, ...] = (
+    new_label_sets(_REQUESTS.stored),
+    new_label_sets(_ATTEMPTS.stored),
+    new_providers(_ATTEMPTS.stored),
+    *additions(Source(_REQUESTS.stored, _ATTEMPTS.stored, _REQUESTS.stored, _ATTEMPTS.stored)),
+    _changed_quarters(),
+)
 
 
 class Watermark(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +142,7 @@ class DeadRow(msgspec.Struct, frozen=True, kw_only=True):
 async def insert_absent(
     connection: AsyncConnection, requests: Sequence[Row], attempts: Sequence[Row]
 ) -> int:
-    """Store rows whose keys are not there yet; returns how many requests were new.
+    """Store and sum up rows whose keys are not there yet; returns how many requests were new.
 
     Replaying rows changes nothing, whoever shipped them before. The partitions must exist. Rows
     are in the order of the columns of `gateway.storage.rows`. Once committed they survive a crash
@@ -93,9 +151,12 @@ async def insert_absent(
     await connection.execute(_WAIT_FOR_DISK)
     await _copy(connection, _REQUESTS, requests)
     await _copy(connection, _ATTEMPTS, attempts)
-    inserted = await connection.execute(_REQUESTS.take_in)
-    await connection.execute(_ATTEMPTS.take_in)
-    return inserted.rowcount
+    new_requests = (await connection.execute(_REQUESTS.take_in)).rowcount
+    new_attempts = (await connection.execute(_ATTEMPTS.take_in)).rowcount
+    if new_requests or new_attempts:
+        for statement in _ROLL_UPS:
+            await connection.execute(statement)
+    return new_requests
 
 
 async def note_watermark(connection: AsyncConnection, mark: Watermark) -> None:
@@ -138,6 +199,7 @@ async def note_dead(connection: AsyncConnection, dead: DeadRow) -> None:
 
 async def _copy(connection: AsyncConnection, arrivals: _Arrivals, rows: Sequence[Row]) -> None:
     await connection.execute(arrivals.make)
+    await connection.execute(arrivals.make_stored)
     raw = raw_connection(connection)
     if raw is None:
         raise DatabaseUnavailableError("the connection is gone")

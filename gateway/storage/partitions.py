@@ -42,6 +42,25 @@ async def ensure_partitions(connection: AsyncConnection, days: Iterable[date]) -
         await _create(connection, name, *wanted[name])
 
 
+async def first_day(connection: AsyncConnection) -> date | None:
+    """The earliest UTC day that has partitions; None without any."""
+    days = [day for parent in PARTITIONED for day in await partition_days(connection, parent)]
+    return min(days, default=None)
+
+
+async def partition_days(connection: AsyncConnection, parent: Table) -> list[date]:
+    """The UTC days that have a partition of a record table, oldest first."""
+    prefix = f"{parent.name}_"
+    names = await connection.scalars(
+        select(_PG_CLASS.c.relname).where(
+            _PG_CLASS.c.relname.regexp_match(f"^{prefix}[0-9]{{8}}$"),
+            _PG_CLASS.c.relispartition,
+            func.pg_table_is_visible(_PG_CLASS.c.oid),
+        )
+    )
+    return sorted(date.fromisoformat(name.removeprefix(prefix)) for name in names)
+
+
 async def _missing(connection: AsyncConnection, names: set[str]) -> set[str]:
     existing = await connection.scalars(
         select(_PG_CLASS.c.relname).where(

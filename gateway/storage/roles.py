@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.engine import make_engine, shown_url, with_role
-from gateway.storage.tables import views
+from gateway.storage.rollup_tables import views
 from gateway.storage.waiting import run_bounded, sqlstate_of
 
 READER = "tollway_reader"

@@ -1,0 +1,95 @@
+"""Makes roll-ups anew from the rows, an hour at a time, while records go on arriving."""
+
+from datetime import UTC, datetime, time, timedelta
+
+from sqlalchemy import and_, delete, select
+from sqlalchemy.dialects.postgresql import Insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.storage.partitions import first_day
+from gateway.storage.rollup_tables import (
+    METRICS,
+    ROLL_UPS,
+    latency_key_hour,
+    rollup_pending,
+)
+from gateway.storage.rollup_upkeep import hold_roll_ups, horizon, resum
+from gateway.storage.rollups import (
+    ATTEMPT_SOURCE,
+    REQUEST_SOURCE,
+    Source,
+    additions,
+    new_label_sets,
+    new_providers,
+)
+from gateway.storage.tables import attempt_record, request_record
+
+STEP = timedelta(hours=1)
+_DAY = timedelta(days=1)
+
+
+async def rebuildable_since(connection: AsyncConnection) -> datetime | None:
+    """The earliest hour whose rows are all there; None without any rows."""
+    kept_since = await horizon(connection, "rows")
+    if kept_since is not None:
+        # An attempt belongs to the day of its request, and may have begun on the next one.
+        return kept_since + _DAY
+    day = await first_day(connection)
+    return None if day is None else datetime.combine(day, time(), UTC)
+
+
+async def rebuild_hour(connection: AsyncConnection, start: datetime) -> None:
+    """Make the roll-ups of one hour anew, in the caller's transaction. ``start`` begins an hour.
+
+    Whoever brings records waits until the transaction ends.
+    """
+    await hold_roll_ups(connection)
+    end = start + STEP
+    for roll_up in ROLL_UPS:
+        minutes = roll_up.minute
+        where = and_(minutes.c.at >= start, minutes.c.at < end)
+        if "metric" in minutes.c:
+            where = and_(minutes.c.metric.in_(METRICS), where)
+        await connection.execute(delete(minutes).where(where))
+    hours = latency_key_hour.c
+    await connection.execute(
+        delete(latency_key_hour).where(hours.metric.in_(METRICS), hours.at == start)
+    )
+    await connection.execute(
+        delete(rollup_pending).where(rollup_pending.c.at >= start, rollup_pending.c.at < end)
+    )
+    for statement in _from_rows(start, end):
+        await connection.execute(statement)
+    await resum(connection, start, end)
+    kept_since = await horizon(connection, "minutes")
+    if kept_since is not None and start < kept_since:
+        for roll_up in ROLL_UPS:
+            minutes = roll_up.minute
+            await connection.execute(
+                delete(minutes).where(minutes.c.at >= start, minutes.c.at < end)
+            )
+
+
+def _from_rows(start: datetime, end: datetime) -> list[Insert]:
+    requests, attempts = request_record.c, attempt_record.c
+    days = (start.date() - _DAY, end.date() + _DAY)
+    all_requests = select(*(requests[name] for name in REQUEST_SOURCE)).where(
+        requests.day.between(*days)
+    )
+    all_attempts = select(*(attempts[name] for name in ATTEMPT_SOURCE)).where(
+        attempts.day.between(*days)
+    )
+    received = and_(requests.received_at >= start, requests.received_at < end)
+    begun = and_(attempts.started_at >= start, attempts.started_at < end)
+    source = Source(
+        all_requests.where(received).subquery("requests"),
+        all_attempts.where(begun).subquery("attempts"),
+        all_requests.subquery("all_requests"),
+        all_attempts.subquery("all_attempts"),
+    )
+    return [
+        new_label_sets(source.requests),
+        new_label_sets(source.attempts),
+        new_providers(source.attempts),
+        *additions(source),
+    ]

@@ -1,0 +1,239 @@
+"""The tables of sums that charts are drawn from, and the views by which they are read.
+
+Every roll-up stands in two grains: a minute, kept for some weeks, and a quarter of an hour, kept
+for years. The long grain is no hour, so that days are right in every time zone there is.
+`rollup_pending` names the quarters whose minutes have changed since they were summed; the views
+without a grain read those from the minutes and all others from the quarters, so that what they show
+is complete with the very transaction that stored a record.
+A request that nobody served has '' for provider, model and endpoint, and one without rules '' for
+their version: unlike NULL, '' can be a part of a key.
+"""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Identity,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from gateway.storage.tables import Instant, Usd, metadata, views
+
+GROWTH = 1.04
+"""From one bucket of a histogram to the next; its geometric middle is at most 2 % off."""
+LOWEST_BUCKET, HIGHEST_BUCKET = -400, 800
+"""What lies beyond is counted in these: below 0.0000002 and above 4e13."""
+
+METRICS = ("request", "request_ttft", "overhead", "added", "attempt", "attempt_ttft", "speed")
+"""What `latency_*` measures: milliseconds, and tokens per second for the last.
+
+``request``, ``request_ttft`` (of streams) and ``overhead`` are those of successful requests, by the
+endpoint that served. ``added`` is how much later the serving attempt of a fallback began than the
+first one. ``attempt``, ``attempt_ttft`` and ``speed`` are those of successful attempts.
+"""
+KEY_METRICS = METRICS[:2]
+"""Those that `latency_key_hour` has."""
+
+TOKEN_GROUPS: dict[str, tuple[str, ...]] = {
+    "input": ("input_tokens", "audio_input_tokens", "image_input_tokens", "video_input_tokens"),
+    "cache_read": ("cache_read_tokens", "audio_cache_read_tokens"),
+    "cache_write": ("cache_write_tokens", "cache_write_1h_tokens"),
+    "output": ("output_tokens", "audio_output_tokens", "image_output_tokens"),
+    "reasoning": ("reasoning_tokens",),
+}
+"""The meters of `pricing.usage.Usage` that are summed together; the first three are the prompt's
+tokens, the last two the completion's."""
+
+
+class RollUp(msgspec.Struct, frozen=True, kw_only=True):
+    """A roll-up in both grains; the first column after the dimensions is a count."""
+
+    minute: Table
+    quarter: Table
+    dimensions: tuple[str, ...]
+    """Without ``at``."""
+    measures: tuple[str, ...]
+    """All are sums."""
+
+
+def _make(name: str, dimensions: dict[str, Any], measures: dict[str, Any]) -> RollUp:
+    def table(grain: str, *, is_busy: bool) -> Table:
+        keys = {"at": Instant, **dimensions}
+        if "metric" in keys:
+            # Charts want one metric of a long time.
+            keys = {"metric": keys.pop("metric"), **keys}
+        return Table(
+            f"{name}_{grain}",
+            metadata,
+            *(
+                Column(key, kind, primary_key=True, autoincrement=False)
+                for key, kind in keys.items()
+            ),
+            *(Column(measure, kind, nullable=False) for measure, kind in measures.items()),
+            # Room for a row's next version beside it, so that counting touches no index.
+            postgresql_with={"fillfactor": 60 if is_busy else 100},
+        )
+
+    return RollUp(
+        minute=table("minute", is_busy=True),
+        quarter=table("quarter_hour", is_busy=False),
+        dimensions=tuple(dimensions),
+        measures=tuple(measures),
+    )
+
+
+_ENDPOINT = {"provider": Text, "model": Text, "endpoint": Text}
+_WHOSE = {"key_id": Uuid, "label_set": Uuid}
+
+usage_request = _make(
+    "usage_request",
+    {**_ENDPOINT, "outcome": Text, "is_fallback": Boolean, "rule_version": Text, **_WHOSE},
+    {
+        "requests": BigInteger,
+        # Of these, those that reached a provider.
+        "tried": BigInteger,
+        "attempts": BigInteger,
+        "prompt_tokens": BigInteger,
+        "completion_tokens": BigInteger,
+        "cached_tokens": BigInteger,
+        "reasoning_tokens": BigInteger,
+        # The sum of what is known, and how many requests are missing from it.
+        "cost_usd": Usd,
+        "unpriced": BigInteger,
+        # Of the requests whose baseline and cost are both known, so that one can be subtracted from
+        # the other.
+        "baselined": BigInteger,
+        "baseline_usd": Usd,
+        "baselined_cost_usd": Usd,
+    },
+)
+
+usage_attempt = _make(
+    "usage_attempt",
+    {**_ENDPOINT, "outcome": Text, "kind": Text, **_WHOSE},
+    {
+        "attempts": BigInteger,
+        # Attempts that were metered, or whose cost is not known.
+        "billable": BigInteger,
+        "unpriced": BigInteger,
+        # First attempts of requests, of these those whose request another provider answered.
+        "first_tries": BigInteger,
+        "served_elsewhere": BigInteger,
+        # Failed attempts whose request was served all the same.
+        "rescued": BigInteger,
+        **{f"{group}_tokens": BigInteger for group in TOKEN_GROUPS},
+        "cost_usd": Usd,
+        # Parts of `cost_usd`; `cost_other_usd` is whatever the others do not explain, and below 0
+        # where a provider reports less than its prices say.
+        **{f"cost_{group}_usd": Usd for group in TOKEN_GROUPS},
+        "cost_other_usd": Usd,
+    },
+)
+
+fallback = _make(
+    "fallback",
+    {
+        "from_provider": Text,
+        "from_endpoint": Text,
+        "to_provider": Text,
+        "to_endpoint": Text,
+        "reason": Text,
+    },
+    {
+        # Attempts that failed, or were overtaken, before another endpoint answered.
+        "attempts": BigInteger,
+        # Of these, first attempts: one for each request that fell back.
+        "requests": BigInteger,
+        "rescued": BigInteger,
+        "added_us": BigInteger,
+        "added_usd": Usd,
+        "unpriced": BigInteger,
+    },
+)
+
+latency = _make(
+    "latency", {"metric": Text, **_ENDPOINT, "bucket": SmallInteger}, {"samples": BigInteger}
+)
+
+ROLL_UPS: tuple[RollUp, ...] = (usage_request, usage_attempt, fallback, latency)
+"""In the order in which they are written and locked."""
+
+latency_key_hour = Table(
+    "latency_key_hour",
+    metadata,
+    Column("metric", Text, primary_key=True),
+    Column("at", Instant, primary_key=True),
+    Column("key_id", Uuid, primary_key=True),
+    Column("provider", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("bucket", SmallInteger, primary_key=True, autoincrement=False),
+    Column("samples", BigInteger, nullable=False),
+    postgresql_with={"fillfactor": 60},
+)
+
+label_set = Table(
+    "label_set",
+    metadata,
+    # Drawn from the labels themselves, so that it is the same wherever it is computed.
+    Column("id", Uuid, primary_key=True),
+    Column("labels", JSONB, nullable=False),
+)
+
+provider_seen = Table(
+    "provider_seen",
+    metadata,
+    Column("provider", Text, primary_key=True),
+    # Fixes the provider's colour, so it never changes, even when something older arrives.
+    Column("first_seen_at", Instant, nullable=False),
+)
+
+rollup_pending = Table(
+    "rollup_pending",
+    metadata,
+    # A row for each batch and quarter, written with the batch's minutes: whoever sees the row sees
+    # the minutes too, and whoever removes it removes no word of later ones.
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("at", Instant, nullable=False),
+    # The older minutes of the quarter are gone: these come on top of what it holds.
+    Column("is_addition", Boolean, nullable=False, server_default=text("false")),
+)
+
+rollup_horizon = Table(
+    "rollup_horizon",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("at", Instant, nullable=False),
+)
+"""Since when there are ``minutes`` and ``rows``; without a row, nothing was ever removed."""
+
+
+def _grainless(name: str, roll_up: RollUp) -> Table:
+    columns = (Column(column.name, column.type) for column in roll_up.quarter.columns)
+    return Table(name, views, *columns)
+
+
+def _view(name: str, table: Table) -> Table:
+    return Table(name, views, *(Column(column.name, column.type) for column in table.columns))
+
+
+v_usage_request = _grainless("v_usage_request", usage_request)
+v_usage_attempt = _grainless("v_usage_attempt", usage_attempt)
+v_fallback = _grainless("v_fallback", fallback)
+v_latency = _grainless("v_latency", latency)
+v_usage_request_minute = _view("v_usage_request_minute", usage_request.minute)
+v_usage_attempt_minute = _view("v_usage_attempt_minute", usage_attempt.minute)
+v_fallback_minute = _view("v_fallback_minute", fallback.minute)
+v_latency_minute = _view("v_latency_minute", latency.minute)
+v_latency_key_hour = _view("v_latency_key_hour", latency_key_hour)
+v_label_set = _view("v_label_set", label_set)
+v_provider_seen = _view("v_provider_seen", provider_seen)
+
+__all__ = ["metadata", "views"]
