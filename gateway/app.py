@@ -13,6 +13,8 @@ from litestar.handlers import HTTPRouteHandler
 
 from gateway.api.admin.application import admin_app
 from gateway.api.admin.audit import admin_audit_routes
+from gateway.api.admin.catalogue import admin_catalogue_routes
+from gateway.api.admin.dry_run import admin_dry_run_routes
 from gateway.api.admin.guard import Guard
 from gateway.api.admin.keys import admin_key_routes
 from gateway.api.admin.prices import PriceDesk, admin_price_routes
@@ -37,6 +39,7 @@ from gateway.execution.experience import Experience
 from gateway.execution.google_token import GoogleTokens
 from gateway.execution.health import HealthBoard
 from gateway.execution.media import MediaFetcher
+from gateway.execution.own_access import OwnAccess
 from gateway.execution.runner import Limits, Runner
 from gateway.execution.shadow import Shadows
 from gateway.execution.shared_health import TABLE_NAME, open_table
@@ -233,6 +236,13 @@ class Worker:
             code_version=CODE_VERSION,
             split_salt=hmac.digest(self._place.pepper, _SPLIT_LABEL, "sha256"),
         )
+        own_access = OwnAccess(
+            providers,
+            transport=self._transport,
+            policy=self._transport.policy,
+            deadlines=_common_deadlines(settings),
+            user_agent=USER_AGENT,
+        )
         pipelines = self._pipelines = {
             api.name: Pipeline(
                 snapshots=self._snapshots,
@@ -244,6 +254,7 @@ class Worker:
                 policy=policy,
                 api=api,
                 experience=experience,
+                own_access=own_access,
             )
             for api, reached in (
                 (CHAT, providers),
@@ -343,6 +354,18 @@ def _access(
         sign=make_signer(provider.aws) if provider.aws is not None else None,
         secret_of=_tokens(provider, transport),
         drains_on_disconnect=own.on_disconnect == "drain",
+    )
+
+
+def _common_deadlines(settings: Settings) -> Deadlines:
+    common = settings.deadlines
+    return Deadlines(
+        connect_s=common.connect_s,
+        first_token_s=common.first_token_s,
+        first_token_reasoning_s=common.first_token_reasoning_s,
+        whole_answer_s=common.whole_answer_s,
+        idle_s=common.idle_s,
+        total_s=common.total_s,
     )
 
 

@@ -15,6 +15,7 @@ from gateway.domain.ids import to_generation_id
 from gateway.domain.interruption import Interruption
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import AttemptRecord, RequestRecord
+from gateway.execution.access import AccessBook
 from gateway.execution.health import HealthBoard
 from gateway.ledger.journal import Journal
 from gateway.routing.engine import make_plan
@@ -60,6 +61,7 @@ class Exchange:
     __slots__ = (
         "_health",
         "_learn",
+        "access_of",
         "api",
         "echoes",
         "id",
@@ -83,12 +85,15 @@ class Exchange:
         journal: Journal,
         interruption: Interruption,
         *,
-        health: HealthBoard,
+        access_of: AccessBook,
+        health: HealthBoard | None,
         api: Api,
         ruled: Ruled | None = None,
         learn: OnAttemptEnd = lambda _: None,
     ) -> None:
         self.request = request
+        self.access_of = access_of
+        """How the endpoints of this request are reached."""
         self.api = api
         self.inputs = inputs
         self.ruled = ruled
@@ -111,6 +116,11 @@ class Exchange:
     @property
     def created(self) -> int:
         return int(self.journal.facts.received_at.timestamp())
+
+    @property
+    def is_of_caller(self) -> bool:
+        """Whether the request brought its providers, and their credentials, along."""
+        return bool(self.request.provider_configs)
 
     @property
     def answered(self) -> AttemptRecord:
@@ -136,11 +146,13 @@ class Exchange:
 
     def begin_attempt(self, start: AttemptStart) -> None:
         self.journal.begin(start)
-        self._health.begin(start)
+        if self._health is not None:
+            self._health.begin(start)
 
     def end_attempt(self, end: AttemptEnd) -> None:
         self.journal.end(end)
-        self._health.report(end)
+        if self._health is not None:
+            self._health.report(end)
         self._learn(end)
         if end.echo is not None:
             self.echoes.append(end.echo)
@@ -148,7 +160,8 @@ class Exchange:
     def end_shadow(self, end: AttemptEnd) -> None:
         """The copy was asked after the record was written: it is remembered apart."""
         self.journal.end_late(end)
-        self._health.report(end)
+        if self._health is not None:
+            self._health.report(end)
 
     def echoes_with(self, served: bytes | None) -> list[bytes]:
         """What every provider was sent, the one that answers last."""
@@ -180,6 +193,9 @@ class Exchange:
             compacted = compact(self.plan, self.request, self.inputs)
         if self.ruled is not None and self.ruled.rules:
             compacted = {**compacted, **self.ruled.compact()}
+        if self.is_of_caller:
+            named = [one.provider for one in self.request.provider_configs]
+            compacted = {**compacted, "provider_configs": named}
         return compacted if self.api is CHAT else {"api": self.api.name, **compacted}
 
     def close_with(self, error: GatewayError) -> None:

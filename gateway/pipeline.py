@@ -33,6 +33,7 @@ from gateway.execution.drains import Drains, Shielded
 from gateway.execution.experience import Experience
 from gateway.execution.failures import FailedAttempt, error_of
 from gateway.execution.health import HealthBoard
+from gateway.execution.own_access import OwnAccess
 from gateway.execution.relay import Relay
 from gateway.execution.runner import Runner, Served
 from gateway.execution.shadow import Shadows
@@ -44,10 +45,12 @@ from gateway.routing.affinity import affinity_key
 from gateway.routing.explain import explain
 from gateway.routing.explanation import Explanation
 from gateway.routing.mirror import find_mirror
+from gateway.routing.own_offer import own_inputs
 from gateway.routing.plan import BalanceWeights, Plan, PlanInputs
 from gateway.routing.rules.apply import Ruled
 from gateway.routing.rules.drawing import Mirror
 from gateway.routing.rules.govern import govern, refusal_of
+from gateway.routing.rules.rule_set import RuleSet
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
 
 _OK = 200
@@ -112,6 +115,7 @@ class Pipeline:
         shadows: Shadows | None = None,
         api: Api = CHAT,
         experience: Experience | None = None,
+        own_access: OwnAccess | None = None,
     ) -> None:
         self._snapshots = snapshots
         self._runner = runner
@@ -122,6 +126,9 @@ class Pipeline:
         self._shadows = shadows
         self._api = api
         self._experience = experience or Experience()
+        self._own_access = own_access
+        # What happens with callers' own credentials says nothing of the operator's.
+        self._own_runner = runner.apart()
         self._ids = RequestIds()
         self._drains = Drains()
 
@@ -171,14 +178,23 @@ class Pipeline:
         return self._api.make_plan(ruled.request, inputs)
 
     def explain(
-        self, request: ChatRequest, caller: Caller, *, headers: Mapping[str, str] = _NO_HEADERS
+        self,
+        request: ChatRequest,
+        caller: Caller,
+        *,
+        headers: Mapping[str, str] = _NO_HEADERS,
+        rules: RuleSet | None = None,
     ) -> Explanation:
         """What `answer` would do now and why, without doing it; nothing is recorded.
+
+        ``rules`` are tried in place of those in force.
 
         Raises:
             GatewayError: the request is wrong in itself.
         """
         snapshot = self._snapshots.current
+        if rules is not None:
+            snapshot = msgspec.structs.replace(snapshot, rules=rules)
         inputs = self._inputs(snapshot, caller, time.time(), self._affinity(request, caller))
         ruled, inputs = self._govern(snapshot, request, inputs, headers)
         return explain(ruled.request, inputs, ruled)
@@ -186,11 +202,14 @@ class Pipeline:
     async def _answer(self, exchange: Exchange) -> WholeAnswer | StreamedAnswer:
         try:
             exchange.check_rules()
+            if exchange.is_of_caller:
+                self._use_own(exchange)
             exchange.plan = exchange.api.make_plan(exchange.request, exchange.inputs)
-            served = await self._runner.run(
+            runner = self._own_runner if exchange.is_of_caller else self._runner
+            served = await runner.run(
                 exchange.request,
                 exchange.plan.candidates,
-                self._access_of,
+                exchange.access_of,
                 on_start=exchange.begin_attempt,
                 on_end=exchange.end_attempt,
                 interruption=exchange.interruption,
@@ -208,7 +227,7 @@ class Pipeline:
             raise
         if served.completion is not None:
             return _whole(exchange, served, served.completion)
-        events = _stream(exchange, served, self._drains_at(served))
+        events = _stream(exchange, served, self._drains_at(exchange, served))
         # Closing a generator that was never begun would neither record nor stop anything.
         first = await anext(events)
         return StreamedAnswer(headers=_headers(exchange, served), first=first, events=events)
@@ -247,22 +266,26 @@ class Pipeline:
         journal = Journal(
             facts, self._ledger, prompt_tokens_estimate=request.prompt_tokens_estimate
         )
+        is_of_caller = bool(ruled.request.provider_configs)
         exchange = Exchange(
             ruled.request,
             inputs,
             journal,
             interruption,
-            health=self._health,
+            access_of=self._access_of,
+            health=None if is_of_caller else self._health,
             api=self._api,
             ruled=ruled,
-            learn=functools.partial(
+            learn=_learn_nothing
+            if is_of_caller
+            else functools.partial(
                 self._learn,
                 key_id=caller.key_id,
                 affinity=affinity,
                 choice_count=request.choice_count,
             ),
         )
-        if ruled.mirror is not None and self._shadows is not None:
+        if ruled.mirror is not None and self._shadows is not None and not is_of_caller:
             mirror = functools.partial(self._mirror, exchange, ruled.mirror, self._shadows)
             # After the answer, and where a failure of ours is logged instead of answered.
             exchange.mirror = functools.partial(asyncio.get_running_loop().call_soon, mirror)
@@ -320,9 +343,27 @@ class Pipeline:
             api=self._api.name,
         )
 
-    def _drains_at(self, served: Served) -> Drains | None:
+    def _use_own(self, exchange: Exchange) -> None:
+        """Let the providers that the request brings along serve it, and nobody else.
+
+        Raises:
+            InvalidRequestError: their addresses are not allowed to the caller's key.
+            ModelNotFoundError: they serve none of its models.
+        """
+        request, caller = exchange.request, exchange.inputs.caller
+        if self._own_access is None or not caller.provider_configs_origins:
+            raise InvalidRequestError(
+                "`provider_configs` is not accepted from this key.",
+                param="provider_configs",
+                code="not_allowed",
+            )
+        exchange.access_of = self._own_access.book(request, caller.provider_configs_origins)
+        named = [one.provider for one in request.provider_configs]
+        exchange.inputs = own_inputs(request, exchange.inputs, named)
+
+    def _drains_at(self, exchange: Exchange, served: Served) -> Drains | None:
         """What reads a stream on when its caller hangs up; None where its provider is stopped."""
-        access = self._access_of(served.attempt.candidate.endpoint)
+        access = exchange.access_of(served.attempt.candidate.endpoint)
         return self._drains if access.drains_on_disconnect and self._drains.has_room else None
 
     def _inputs(
@@ -349,6 +390,10 @@ class Pipeline:
             hash_key=policy.split_salt[:_HASH_KEY_BYTES],
             seed=random.getrandbits(_SEED_BITS),
         )
+
+
+def _learn_nothing(end: AttemptEnd) -> None:
+    del end
 
 
 def _whole(exchange: Exchange, served: Served, completion: Completion) -> WholeAnswer:
@@ -495,6 +540,7 @@ def _usage(exchange: Exchange, served: Served) -> bytes:
         answered.cost,
         is_estimated=answered.usage_source == "estimated",
         details=served.attempt.usage_details,
+        **({"is_byok": True} if exchange.is_of_caller else {}),
     )
 
 

@@ -65,7 +65,12 @@ def _chat_app(
     ) -> WholeAnswer | StreamedAnswer:
         caller = authenticate(headers)
         body = await read_json_body(receive, headers, limit=body_limit)
-        chat = decode_chat_request(body, dialect=dialect, headers=headers)
+        chat = decode_chat_request(
+            body,
+            dialect=dialect,
+            headers=headers,
+            allows_own_providers=bool(caller.provider_configs_origins),
+        )
         if chat.prompt_bytes > text_limit:
             raise PayloadTooLargeError(
                 f"messages and tools hold {chat.prompt_bytes} bytes of text; "

@@ -19,6 +19,7 @@ from gateway.chat.offending import fault_of
 from gateway.chat.opening import digest_opening
 from gateway.chat.plugins import PluginWishes, read_plugins
 from gateway.chat.preferences import AutoPreferences, ProviderPreferences
+from gateway.chat.provider_configs import MEMBER, ProviderConfig, read_provider_configs
 from gateway.chat.reasoning import Reasoning, read_reasoning
 from gateway.chat.request import ChatRequest, Need
 from gateway.chat.routing_preferences import FORBIDDEN_MEMBERS, check_amount
@@ -42,7 +43,11 @@ _THINKING = ":thinking"
 
 
 def decode_chat_request(
-    body: bytes, *, dialect: Dialect, headers: Mapping[str, str] = _NO_HEADERS
+    body: bytes,
+    *,
+    dialect: Dialect,
+    headers: Mapping[str, str] = _NO_HEADERS,
+    allows_own_providers: bool = False,
 ) -> ChatRequest:
     """Read one request.
 
@@ -51,19 +56,22 @@ def decode_chat_request(
         dialect: how it is read; the FastAPI dialect requires ``model``.
         headers: names in lower case, or a mapping that does not care; ``x-no-fallback`` and
             ``x-session-id`` are read.
+        allows_own_providers: the caller's key may send ``provider_configs``.
 
     Raises:
         InvalidRequestError: names the field and what it should be.
     """
     try:
-        return _decode(body, dialect, headers)
+        return _decode(body, dialect, headers, allows_own_providers=allows_own_providers)
     except InvalidRequestError as error:
         if dialect is Dialect.FASTAPI:
             error.fault = fault_of(error, body)
         raise
 
 
-def _decode(body: bytes, dialect: Dialect, headers: Mapping[str, str]) -> ChatRequest:
+def _decode(
+    body: bytes, dialect: Dialect, headers: Mapping[str, str], *, allows_own_providers: bool
+) -> ChatRequest:
     _check_text(body)
     try:
         members = _MEMBERS.decode(body)
@@ -74,8 +82,15 @@ def _decode(body: bytes, dialect: Dialect, headers: Mapping[str, str]) -> ChatRe
     except RecursionError as exc:
         raise _too_deep() from exc
     check_members_are_unique(body, members)
+    warnings: list[str] = []
     try:
-        return _read(body, members, dialect, headers)
+        own: tuple[ProviderConfig, ...] = ()
+        if allows_own_providers and MEMBER in members:
+            raw = members.pop(MEMBER)
+            own = () if raw == _NULL else read_provider_configs(raw, warnings)
+            # Nothing behind this line meets the credentials any more.
+            body = _ENCODER.encode(members)
+        return _read(body, members, dialect, headers, warnings, own)
     except msgspec.ValidationError as exc:
         raise wrong_value(exc) from exc
     except msgspec.DecodeError as exc:
@@ -102,7 +117,12 @@ def _too_deep() -> InvalidRequestError:
 
 
 def _read(
-    body: bytes, members: dict[str, Raw], dialect: Dialect, headers: Mapping[str, str]
+    body: bytes,
+    members: dict[str, Raw],
+    dialect: Dialect,
+    headers: Mapping[str, str],
+    warnings: list[str],
+    own: tuple[ProviderConfig, ...],
 ) -> ChatRequest:
     _refuse_addresses(members)
     if has_unions(body):
@@ -118,7 +138,6 @@ def _read(
         view = VIEW.decode(body)
     except msgspec.ValidationError as exc:
         raise wrong_value(exc) from exc
-    warnings: list[str] = []
     sent = {name: raw for name, raw in members.items() if raw != _NULL}
     check_consistency(view)
     warn_of_unsupported(sent, warnings)
@@ -152,6 +171,7 @@ def _read(
         prompt_tokens_estimate=weight.tokens(len(view.messages)),
         reasoning=_reasoning(view, models, warnings),
         web_search=search,
+        provider_configs=own,
         uses_legacy_functions=view.functions is not None or view.function_call is not None,
         heals_response=plugins.heals_response and can_heal(view, warnings),
         echo_upstream_body=echoes_upstream_body(view, warnings),

@@ -215,7 +215,8 @@ FIELDS: tuple[Field, ...] = (
         name="provider_configs",
         pages=_pages("0"),
         accepts="absent",
-        meaning="addresses and credentials, which are the operator's to configure",
+        meaning="addresses and credentials of the caller's own; taken from keys that the operator "
+        "allows it (docs/providers.md), from all others a 400",
         handling="refused",
         is_parameter=False,
     ),

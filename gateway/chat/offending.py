@@ -21,6 +21,7 @@ _WRITTEN_BY_PEOPLE = frozenset(
         "metadata",
         "prediction",
         "prompt_cache_key",
+        "provider_configs",
         "safety_identifier",
         "session_id",
         "stop",

@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.chat.dialects import Dialect
 from gateway.chat.preferences import AutoPreferences, ProviderPreferences
+from gateway.chat.provider_configs import ProviderConfig
 from gateway.chat.reasoning import Reasoning
 from gateway.chat.web_search import WebSearch
 
@@ -63,6 +64,9 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     web_search: WebSearch | None = None
     """None when no search is wanted. Searches cost money: only endpoints that are known to have one
     are asked for it."""
+    provider_configs: tuple[ProviderConfig, ...] = ()
+    """Providers that the request brings along, with addresses and credentials; when there are any,
+    they alone serve."""
     uses_legacy_functions: bool = False
     """Sent ``functions`` or ``function_call``, and is answered in that form."""
     heals_response: bool = False

@@ -93,6 +93,7 @@ def render_usage(
     *,
     is_estimated: bool = False,
     details: Mapping[str, int] | None = None,
+    is_byok: bool = False,
 ) -> bytes:
     """The ``usage`` object; ``null`` when neither usage nor cost is known.
 
@@ -102,6 +103,8 @@ def render_usage(
         is_estimated: the counts are ours, not the provider's.
         details: further counts for ``completion_tokens_details``, as the provider gave them
             (``accepted_prediction_tokens`` …).
+        is_byok: the credential was the caller's own, whom the provider bills: ``cost``, what the
+            gateway's operator spent, is 0.
     """
     if usage is None and cost is None:
         return b"null"
@@ -112,7 +115,8 @@ def render_usage(
     status = cost.status if cost is not None else "unpriced"
     estimated = ',"is_estimated":true' if is_estimated else ""
     return (
-        f'{{{counts},"cost":{total},"is_byok":false,"cost_details":{{'
+        f'{{{counts},"cost":{0 if is_byok else total},'
+        f'"is_byok":{"true" if is_byok else "false"},"cost_details":{{'
         f'"upstream_inference_cost":{total},'
         f'"upstream_inference_prompt_cost":{to_json_number(_prompt_usd(parts))},'
         f'"upstream_inference_completions_cost":{output}}},'

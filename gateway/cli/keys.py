@@ -27,6 +27,7 @@ def create(
     allow_model: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     allow_provider: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     default_model: str | None = None,
+    provider_configs_origin: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     expires_at: datetime | None = None,
     config: Config = None,
     data_dir: DataDir = None,
@@ -40,6 +41,8 @@ def create(
         allow_model: a model or a pattern with *; may be repeated; default: every model.
         allow_provider: may be repeated; default: every enabled provider.
         default_model: serves requests that name none.
+        provider_configs_origin: where requests may be sent with credentials of their own, as
+            https://api.example.com; may be repeated; default: nowhere.
         expires_at: as 2027-01-31T00:00:00Z; default: never.
         config: the tollway.toml to read.
         data_dir: where data lies.
@@ -54,6 +57,7 @@ def create(
         allowed_models=allow_model,
         allowed_providers=allow_provider,
         default_model=default_model,
+        provider_configs_origins=provider_configs_origin,
         expires_at=expires_at,
     )
     directory = DataDirectory(settings.data_dir)

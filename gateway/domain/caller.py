@@ -24,5 +24,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """None follows the installation's setting."""
     has_hard_budget: bool = False
     """Endpoints without a price are refused to such a caller."""
+    provider_configs_origins: tuple[str, ...] = ()
+    """Where requests may be sent with credentials of their own (``https://api.example.com``);
+    empty refuses such requests."""
     expires_at: datetime | None = None
     """The first instant at which the key no longer works; None means never."""

@@ -30,6 +30,8 @@ class ProviderAccess(msgspec.Struct, frozen=True, kw_only=True):
     secret_of: SecretOf | None = None
     """Gives the secret where it changes over time; ``secret`` is then empty."""
     drains_on_disconnect: bool = False
+    is_of_caller: bool = False
+    """Address and credential came with the request."""
 
     def __repr__(self) -> str:
         return f"ProviderAccess({self.id})"
@@ -70,6 +72,7 @@ class AccessBook:
                 sign=provider.sign,
                 secret_of=provider.secret_of,
                 drains_on_disconnect=provider.drains_on_disconnect,
+                is_of_caller=provider.is_of_caller,
             )
             self._made[key] = access
         return access

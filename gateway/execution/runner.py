@@ -64,6 +64,10 @@ class Runner:
         self._chance = chance
         self.budget = budget or RetryBudget()
 
+    def apart(self) -> "Runner":
+        """One that shares neither the advice nor the budget of this one, within its limits."""
+        return Runner(self._upstream, self._limits, chance=self._chance)
+
     async def run(
         self,
         request: ChatRequest,

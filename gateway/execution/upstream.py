@@ -56,6 +56,8 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
     """Gives the secret where it changes over time; ``secret`` is then empty."""
     drains_on_disconnect: bool = False
     """Read on for the true usage when the caller hangs up, where the provider bills anyway."""
+    is_of_caller: bool = False
+    """Address and credential came with the request: nothing of them is remembered."""
 
     def __repr__(self) -> str:
         return f"Access({self.target.endpoint.id})"
@@ -207,7 +209,12 @@ class Upstream:
 
 def _to_httpx(wire: UpstreamRequest, access: Access) -> httpx.Request:
     url, origin = _address(wire.url)
-    has_credential = access.secret or access.sign is not None or access.secret_of is not None
+    has_credential = (
+        access.secret
+        or access.sign is not None
+        or access.secret_of is not None
+        or access.is_of_caller
+    )
     if has_credential and origin != access.origin:
         provider = access.target.endpoint.provider
         raise FaultError(
@@ -219,7 +226,9 @@ def _to_httpx(wire: UpstreamRequest, access: Access) -> httpx.Request:
     request = httpx.Request(
         wire.method,
         url,
-        headers=_headers(tuple(wire.headers)),
+        headers=httpx.Headers(wire.headers)
+        if access.is_of_caller
+        else _headers(tuple(wire.headers)),
         # As a stream, so that httpx adds no headers of its own: the transport knows what is due.
         stream=httpx.ByteStream(wire.body),
         extensions={"timeout": {"connect": access.deadlines.connect_s}},

@@ -1,5 +1,6 @@
 """Issues keys: makes the text that is shown once and stores everything else of it."""
 
+import re
 import secrets
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -22,6 +23,9 @@ class KeyWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     allowed_providers: tuple[str, ...] = ()
     default_model: str | None = None
     slash_pins_provider: bool | None = None
+    provider_configs_origins: tuple[str, ...] = ()
+    """Where its requests may be sent with credentials of their own, as
+    ``https://api.example.com``; empty refuses such requests."""
     expires_at: datetime | None = None
     """Aware; None means never."""
 
@@ -84,6 +88,12 @@ def _check(wish: KeyWish) -> None:
             )
     if wish.default_model is not None and not _is_name(wish.default_model):
         raise ValueError(f"default_model: give 1 to {_VALUE_CHARACTERS} characters")
+    origins = wish.provider_configs_origins
+    if len(origins) > _MOST_ENTRIES or not all(map(_ORIGIN.fullmatch, origins)):
+        raise ValueError(
+            f"provider_configs_origins: at most {_MOST_ENTRIES} origins in lower case, as "
+            "https://api.example.com or https://api.example.com:8443, without a path"
+        )
     _refuse_nul(wish)
     if wish.expires_at is not None:
         if wish.expires_at.tzinfo is None:
@@ -110,6 +120,9 @@ def _refuse_nul(wish: KeyWish) -> None:
             raise ValueError(f"{field}: must not hold the character NUL")
 
 
+_ORIGIN = re.compile(
+    r"https?://(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:]+\])(?::[1-9][0-9]{0,4})?"
+)
 _NAME_CHARACTERS = 128
 _LABEL_CHARACTERS = 64
 _VALUE_CHARACTERS = 256

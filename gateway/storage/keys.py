@@ -27,6 +27,8 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     default_model: str | None = None
     slash_pins_provider: bool | None = None
     has_hard_budget: bool = False
+    provider_configs_origins: tuple[str, ...] = ()
+    """Where its requests may be sent with credentials of their own; empty refuses them."""
     created_at: datetime
     created_by: str
     expires_at: datetime | None = None
@@ -53,7 +55,7 @@ async def insert_key(
         IntegrityError: the `kid` or the id exists already.
     """
     values = {field: getattr(key, field) for field in StoredKey.__struct_fields__}
-    for field in ("allowed_models", "allowed_providers"):
+    for field in ("allowed_models", "allowed_providers", "provider_configs_origins"):
         values[field] = list(values[field])
     await connection.execute(
         insert(api_key).values(**values, digest=digest, pepper_version=pepper_version)
@@ -133,6 +135,7 @@ def _caller(row: RowMapping) -> Caller:
         default_model=row["default_model"],
         slash_pins_provider=row["slash_pins_provider"],
         has_hard_budget=row["has_hard_budget"],
+        provider_configs_origins=tuple(row["provider_configs_origins"]),
         expires_at=row["expires_at"],
     )
 

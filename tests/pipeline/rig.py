@@ -24,6 +24,7 @@ from gateway.execution.deadlines import Deadlines
 from gateway.execution.egress import make_policy
 from gateway.execution.health import HealthBoard
 from gateway.execution.media import MediaFetcher
+from gateway.execution.own_access import OwnAccess
 from gateway.execution.retry_budget import RetryBudget
 from gateway.execution.runner import Limits, Runner, Served
 from gateway.execution.shadow import Shadows
@@ -117,7 +118,9 @@ def chat_body(**members: Any) -> dict[str, Any]:
 
 def chat_request(dialect: Dialect = Dialect.OPENAI, **members: Any) -> ChatRequest:
     body = json.dumps(chat_body(**members)).encode()
-    return decode_chat_request(body, dialect=dialect, headers={})
+    return decode_chat_request(
+        body, dialect=dialect, headers={}, allows_own_providers="provider_configs" in members
+    )
 
 
 def endpoint_like(endpoint: Endpoint, provider: str, offer: Offer) -> Endpoint:
@@ -192,7 +195,15 @@ class Rig:
         self.runner = Runner(
             upstream, limits, advice=advice or self.health, budget=budget, chance=chance
         )
+        own_access = OwnAccess(
+            providers,
+            transport=transport,
+            policy=make_policy([simulated_url, *(o.base_url for o in offers if o.base_url)]),
+            deadlines=deadlines,
+            user_agent="tollway",
+        )
         self.pipeline = Pipeline(
+            own_access=own_access,
             snapshots=self.snapshots,
             runner=self.runner,
             access_of=self.access,

@@ -44,6 +44,7 @@ async def test_an_issued_key_is_stored_as_wished_and_its_text_is_not(
         "labels": {"team": "one"},
         "allowed_models": ("acme/*",),
         "allowed_providers": ("alpha",),
+        "provider_configs_origins": ("https://api.example.com:8443",),
         "default_model": "acme/large",
         "slash_pins_provider": False,
         "expires_at": expires_at,
@@ -85,6 +86,9 @@ async def test_keys_are_counted_with_those_made_before(connection: AsyncConnecti
         ({"default_model": "nul\0"}, "default_model"),
         ({"allowed_models": ("nul\0",)}, "allowed_models"),
         ({"allowed_providers": ("",)}, "allowed_providers"),
+        ({"provider_configs_origins": ("api.example.com",)}, "provider_configs_origins"),
+        ({"provider_configs_origins": ("https://a.example/v1",)}, "provider_configs_origins"),
+        ({"provider_configs_origins": ("https://u@a.example",)}, "provider_configs_origins"),
         ({"expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "expires_at"),
         ({"expires_at": datetime(2099, 1, 1)}, "expires_at"),  # noqa: DTZ001 - what is tested
     ],
