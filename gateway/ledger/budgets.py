@@ -17,11 +17,11 @@ class Slice:
     __slots__ = (
         "available",
         "budget",
+        "burn_per_s",
         "dry_until_s",
         "free",
         "granted",
         "is_hard",
-        "leased_elsewhere",
         "low",
         "percent",
         "reserved",
@@ -49,7 +49,9 @@ class Slice:
         self.unit = 1
         """The largest reservation of late."""
         self.taken = 0
-        """All that was ever reserved: how fast it is used up."""
+        """All that was reserved since the pace was last measured."""
+        self.burn_per_s = 0.0
+        """The pace at which it is reserved."""
         self.low = 0
         """Below so much that is free, more is asked for."""
         self.dry_until_s = 0.0
@@ -57,7 +59,6 @@ class Slice:
         self.used_at_s = 0.0
         self.spent_by_all: int | None = None
         """As of the last look; None before the first."""
-        self.leased_elsewhere = 0
         self.available = 0
         self.percent = 0
         self.warning: str | None = None
@@ -93,6 +94,12 @@ class Slice:
         self.reserved -= held
         self.spent += actual
         self.free += held - actual
+
+    def measure(self, elapsed_s: float) -> None:
+        """Take the pace since the last time; what was unusually large is slowly forgotten."""
+        self.burn_per_s += (self.taken / max(elapsed_s, 1e-3) - self.burn_per_s) / 2
+        self.taken = 0
+        self.unit -= self.unit // 16
 
     def return_free(self) -> int:
         """Take what is free out of the books, to be given back; returns how much."""

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from gateway.domain.budgets import Budget
 from gateway.domain.caller import Caller
 from gateway.routing.rules.rule_set import NO_RULES, RuleSet
 from pricing.catalogue import Catalogue
@@ -23,6 +24,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     confirmed_at_s: float | None = None
     """When Postgres last confirmed the callers, in Unix seconds; None when it never did."""
 
+    budgets: tuple[Budget, ...] = ()
+    """Every budget there is, in the order of their ids."""
     rules: RuleSet | None = NO_RULES
     """None while it is not known which rules hold; nothing may be answered then."""
     rules_problem: str | None = None

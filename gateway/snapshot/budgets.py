@@ -1,0 +1,69 @@
+"""Brings budgets into the snapshot, and keeps the last that were known."""
+
+import logging
+import os
+from pathlib import Path
+
+import msgspec
+
+from gateway.domain.budgets import Budget
+from gateway.snapshot.snapshot import SnapshotHolder
+from gateway.storage.budgets import load_budgets
+from gateway.storage.changes import BUDGETS, read_epoch
+from gateway.storage.engine import Connection
+
+_log = logging.getLogger("tollway.budgets")
+
+
+class StoredBudgets:
+    """Follows the budgets in Postgres; requests in flight keep those that they began with."""
+
+    def __init__(self, snapshots: SnapshotHolder, copy: Path) -> None:
+        """Prepare, without reading anything.
+
+        Args:
+            snapshots: whose budgets are set.
+            copy: the file of the last good copy; its directory is made.
+        """
+        self._snapshots = snapshots
+        self._copy = copy
+        self._epoch: int | None = None
+
+    async def follow(self, connection: Connection) -> None:
+        """Look whether budgets changed, and put them in force."""
+        epoch = await read_epoch(connection, BUDGETS)
+        if epoch == self._epoch:
+            return
+        budgets = await load_budgets(connection)
+        self._enforce(budgets)
+        self._epoch = epoch
+        self._save_copy(budgets)
+
+    def load_copy(self) -> None:
+        """Postgres does not answer at the start: take the last good copy."""
+        try:
+            budgets = msgspec.msgpack.decode(self._copy.read_bytes(), type=list[Budget])
+        except FileNotFoundError:
+            return
+        except (OSError, msgspec.MsgspecError) as exc:
+            _log.error("the last good copy of the budgets cannot be used: %s", exc)
+            return
+        self._enforce(budgets)
+
+    def _enforce(self, budgets: list[Budget]) -> None:
+        current = self._snapshots.current
+        if list(current.budgets) == budgets:
+            return
+        self._snapshots.current = msgspec.structs.replace(current, budgets=tuple(budgets))
+        _log.info("%d budgets are in force", len(budgets))
+
+    def _save_copy(self, budgets: list[Budget]) -> None:
+        temporary = self._copy.with_suffix(f".{os.getpid()}")
+        try:
+            self._copy.parent.mkdir(mode=0o700, exist_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(msgspec.msgpack.encode(budgets))
+            temporary.replace(self._copy)
+        except OSError as exc:
+            _log.warning("the last good copy of the budgets cannot be written: %s", exc.strerror)
