@@ -281,24 +281,28 @@ class Worker:
         )
 
     def _admin_app(self) -> Litestar:
+        sessions = SessionDesk(self._ask)
+        prices = PriceDesk(self._ask, self._snapshots, self._offer.catalogue)
+        rules = RulesDesk(self._ask, self._snapshots, self._rules_path)
         return admin_app(
             [
                 *admin_key_routes(self._ask, self._place.pepper),
-                *admin_price_routes(PriceDesk(self._ask, self._snapshots, self._offer.catalogue)),
-                *admin_rule_routes(RulesDesk(self._ask, self._snapshots, self._rules_path)),
+                *admin_price_routes(prices),
+                *admin_catalogue_routes(prices),
+                *admin_rule_routes(rules),
+                *admin_dry_run_routes(self._pipelines[CHAT.name], self._snapshots, rules),
+                *admin_session_routes(sessions),
+                *admin_user_routes(self._ask, sessions),
+                *admin_audit_routes(self._ask),
                 *health_routes(self._readiness),
                 *self._metrics_routes(),
             ],
             Guard(self._place.owner_token, sessions.find),
-        sessions = SessionDesk(self._ask)
         )
 
     def _metrics_routes(self) -> list[HTTPRouteHandler]:
         return metrics_routes(self._watch, self._sources.info)
 
-                *admin_session_routes(sessions),
-                *admin_user_routes(self._ask, sessions),
-                *admin_audit_routes(self._ask),
     def _authenticate(self, headers: Mapping[str, str]) -> Caller:
         return authenticate(headers, self._snapshots.current, self._place.pepper, now_s=time.time())
 

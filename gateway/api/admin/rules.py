@@ -188,7 +188,7 @@ def admin_rule_routes(desk: RulesDesk) -> list[HTTPRouteHandler]:
         """What would change if a text were applied, rule by rule."""
         rules, verdict = desk.check(data.source)
         if rules is None:
-            raise _invalid(verdict)
+            raise invalid_rules(verdict)
         return diff(desk.rules, rules)
 
     @post(
@@ -203,7 +203,7 @@ def admin_rule_routes(desk: RulesDesk) -> list[HTTPRouteHandler]:
         desk.check_changeable()
         rules, verdict = desk.check(data.source)
         if rules is None or not verdict.valid:
-            raise _invalid(verdict)
+            raise invalid_rules(verdict)
         version = rules.version or EMPTY_VERSION
         return await desk.ask(
             lambda connection: add_rule_set(
@@ -260,11 +260,12 @@ def admin_rule_routes(desk: RulesDesk) -> list[HTTPRouteHandler]:
     return [show, check, compare, apply, history, rollback]
 
 
-def _invalid(verdict: Verdict) -> InvalidRequestError:
+def invalid_rules(verdict: Verdict, *, param: str = "source") -> InvalidRequestError:
+    """The refusal of a text that cannot be applied, with everything that is wrong with it."""
     errors = [problem for problem in verdict.problems if problem.severity == "error"]
     return InvalidRequestError(
         "\n".join(map(str, errors)),
-        param="source",
+        param=param,
         code="invalid_rules",
         metadata={"problems": msgspec.to_builtins(errors)},
     )
