@@ -9,7 +9,7 @@ import asyncio
 import functools
 import random
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
@@ -37,6 +37,7 @@ from gateway.execution.own_access import OwnAccess
 from gateway.execution.relay import Relay
 from gateway.execution.runner import Runner, Served
 from gateway.execution.shadow import Shadows
+from gateway.execution.signatures import Signatures
 from gateway.ledger.journal import Journal, Ledger
 from gateway.ledger.settle import RequestFacts
 from gateway.ledger.spool import SpoolUnwritableError
@@ -52,6 +53,7 @@ from gateway.routing.rules.drawing import Mirror
 from gateway.routing.rules.govern import govern, refusal_of
 from gateway.routing.rules.rule_set import RuleSet
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
+from pricing.savings import Baseline
 
 _OK = 200
 _CLIENT_CLOSED = 499
@@ -76,6 +78,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What ``auto`` chooses between; empty stands for the curated models."""
     fetches_media: bool = False
     """Images and files are fetched for endpoints that take data only."""
+    baseline: Baseline | None = None
+    """What costs are compared with; None: nothing."""
     split_salt: bytes = b"unset"
     """Keys the hash by which rules divide traffic; a secret, the same on every node."""
 
@@ -127,6 +131,7 @@ class Pipeline:
         self._api = api
         self._experience = experience or Experience()
         self._own_access = own_access
+        self._signatures = Signatures()
         # What happens with callers' own credentials says nothing of the operator's.
         self._own_runner = runner.apart()
         self._ids = RequestIds()
@@ -225,9 +230,12 @@ class Pipeline:
         except Exception:
             exchange.close_broken()
             raise
+        remember = self._remembers(exchange, served)
         if served.completion is not None:
+            if remember is not None:
+                remember(served.completion.choices)
             return _whole(exchange, served, served.completion)
-        events = _stream(exchange, served, self._drains_at(exchange, served))
+        events = _stream(exchange, served, self._drains_at(exchange, served), remember)
         # Closing a generator that was never begun would neither record nor stop anything.
         first = await anext(events)
         return StreamedAnswer(headers=_headers(exchange, served), first=first, events=events)
@@ -268,7 +276,7 @@ class Pipeline:
         )
         is_of_caller = bool(ruled.request.provider_configs)
         exchange = Exchange(
-            ruled.request,
+            self._with_signatures(ruled.request, caller),
             inputs,
             journal,
             interruption,
@@ -276,6 +284,7 @@ class Pipeline:
             health=None if is_of_caller else self._health,
             api=self._api,
             ruled=ruled,
+            baseline=policy.baseline,
             learn=_learn_nothing
             if is_of_caller
             else functools.partial(
@@ -306,6 +315,18 @@ class Pipeline:
             on_start=exchange.begin_attempt,
             on_end=exchange.end_shadow,
         )
+
+    def _with_signatures(self, request: ChatRequest, caller: Caller) -> ChatRequest:
+        """With what is remembered of the calls it answers, for clients that forget it."""
+        known = self._signatures.recall(caller.key_id, request.body)
+        return msgspec.structs.replace(request, remembered_signatures=known) if known else request
+
+    def _remembers(self, exchange: Exchange, served: Served) -> Callable[[bytes], None] | None:
+        """What keeps the signatures of an answer, where the endpoint wants them back."""
+        endpoint = served.attempt.candidate.endpoint
+        if endpoint.capabilities.get("signed_tool_calls") is not True:
+            return None
+        return functools.partial(self._signatures.note, exchange.inputs.caller.key_id)
 
     def _affinity(self, request: ChatRequest, caller: Caller) -> bytes | None:
         return affinity_key(request, caller, hash_key=self._policy.split_salt[:_HASH_KEY_BYTES])
@@ -418,7 +439,10 @@ def _whole(exchange: Exchange, served: Served, completion: Completion) -> WholeA
 
 
 async def _stream(
-    exchange: Exchange, served: Served, drains: Drains | None
+    exchange: Exchange,
+    served: Served,
+    drains: Drains | None,
+    remember: Callable[[bytes], None] | None,
 ) -> AsyncGenerator[bytes]:
     """Nothing at first; then the events as the client sees them, the last ones with the cost."""
     relay, attempt = served.relay, served.attempt
@@ -440,6 +464,9 @@ async def _stream(
     try:
         yield b"".join(map(frame.echo, exchange.echoes_with(attempt.echo)))
         while (events := await source.next()) is not None:
+            if remember is not None:
+                for event in events:
+                    remember(event.choices)
             shown, held = _shown(events, held, frame, shape)
             if shown:
                 yield shown

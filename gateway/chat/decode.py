@@ -90,7 +90,7 @@ def _decode(
             own = () if raw == _NULL else read_provider_configs(raw, warnings)
             # Nothing behind this line meets the credentials any more.
             body = _ENCODER.encode(members)
-        return _read(body, members, dialect, headers, warnings, own)
+        return _read(body, members, dialect, headers, warnings=warnings, own=own)
     except msgspec.ValidationError as exc:
         raise wrong_value(exc) from exc
     except msgspec.DecodeError as exc:
@@ -121,6 +121,7 @@ def _read(
     members: dict[str, Raw],
     dialect: Dialect,
     headers: Mapping[str, str],
+    *,
     warnings: list[str],
     own: tuple[ProviderConfig, ...],
 ) -> ChatRequest:

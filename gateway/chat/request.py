@@ -1,6 +1,7 @@
 """A chat-completions request: what routing reads is typed, all the rest is carried as it came."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -27,6 +28,14 @@ Need = Literal[
 ]
 """What the answer depends on: an endpoint that is known to lack one of these is excluded, never
 used with the field dropped."""
+
+
+class Signature(NamedTuple):
+    """What a provider signed a tool call with."""
+
+    format: str
+    """Who made it; it is good there alone."""
+    data: str
 
 
 class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,6 +76,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     provider_configs: tuple[ProviderConfig, ...] = ()
     """Providers that the request brings along, with addresses and credentials; when there are any,
     they alone serve."""
+    remembered_signatures: Mapping[str, Signature] = {}
+    """By call id, for calls whose signature the client may not have sent back."""
     uses_legacy_functions: bool = False
     """Sent ``functions`` or ``function_call``, and is answered in that form."""
     heals_response: bool = False

@@ -6,12 +6,14 @@ place where it stood, as long as it is the same provider's. https://ai.google.de
 
 import base64
 import re
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw
 
+from gateway.chat.request import Signature
 from gateway.domain.outcomes import Outcome
 from gateway.providers.base import Fault, FaultError, Target
 from gateway.providers.gemini_names import to_wire_name
@@ -57,6 +59,7 @@ _TEXTUAL: Final = re.compile(r"text/.*|application/(json|xml|.*\+xml|x-.*|javasc
 _YOUTUBE: Final = frozenset({"www.youtube.com", "youtube.com", "youtu.be", "m.youtube.com"})
 _FILES: Final = "https://generativelanguage.googleapis.com/v1beta/"
 _REFERENCE: Final = b'"$ref"'
+_NOTHING_REMEMBERED: Final[Mapping[str, Signature]] = {}
 _OBJECTS: Final = msgspec.json.Decoder(dict[str, Raw])
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -67,16 +70,22 @@ def tag_of(target: Target) -> str:
 
 
 def write_contents(
-    conversation: Conversation, target: Target, instruction: str | None, *, is_vertex: bool
+    conversation: Conversation,
+    target: Target,
+    instruction: str | None,
+    *,
+    is_vertex: bool,
+    remembered: Mapping[str, Signature] = _NOTHING_REMEMBERED,
 ) -> tuple[list[Members], Members | None]:
     """``contents`` and ``systemInstruction``, which is None when there is none.
 
-    ``instruction`` is told beside what the system says.
+    ``instruction`` is told beside what the system says, ``remembered`` signs calls whose signature
+    the client dropped.
 
     Raises:
         FaultError: it holds something that this endpoint cannot read.
     """
-    writer = _Writer(target, is_vertex=is_vertex)
+    writer = _Writer(target, is_vertex=is_vertex, remembered=remembered)
     begins_at = conversation.begins_loop_at
     contents = [
         writer.assistant(turn, is_current=index >= begins_at)
@@ -97,8 +106,11 @@ def write_contents(
 
 
 class _Writer:
-    def __init__(self, target: Target, *, is_vertex: bool) -> None:
+    def __init__(
+        self, target: Target, *, is_vertex: bool, remembered: Mapping[str, Signature]
+    ) -> None:
         endpoint = target.endpoint
+        self._remembered = remembered
         self._endpoint = endpoint
         self._tag = tag_of(target)
         self._is_vertex = is_vertex
@@ -132,7 +144,7 @@ class _Writer:
                 parts.append({"text": "", "thoughtSignature": loose})
         for number, call in enumerate(turn.calls):
             written = self._call(call)
-            signature = signatures.get(call.sent_id)
+            signature = signatures.get(call.sent_id) or self._recall(call.sent_id)
             if signature is None and number == 0:
                 signature = loose if not turn.parts else None
                 if signature is None and self._signs and is_current:
@@ -140,6 +152,10 @@ class _Writer:
             _sign(written, signature)
             parts.append(written)
         return {"role": "model", "parts": parts}
+
+    def _recall(self, call_id: str) -> str | None:
+        known = self._remembered.get(call_id)
+        return known.data if known is not None and known.format == self._tag else None
 
     def _call(self, call: ToolCall) -> Members:
         called: Members = {"name": to_wire_name(call.name), "args": call.arguments}

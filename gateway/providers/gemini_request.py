@@ -46,7 +46,13 @@ def build_body(request: ChatRequest, target: Target) -> Built:
     form = read_answer_form(request)
     tools = write_tools(request, functions, target, is_vertex=is_vertex, warnings=warnings)
     config, instruction = write_config(request, tools, form, target, warnings)
-    contents, system = write_contents(conversation, target, instruction, is_vertex=is_vertex)
+    contents, system = write_contents(
+        conversation,
+        target,
+        instruction,
+        is_vertex=is_vertex,
+        remembered=request.remembered_signatures,
+    )
     body: dict[str, Any] = {"contents": contents}
     if system is not None:
         body["systemInstruction"] = system

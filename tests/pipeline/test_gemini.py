@@ -3,6 +3,7 @@
 import json
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -12,12 +13,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from gateway.domain.errors import GatewayError
 from gateway.execution.google_token import GoogleTokens, ServiceAccount
+from gateway.providers.gemini_contents import DUMMY_SIGNATURE
 from gateway.simulator.server import Simulator
 from pricing.endpoint import Endpoint
 from tests.pipeline.rig import Offer, Rig, asked, read_all, rig_on, text_of
 from tests.providers.conversations import PNG
 from tests.providers.gemini_judge import endpoint_of
-from tests.routing.factories import make_price
+from tests.routing.factories import make_caller, make_price
 
 pytestmark = pytest.mark.anyio
 
@@ -138,6 +140,33 @@ async def test_tools_go_round_with_their_signatures(simulator: Simulator) -> Non
     assert body["choices"][0]["finish_reason"] == "tool_calls"
     assert answer["choices"][0]["finish_reason"] == "stop"
     assert forgetful["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_signatures_come_back_for_a_client_that_drops_them(
+    simulator: Simulator, stream: bool
+) -> None:
+    question = {"role": "user", "content": "How far is it to both?"}
+    stranger = msgspec.structs.replace(make_caller(), key_id=UUID(int=77))
+    async with rig_on(simulator, gemini("tool_calls=2", THIRD)) as rig:
+        if stream:
+            deltas = deltas_of(await read_all(await rig.stream(messages=[question], tools=TOOLS)))
+            calls = [call for delta in deltas for call in delta.get("tool_calls", [])]
+            calls = [{k: v for k, v in call.items() if k != "index"} for call in calls]
+            calls = [call for call in calls if call.get("id")]
+        else:
+            _, body = await rig.whole(messages=[question], tools=TOOLS)
+            calls = body["choices"][0]["message"]["tool_calls"]
+        said = {"role": "assistant", "content": None, "tool_calls": calls}
+        results = [{"role": "tool", "tool_call_id": call["id"], "content": "42"} for call in calls]
+        history = [question, said, *results]
+        await rig.whole(messages=history, tools=TOOLS)
+        await rig.whole(messages=history, tools=TOOLS, caller=stranger)
+
+    entries = asked(simulator)
+    mine, others = (entry.request["contents"][1]["parts"] for entry in entries[1:])
+    assert mine[0]["thoughtSignature"] != DUMMY_SIGNATURE
+    assert others[0]["thoughtSignature"] == DUMMY_SIGNATURE
 
 
 async def test_tools_go_round_through_streams_too(simulator: Simulator) -> None:
