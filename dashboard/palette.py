@@ -19,6 +19,7 @@ _USUAL: dict[str, int] = {
     "simulated-birch": 1,
     "simulated-cedar": 2,
     "simulated-dune": 3,
+    "simulated-elm": 4,
 }
 
 

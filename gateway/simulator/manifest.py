@@ -32,12 +32,12 @@ OPTIONAL = (*TOOLS_AND_SCHEMAS, "vision", "reasoning")
 
 
 class SimulatedModel(msgspec.Struct, frozen=True, kw_only=True):
-    """One offer. Prices are decimal strings in USD per million tokens; None is not offered."""
+    """One offer. Prices are decimal strings in USD per million tokens; None is not published."""
 
     id: str
     model: str
-    input_usd_per_mtok: str
-    output_usd_per_mtok: str
+    input_usd_per_mtok: str | None
+    output_usd_per_mtok: str | None
     cache_read_usd_per_mtok: str | None = None
     context_tokens: int = 128_000
     max_output_tokens: int = 16_384
@@ -98,6 +98,28 @@ MANIFEST: tuple[SimulatedProvider, ...] = (
                 context_tokens=1_000_000,
                 max_output_tokens=32_768,
             ),
+            SimulatedModel(
+                id="nano",
+                model="simulated/nano",
+                input_usd_per_mtok="0.04",
+                output_usd_per_mtok="0.16",
+                cache_read_usd_per_mtok="0.01",
+            ),
+            SimulatedModel(
+                id="code",
+                model="simulated/code",
+                input_usd_per_mtok="0.80",
+                output_usd_per_mtok="3.20",
+                cache_read_usd_per_mtok="0.20",
+                context_tokens=256_000,
+                max_output_tokens=65_536,
+            ),
+            SimulatedModel(
+                id="translate",
+                model="simulated/translate",
+                input_usd_per_mtok="0.12",
+                output_usd_per_mtok="0.36",
+            ),
         ),
     ),
     SimulatedProvider(
@@ -131,6 +153,33 @@ MANIFEST: tuple[SimulatedProvider, ...] = (
                 output_usd_per_mtok="1.50",
                 capabilities=(*TOOLS_AND_SCHEMAS, "vision"),
             ),
+            SimulatedModel(
+                id="chat",
+                model="simulated/chat",
+                input_usd_per_mtok="0.25",
+                output_usd_per_mtok="1.00",
+                cache_read_usd_per_mtok="0.025",
+            ),
+            SimulatedModel(
+                id="code",
+                model="simulated/code",
+                input_usd_per_mtok="1.50",
+                output_usd_per_mtok="7.50",
+                cache_read_usd_per_mtok="0.15",
+                context_tokens=200_000,
+                max_output_tokens=64_000,
+                capabilities=(*TOOLS_AND_SCHEMAS, "reasoning"),
+            ),
+            SimulatedModel(
+                id="reason",
+                model="simulated/reason",
+                input_usd_per_mtok="2.50",
+                output_usd_per_mtok="10",
+                cache_read_usd_per_mtok="0.625",
+                context_tokens=200_000,
+                max_output_tokens=100_000,
+                capabilities=("json_mode", "reasoning"),
+            ),
         ),
     ),
     SimulatedProvider(
@@ -157,6 +206,31 @@ MANIFEST: tuple[SimulatedProvider, ...] = (
                 context_tokens=200_000,
                 max_output_tokens=100_000,
                 capabilities=(*TOOLS_AND_SCHEMAS, "reasoning"),
+            ),
+            SimulatedModel(
+                id="nano",
+                model="simulated/nano",
+                input_usd_per_mtok="0.05",
+                output_usd_per_mtok="0.08",
+                context_tokens=32_768,
+                max_output_tokens=8_192,
+                capabilities=(),
+            ),
+            SimulatedModel(
+                id="chat",
+                model="simulated/chat",
+                input_usd_per_mtok="0.35",
+                output_usd_per_mtok="0.75",
+                context_tokens=65_536,
+                max_output_tokens=16_384,
+            ),
+            SimulatedModel(
+                id="extract",
+                model="simulated/extract",
+                input_usd_per_mtok="0.22",
+                output_usd_per_mtok="0.66",
+                context_tokens=65_536,
+                max_output_tokens=8_192,
             ),
         ),
     ),
@@ -189,6 +263,95 @@ MANIFEST: tuple[SimulatedProvider, ...] = (
                 context_tokens=1_000_000,
                 max_output_tokens=32_768,
                 capabilities=(),
+            ),
+            SimulatedModel(
+                id="writer",
+                model="simulated/writer",
+                input_usd_per_mtok="0.45",
+                output_usd_per_mtok="1.80",
+                cache_read_usd_per_mtok="0.09",
+            ),
+            SimulatedModel(
+                id="extract",
+                model="simulated/extract",
+                input_usd_per_mtok="0.14",
+                output_usd_per_mtok="0.42",
+            ),
+            SimulatedModel(
+                id="translate",
+                model="simulated/translate",
+                input_usd_per_mtok="0.08",
+                output_usd_per_mtok="0.24",
+                context_tokens=32_768,
+                max_output_tokens=8_192,
+                capabilities=(),
+            ),
+        ),
+    ),
+    SimulatedProvider(
+        id="simulated-elm",
+        name="Simulated Elm",
+        first_token_ms=220,
+        tokens_per_s=110,
+        reasoning_field="reasoning_content",
+        models=(
+            SimulatedModel(
+                id="nano",
+                model="simulated/nano",
+                input_usd_per_mtok="0.03",
+                output_usd_per_mtok="0.12",
+                cache_read_usd_per_mtok="0.0075",
+            ),
+            SimulatedModel(
+                id="chat",
+                model="simulated/chat",
+                input_usd_per_mtok="0.20",
+                output_usd_per_mtok="0.90",
+                cache_read_usd_per_mtok="0.02",
+            ),
+            SimulatedModel(
+                id="code",
+                model="simulated/code",
+                input_usd_per_mtok="1.00",
+                output_usd_per_mtok="4.50",
+                cache_read_usd_per_mtok="0.10",
+                context_tokens=200_000,
+                max_output_tokens=64_000,
+                capabilities=(*TOOLS_AND_SCHEMAS, "reasoning"),
+            ),
+            SimulatedModel(
+                id="reason",
+                model="simulated/reason",
+                input_usd_per_mtok="1.80",
+                output_usd_per_mtok="7.20",
+                cache_read_usd_per_mtok="0.18",
+                context_tokens=200_000,
+                max_output_tokens=64_000,
+                capabilities=("json_mode", "reasoning"),
+            ),
+            SimulatedModel(
+                id="writer",
+                model="simulated/writer",
+                input_usd_per_mtok="0.60",
+                output_usd_per_mtok="2.10",
+                cache_read_usd_per_mtok="0.06",
+            ),
+            SimulatedModel(
+                id="extract",
+                model="simulated/extract",
+                input_usd_per_mtok="0.18",
+                output_usd_per_mtok="0.50",
+                cache_read_usd_per_mtok="0.018",
+            ),
+            # Nobody says what it costs: what is not known belongs to the picture.
+            SimulatedModel(
+                id="preview",
+                model="simulated/preview",
+                input_usd_per_mtok=None,
+                output_usd_per_mtok=None,
+                context_tokens=200_000,
+                max_output_tokens=32_768,
+                capabilities=(*TOOLS_AND_SCHEMAS, "reasoning"),
             ),
         ),
     ),
@@ -223,12 +386,13 @@ def _endpoint_table(model: SimulatedModel) -> dict[str, Any]:
         "id": model.id,
         "context_tokens": model.context_tokens,
         "max_output_tokens": model.max_output_tokens,
-        "input_usd_per_mtok": Decimal(model.input_usd_per_mtok),
-        "output_usd_per_mtok": Decimal(model.output_usd_per_mtok),
         "modalities_in": ["text", "image"] if "vision" in model.capabilities else ["text"],
         "capabilities": {name: name in model.capabilities for name in OPTIONAL}
         | dict.fromkeys(EVERYWHERE, True),
     }
-    if model.cache_read_usd_per_mtok is not None:
-        table["cache_read_usd_per_mtok"] = Decimal(model.cache_read_usd_per_mtok)
-    return table
+    amounts = {
+        "input_usd_per_mtok": model.input_usd_per_mtok,
+        "output_usd_per_mtok": model.output_usd_per_mtok,
+        "cache_read_usd_per_mtok": model.cache_read_usd_per_mtok,
+    }
+    return table | {name: Decimal(text) for name, text in amounts.items() if text is not None}
