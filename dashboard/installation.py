@@ -6,6 +6,7 @@ environment, so `dashboard.serve` leaves it here.
 
 import msgspec
 
+from dashboard.admin import Admin
 from dashboard.pool import Pool
 
 USUAL_GATEWAY_URL = "http://127.0.0.1:8080"
@@ -17,6 +18,8 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     pool: Pool
     gateway_url: str = USUAL_GATEWAY_URL
     """For the examples on empty pages."""
+    admin: Admin | None = None
+    """Through which things are changed; None shows only what the database has."""
 
 
 class _Told:

@@ -25,6 +25,7 @@ from streamlit.starlette import App
 from streamlit.web.bootstrap import load_config_options
 
 from dashboard import looks
+from dashboard.admin import Admin, token_in
 from dashboard.failures import on_script_error
 from dashboard.gate import Gate
 from dashboard.installation import USUAL_GATEWAY_URL, Installation, show
@@ -43,6 +44,10 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     port: int = 8501
     gateway_url: str = USUAL_GATEWAY_URL
     """Where clients reach the gateway, for the examples on empty pages."""
+    admin_url: str | None = None
+    """The gateway's admin listener; None leaves nothing to change."""
+    owner_token_file: str | None = None
+    """What opens it, read whenever it is asked; None until somebody is signed in."""
 
     def __repr__(self) -> str:
         return f"Orders(host={self.host!r}, port={self.port!r})"
@@ -90,7 +95,11 @@ def serve(orders: Orders) -> None:
         RefusedError: the address is taken.
     """
     load_config_options(looks.OPTIONS | {"server.address": orders.host})
-    show(Installation(pool=Pool(orders.database_url), gateway_url=orders.gateway_url))
+    show(
+        Installation(
+            pool=Pool(orders.database_url), gateway_url=orders.gateway_url, admin=_admin(orders)
+        )
+    )
     config = uvicorn.Config(
         make_app(),
         log_level="warning",
@@ -115,6 +124,12 @@ def main() -> int:
         sys.stderr.write(f"dashboard: {exc}\n")
         return 1
     return 0
+
+
+def _admin(orders: Orders) -> Admin | None:
+    if orders.admin_url is None or orders.owner_token_file is None:
+        return None
+    return Admin(orders.admin_url, token_in(Path(orders.owner_token_file)))
 
 
 @contextlib.asynccontextmanager

@@ -9,6 +9,7 @@ from gateway.cli.options import Config, DataDir, settings_of
 from gateway.cli.printing import say
 from gateway.cli.schema import bring_up_to_date, reader_url
 from gateway.processes.children import start_dashboard
+from gateway.processes.data_directory import DataDirectory
 from gateway.processes.ports import probe_port
 
 
@@ -32,6 +33,8 @@ def dashboard(*, config: Config = None, data_dir: DataDir = None, port: int | No
             "127.0.0.1",
             chosen,
             gateway_url=f"http://{settings.host}:{settings.port}",
+            admin_url=f"http://127.0.0.1:{settings.admin_port}",
+            owner_token_file=DataDirectory(settings.data_dir).owner_token_file,
         )
         child.await_port("127.0.0.1", chosen)
         say(f"Dashboard: http://127.0.0.1:{chosen}")

@@ -126,6 +126,8 @@ class Installation:
                 "127.0.0.1",
                 self._ports["dashboard"],
                 gateway_url=self.told()["gateway_url"],
+                admin_url=self.told()["admin_url"],
+                owner_token_file=self._directory.owner_token_file,
             )
         )
 

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from gateway.processes.supervisor import StartError
 
@@ -85,13 +86,26 @@ class Child:
             self.process.stdin.close()
 
 
-def start_dashboard(database_url: str, host: str, port: int, *, gateway_url: str) -> Child:
-    """The dashboard, reading the database as a role that can only read."""
+def start_dashboard(
+    database_url: str,
+    host: str,
+    port: int,
+    *,
+    gateway_url: str,
+    admin_url: str,
+    owner_token_file: Path,
+) -> Child:
+    """The dashboard, reading the database as a role that can only read.
+
+    What it changes it asks of the admin listener.
+    """
     orders: dict[str, object] = {
         "database_url": database_url,
         "host": host,
         "port": port,
         "gateway_url": gateway_url,
+        "admin_url": admin_url,
+        "owner_token_file": str(owner_token_file),
     }
     return Child("dashboard", "dashboard.serve", orders)
 

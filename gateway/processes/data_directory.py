@@ -79,6 +79,11 @@ class DataDirectory:
             return configured.encode()
         return self._read_or_make(_SECRET).encode()
 
+    @property
+    def owner_token_file(self) -> Path:
+        """Where `owner_token` lies."""
+        return self.path / _OWNER_TOKEN
+
     def owner_token(self) -> str:
         """What opens the admin listener; made when first asked for."""
         return self._read_or_make(_OWNER_TOKEN)

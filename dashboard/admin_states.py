@@ -1,0 +1,54 @@
+"""What pages share that change things: the admin API of this installation, and its refusals."""
+
+import streamlit as st
+
+from dashboard import pieces
+from dashboard.admin import Admin, AdminError
+from dashboard.installation import installation
+
+_NOTE = "admin_note"
+
+
+def admin() -> Admin:
+    """The admin API.
+
+    Raises:
+        AdminError: this dashboard was told none.
+    """
+    found = installation().admin
+    if found is None:
+        raise AdminError(
+            "This dashboard can only read.",
+            "It was started without the address of a gateway's admin listener; `tollway up` and "
+            "`tollway dashboard` know it.",
+        )
+    return found
+
+
+def show_admin_error(error: AdminError) -> None:
+    """In place of a page: what failed, and a button to try again."""
+    with st.container(border=True, horizontal_alignment="center", key="failure"):
+        st.html(pieces.chips([(error.title, "bad")]), width="content")
+        st.text(error.remedy, width="content")
+        st.button("Try again", key="retry", icon=":material/refresh:")
+
+
+def show_refusal(error: AdminError, *, key: str) -> None:
+    """Below a form: what is wrong with what was asked for. The remedy may quote the reader."""
+    with st.container(border=True, key=key):
+        st.html(pieces.chips([(error.title, "bad")]))
+        st.text(error.remedy)
+
+
+def note(text: str) -> None:
+    """Say something above the page when it is drawn next."""
+    st.session_state[_NOTE] = text
+
+
+def show_note() -> None:
+    """What `note` left, once."""
+    text = st.session_state.pop(_NOTE, None)
+    if text is not None:
+        with st.container(horizontal=True, vertical_alignment="center", key="note"):
+            st.html(pieces.chips([("done", "good")]), width="content")
+            st.text(text)
