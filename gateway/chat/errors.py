@@ -42,6 +42,7 @@ def _headers(error: GatewayError, request_id: str | None) -> list[tuple[str, str
         headers.append(("Retry-After", str(math.ceil(wait_s))))
     if error.should_retry is not None:
         headers.append(("x-should-retry", "true" if error.should_retry else "false"))
+    headers += error.headers
     return headers
 
 

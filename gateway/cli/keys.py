@@ -28,6 +28,9 @@ def create(
     allow_provider: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     default_model: str | None = None,
     provider_configs_origin: Annotated[tuple[str, ...], Parameter(negative="")] = (),
+    rpm: int | None = None,
+    tpm: int | None = None,
+    concurrency: int | None = None,
     expires_at: datetime | None = None,
     config: Config = None,
     data_dir: DataDir = None,
@@ -43,6 +46,9 @@ def create(
         default_model: serves requests that name none.
         provider_configs_origin: where requests may be sent with credentials of their own, as
             https://api.example.com; may be repeated; default: nowhere.
+        rpm: requests a minute, on each node; default: no limit.
+        tpm: tokens a minute, on each node; default: no limit.
+        concurrency: requests that may be open at once, on each node; default: no limit.
         expires_at: as 2027-01-31T00:00:00Z; default: never.
         config: the tollway.toml to read.
         data_dir: where data lies.
@@ -58,6 +64,9 @@ def create(
         allowed_providers=allow_provider,
         default_model=default_model,
         provider_configs_origins=provider_configs_origin,
+        requests_per_minute=rpm,
+        tokens_per_minute=tpm,
+        concurrency=concurrency,
         expires_at=expires_at,
     )
     directory = DataDirectory(settings.data_dir)

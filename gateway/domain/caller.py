@@ -27,5 +27,9 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     provider_configs_origins: tuple[str, ...] = ()
     """Where requests may be sent with credentials of their own (``https://api.example.com``);
     empty refuses such requests."""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+    """How many requests may be open at once; None of each is no limit."""
     expires_at: datetime | None = None
     """The first instant at which the key no longer works; None means never."""

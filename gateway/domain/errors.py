@@ -28,6 +28,8 @@ class GatewayError(Exception):
     kind: str = "api_error"
     """The OpenAI dialect's ``error.type``."""
     code: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    """Sent with it, beside what follows from its fields."""
 
     def __init__(
         self,

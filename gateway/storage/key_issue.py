@@ -26,6 +26,10 @@ class KeyWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     provider_configs_origins: tuple[str, ...] = ()
     """Where its requests may be sent with credentials of their own, as
     ``https://api.example.com``; empty refuses such requests."""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+    """How many requests may be open at once, on each node; None of each is no limit."""
     expires_at: datetime | None = None
     """Aware; None means never."""
 
@@ -94,6 +98,10 @@ def _check(wish: KeyWish) -> None:
             f"provider_configs_origins: at most {_MOST_ENTRIES} origins in lower case, as "
             "https://api.example.com or https://api.example.com:8443, without a path"
         )
+    for field in ("requests_per_minute", "tokens_per_minute", "concurrency"):
+        limit: int | None = getattr(wish, field)
+        if limit is not None and not 1 <= limit <= _MOST_LIMIT:
+            raise ValueError(f"{field}: give a number from 1 to {_MOST_LIMIT:,}, or none")
     _refuse_nul(wish)
     if wish.expires_at is not None:
         if wish.expires_at.tzinfo is None:
@@ -127,4 +135,5 @@ _NAME_CHARACTERS = 128
 _LABEL_CHARACTERS = 64
 _VALUE_CHARACTERS = 256
 _MOST_LABELS = 32
+_MOST_LIMIT = 2_000_000_000
 _MOST_ENTRIES = 256

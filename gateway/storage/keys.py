@@ -29,6 +29,10 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     has_hard_budget: bool = False
     provider_configs_origins: tuple[str, ...] = ()
     """Where its requests may be sent with credentials of their own; empty refuses them."""
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+    """How many requests may be open at once; None of each is no limit."""
     created_at: datetime
     created_by: str
     expires_at: datetime | None = None
@@ -135,6 +139,9 @@ def _caller(row: RowMapping) -> Caller:
         default_model=row["default_model"],
         slash_pins_provider=row["slash_pins_provider"],
         has_hard_budget=row["has_hard_budget"],
+        requests_per_minute=row["requests_per_minute"],
+        tokens_per_minute=row["tokens_per_minute"],
+        concurrency=row["concurrency"],
         provider_configs_origins=tuple(row["provider_configs_origins"]),
         expires_at=row["expires_at"],
     )
