@@ -47,6 +47,7 @@ from gateway.execution.transport import AiohttpTransport
 from gateway.execution.upstream import Upstream
 from gateway.ledger.shipper import Shipper
 from gateway.ledger.spool import Spool
+from gateway.ledger.upkeep import Retention, Upkeep
 from gateway.metrics.node import NodeFiles
 from gateway.metrics.watch import Watch, WatchedLedger
 from gateway.pipeline import CHAT, Pipeline, Policy
@@ -117,6 +118,15 @@ class Worker:
             max_bytes=settings.limits.spool_bytes,
         )
         self._shipper = Shipper(self._spool, place.database_url)
+        kept = settings.retention
+        self._upkeep = Upkeep(
+            place.database_url,
+            Retention(
+                rows_days=kept.rows_days,
+                minutes_days=kept.minutes_days,
+                sums_days=kept.sums_days,
+            ),
+        )
         copies = settings.data_dir / "snapshot"
         self._rules_path = settings.rules_path
         book = RuleBook(self._snapshots, copies / "rules.msgpack")
@@ -148,6 +158,8 @@ class Worker:
             *([("rules", rule_file.run())] if rule_file is not None else []),
             ("keys", self._keys.run()),
             ("shipper", self._shipper.run()),
+            # One worker of a node does it; nodes keep out of each other's way.
+            *([("upkeep", self._upkeep.run())] if self._place.worker == 0 else []),
             ("traffic", self.traffic.sweep()),
             ("metrics", self._watch.run()),
         ):

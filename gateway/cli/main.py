@@ -23,6 +23,7 @@ _COMMANDS = {
     "requests": "Look into recorded requests.",
     "prices": "Show what endpoints cost, and change it.",
     "rerate": "Correct what requests cost, after prices were corrected.",
+    "rollups": "Make the sums that the dashboard reads anew.",
     "rules": "Look at the rules of routing, change them, and go back.",
     "migrate": "Bring the database's tables up to date.",
     "doctor": "Look for what is wrong, and say what to do.",

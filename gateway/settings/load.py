@@ -86,6 +86,7 @@ def load_settings(
         routing=file.routing,
         deadlines=file.deadlines,
         breaker=file.breaker,
+        retention=file.retention,
         limits=file.limits,
         media=file.media,
         cors=file.cors,

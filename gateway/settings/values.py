@@ -132,6 +132,26 @@ class BreakerSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise ValueError("`open_max_s` must be at least `open_s`")
 
 
+class RetentionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[retention]``: for how many days what is kept."""
+
+    rows_days: Count = 90
+    """Requests and attempts, one by one."""
+    minutes_days: Count = 30
+    """Sums by the minute, for charts of hours."""
+    sums_days: Count = 1_096
+    """Sums by the quarter of an hour, for everything else."""
+
+    def __post_init__(self) -> None:
+        """Refuse to forget sums before what they are made from.
+
+        Raises:
+            ValueError: they would be.
+        """
+        if self.sums_days < max(self.rows_days, self.minutes_days):
+            raise ValueError("`sums_days` must be at least `rows_days` and `minutes_days`")
+
+
 class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[limits]``."""
 
@@ -188,6 +208,7 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     routing: RoutingSettings = RoutingSettings()
     deadlines: DeadlineSettings = DeadlineSettings()
     breaker: BreakerSettings = BreakerSettings()
+    retention: RetentionSettings = RetentionSettings()
     limits: LimitSettings = LimitSettings()
     media: MediaSettings = MediaSettings()
     cors: CorsSettings = CorsSettings()
@@ -219,6 +240,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cors: CorsSettings
     metrics: MetricsSettings = MetricsSettings()
     breaker: BreakerSettings = BreakerSettings()
+    retention: RetentionSettings = RetentionSettings()
     environment: Mapping[str, str]
     """Where credentials are found; passed on, never printed."""
 

@@ -1,4 +1,4 @@
-"""The daily partitions of the record tables, made before their first row by whoever needs them.
+"""The daily partitions of the record tables: made before their first row, dropped when too old.
 
 There is no DEFAULT partition, because it would forbid `DETACH … CONCURRENTLY`.
 """
@@ -7,13 +7,18 @@ from collections.abc import Iterable
 from datetime import date, timedelta
 
 from sqlalchemy import Table, column, func, select, table, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.storage.tables import PARTITIONED
 
 # Any number will do as long as it never changes; it keeps makers of partitions apart.
 _ADVISORY_LOCK = int.from_bytes(b"tw-days")
-_PG_CLASS = table("pg_class", column("oid"), column("relname"), column("relispartition"))
+_DROP_LOCK = int.from_bytes(b"tw-drop")
+_PG_CLASS = table(
+    "pg_class", column("oid"), column("relname"), column("relispartition"), column("relkind")
+)
+_PG_INHERITS = table("pg_inherits", column("inhrelid"), column("inhdetachpending"))
+_ATTACHED, _DETACHING, _DETACHED = "attached", "detaching", "detached"
 
 
 def partition_name(parent: Table, day: date) -> str:
@@ -59,6 +64,53 @@ async def partition_days(connection: AsyncConnection, parent: Table) -> list[dat
         )
     )
     return sorted(date.fromisoformat(name.removeprefix(prefix)) for name in names)
+
+
+async def drop_days(engine: AsyncEngine, before: date) -> int:
+    """Drop the partitions of older days; returns how many. Readers of other days are not held up.
+
+    Takes no part in any transaction, as detaching without a lock demands; what was broken off
+    halfway is finished. 0 also when somebody else is at it.
+    """
+    async with engine.connect() as plain:
+        connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+        if not await connection.scalar(select(func.pg_try_advisory_lock(_DROP_LOCK))):
+            return 0
+        try:
+            dropped = 0
+            for parent in PARTITIONED:
+                for name, state in await _older_partitions(connection, parent, before):
+                    if state != _DETACHED:
+                        how = "FINALIZE" if state == _DETACHING else "CONCURRENTLY"
+                        await connection.execute(
+                            text(f"ALTER TABLE {parent.name} DETACH PARTITION {name} {how}")
+                        )
+                    await connection.execute(text(f"DROP TABLE {name}"))
+                    dropped += 1
+            return dropped
+        finally:
+            await connection.execute(select(func.pg_advisory_unlock(_DROP_LOCK)))
+
+
+async def _older_partitions(
+    connection: AsyncConnection, parent: Table, before: date
+) -> list[tuple[str, str]]:
+    prefix = f"{parent.name}_"
+    rows = await connection.execute(
+        select(_PG_CLASS.c.relname, _PG_CLASS.c.relispartition, _PG_INHERITS.c.inhdetachpending)
+        .select_from(_PG_CLASS.outerjoin(_PG_INHERITS, _PG_INHERITS.c.inhrelid == _PG_CLASS.c.oid))
+        .where(
+            _PG_CLASS.c.relname.regexp_match(f"^{prefix}[0-9]{{8}}$"),
+            _PG_CLASS.c.relkind == "r",
+            func.pg_table_is_visible(_PG_CLASS.c.oid),
+        )
+        .order_by(_PG_CLASS.c.relname)
+    )
+    return [
+        (name, _DETACHING if is_detaching else _ATTACHED if is_partition else _DETACHED)
+        for name, is_partition, is_detaching in rows
+        if date.fromisoformat(name.removeprefix(prefix)) < before
+    ]
 
 
 async def _missing(connection: AsyncConnection, names: set[str]) -> set[str]:
