@@ -315,6 +315,15 @@ def _instant(value: datetime) -> ColumnElement[datetime]:
     return cast(literal(value.isoformat(), Text), DateTime(timezone=True))
 
 
+def read_statement(statement: _Select, schema: Schema) -> pl.DataFrame:
+    """For statements that stand in other files; theirs are the caches.
+
+    Raises:
+        SourceError: the database cannot be read now.
+    """
+    return _read(statement, schema)
+
+
 def _read(statement: _Select, schema: Schema) -> pl.DataFrame:
     compiled: Any = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     parameters = [compiled.params[name] for name in compiled.positiontup or ()]
