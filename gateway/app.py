@@ -54,6 +54,7 @@ from gateway.pipeline import CHAT, Pipeline, Policy
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for, quirks_of
 from gateway.routing.plan import BalanceWeights
+from gateway.settings.baseline import find_baseline
 from gateway.settings.enabled import EnabledProvider
 from gateway.settings.load import SettingsError
 from gateway.settings.offer import Offer, make_offer
@@ -246,6 +247,7 @@ class Worker:
             auto_models=settings.routing.auto_models,
             fetches_media=media.fetch,
             code_version=CODE_VERSION,
+            baseline=find_baseline(settings.savings.baseline, self._offer.catalogue),
             split_salt=hmac.digest(self._place.pepper, _SPLIT_LABEL, "sha256"),
         )
         own_access = OwnAccess(

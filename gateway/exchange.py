@@ -1,6 +1,7 @@
 """What is known of one request while it is served, and how its record is closed."""
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import msgspec
 
@@ -24,6 +25,7 @@ from gateway.routing.plan import Plan, PlanInputs
 from gateway.routing.record import compact
 from gateway.routing.rules.apply import Ruled
 from gateway.routing.rules.govern import refusal_of
+from pricing.savings import Baseline, baseline_cost_usd
 
 _GIVEN_UP = frozenset(
     {
@@ -63,6 +65,7 @@ class Exchange:
         "_learn",
         "access_of",
         "api",
+        "baseline",
         "echoes",
         "id",
         "inputs",
@@ -90,6 +93,7 @@ class Exchange:
         api: Api,
         ruled: Ruled | None = None,
         learn: OnAttemptEnd = lambda _: None,
+        baseline: Baseline | None = None,
     ) -> None:
         self.request = request
         self.access_of = access_of
@@ -98,6 +102,8 @@ class Exchange:
         self.inputs = inputs
         self.ruled = ruled
         """What the operator's rules made of the request; None where none were asked."""
+        self.baseline = baseline
+        """What the operator compares costs with; None: nothing."""
         self.journal = journal
         self.interruption = interruption
         self.mirror: Callable[[], object] | None = None
@@ -182,10 +188,31 @@ class Exchange:
             plan=self._compact_plan(),
             requested_provider=plan.requested_provider if plan is not None else None,
             underlying_used_model=self.upstream_model,
+            baseline_cost_usd=self._baseline_cost_usd(),
         )
         mirror, self.mirror = self.mirror, None
         if mirror is not None and outcome not in _GIVEN_UP:
             mirror()
+
+    def _baseline_cost_usd(self) -> Decimal | None:
+        """What the answer would have cost elsewhere, where the operator compares."""
+        baseline, plan = self.baseline, self.plan
+        if baseline is None or plan is None:
+            return None
+        attempts = reversed(self.journal.attempts)
+        answered = next((a for a in attempts if a.outcome is Outcome.SUCCESS), None)
+        catalogue = self.inputs.catalogue
+        served = catalogue.endpoints_by_id.get(answered.endpoint) if answered else None
+        if answered is None or answered.usage is None or served is None:
+            return None
+        return baseline_cost_usd(
+            baseline,
+            usage=answered.usage,
+            served=served,
+            candidates=plan.candidates,
+            catalogue=catalogue,
+            at=answered.started_at,
+        )
 
     def _compact_plan(self) -> dict[str, object]:
         compacted: dict[str, object] = {"seed": self.inputs.seed}

@@ -1,6 +1,7 @@
 """The books of one request: every attempt as it begins and ends, and the record, exactly once."""
 
 import time
+from decimal import Decimal
 from typing import Any, Protocol
 
 from gateway.domain.attempts import AttemptEnd, AttemptStart
@@ -106,6 +107,7 @@ class Journal:
         error_kind: str | None = None,
         underlying_used_model: str | None = None,
         charge: Charge | None = None,
+        baseline_cost_usd: Decimal | None = None,
     ) -> RequestRecord | None:
         """Write the record; None when that was done before."""
         if self.is_closed:
@@ -126,6 +128,7 @@ class Journal:
                 warnings=self.warnings,
                 plan=plan,
                 charge=charge,
+                baseline_cost_usd=baseline_cost_usd,
             ),
             self.attempts,
         )

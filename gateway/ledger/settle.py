@@ -87,6 +87,8 @@ class RequestEnd(msgspec.Struct, frozen=True, kw_only=True):
     overhead_ms: float | None = None
     warnings: tuple[str, ...] = ()
     plan: dict[str, Any]
+    baseline_cost_usd: Decimal | None = None
+    """What the answer would have cost at the operator's baseline; None when it is unknown."""
     charge: Charge | None = None
     """Of budgets; None when there are none."""
 
@@ -190,6 +192,7 @@ def settle_request(
         warnings=end.warnings,
         cost_usd=cost.total_usd,
         cost_status=cost.status,
+        baseline_cost_usd=end.baseline_cost_usd if used else None,
         catalogue_version=facts.catalogue_version,
         code_version=facts.code_version,
         plan=end.plan,

@@ -91,6 +91,7 @@ def load_settings(
         media=file.media,
         cors=file.cors,
         metrics=file.metrics,
+        savings=file.savings,
         environment=env,
     )
 

@@ -190,6 +190,14 @@ class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Serve ``/metrics`` beside the API, to whoever reaches it; the admin listener always does."""
 
 
+class SavingsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[savings]``."""
+
+    baseline: str | None = None
+    """What costs are compared with: an endpoint (``openai/gpt-4o``), or ``dearest``, the dearest of
+    those that might have answered. None: nothing."""
+
+
 class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole of ``tollway.toml``."""
 
@@ -213,6 +221,7 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     media: MediaSettings = MediaSettings()
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
+    savings: SavingsSettings = SavingsSettings()
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -241,6 +250,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     metrics: MetricsSettings = MetricsSettings()
     breaker: BreakerSettings = BreakerSettings()
     retention: RetentionSettings = RetentionSettings()
+    savings: SavingsSettings = SavingsSettings()
     environment: Mapping[str, str]
     """Where credentials are found; passed on, never printed."""
 

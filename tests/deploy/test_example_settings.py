@@ -31,6 +31,7 @@ NO_DEFAULTS = {
     "rules",
     "spool_bytes",
     "auto_models",
+    "baseline",
     "hedge_after_ms",
     "aliases",
     "providers",
