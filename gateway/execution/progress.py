@@ -3,6 +3,8 @@
 import time
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from gateway.chat.request import ChatRequest
 from gateway.domain.attempts import OnAttemptEnd, OnAttemptStart
 from gateway.domain.interruption import Interruption
@@ -27,6 +29,7 @@ class Progress:
         "begun",
         "book",
         "candidates",
+        "caps",
         "course",
         "failed",
         "has_met_stale_connection",
@@ -70,6 +73,8 @@ class Progress:
         """Endpoints that said when their limit ends."""
         self.has_met_stale_connection = False
         self.has_repeated = False
+        self.caps: dict[int, int] = {}
+        """By position, how many tokens the credit there is enough for."""
 
     def begin(self, step: Step, *, kind: AttemptKind | None = None) -> Attempt:
         """Tell of an attempt, before any byte of it goes upstream."""
@@ -86,6 +91,19 @@ class Progress:
         self.steps[attempt] = step
         self.on_start(attempt.start)
         return attempt
+
+    def request_of(self, attempt: Attempt) -> ChatRequest:
+        """What is asked in an attempt: the request, or one for as much as can be paid."""
+        cap = self.caps.get(self.steps[attempt].position)
+        return self.request if cap is None else replace(self.request, max_output_tokens=cap)
+
+    def tell_cap(self, attempt: Attempt) -> None:
+        """Let the client know that less was asked for."""
+        cap = self.caps.get(self.steps[attempt].position)
+        if cap is not None:
+            provider = attempt.candidate.endpoint.provider
+            told = f"`max_tokens` was lowered to {cap}: the credit at {provider} pays for no more"
+            attempt.warnings = (*attempt.warnings, told)
 
     def note(self, failure: Failure) -> Failure:
         """Remember a failure, for the error and for what may be waited for."""

@@ -26,6 +26,8 @@ from gateway.routing.plan import Candidate
 
 _BACKOFF_BASE_S = 0.1
 _MS_PER_S = 1000.0
+_SHORTEST_ANSWER = 16
+"""Tokens; what is cut off before says nothing."""
 _LATE = frozenset({Outcome.CONNECT_TIMEOUT, Outcome.FIRST_TOKEN_TIMEOUT, Outcome.IDLE_TIMEOUT})
 
 
@@ -135,7 +137,11 @@ class Runner:
         other = run.course.beside(step) if self.budget.tokens(target, now_s) > 0 else None
         if other is None or not self.budget.take(target, now_s, cost=REPEAT):
             return None
-        attempt = run.begin(other, kind="hedge")
+        try:
+            attempt = run.begin(other, kind="hedge")
+        except BudgetExceededError:
+            # Two at once cost more than one: the first goes on alone.
+            return None
         return Racer(attempt, self._call(run, attempt))
 
     async def _next(self, run: Progress, last: Failure) -> Step:
@@ -152,6 +158,8 @@ class Runner:
             # that nothing is multiplied and nothing is to be paid.
             run.has_met_stale_connection = True
             return step
+        if self._is_affordable(run, step, last.fault):
+            return step
         following = run.course.after(step, outcome)
         if following is None:
             following = await self._repeat(run, step, last.fault)
@@ -160,6 +168,25 @@ class Runner:
         if following is None:
             raise error_of(run.failed)
         return following
+
+    def _is_affordable(self, run: Progress, step: Step, fault: Fault) -> bool:
+        """Whether to ask once more for as little as the account there can still pay.
+
+        Providers reserve the largest answer that is asked for, most of which is never written.
+        """
+        cap, asked = fault.affordable_tokens, run.request.max_output_tokens
+        if (
+            cap is None
+            or cap < _SHORTEST_ANSWER
+            or run.caps
+            or (asked is not None and cap >= asked)
+        ):
+            return False
+        target = run.candidates[step.position].endpoint.id
+        if not self.budget.take(target, time.monotonic(), cost=REPEAT):
+            return False
+        run.caps[step.position] = cap
+        return True
 
     async def _repeat(self, run: Progress, step: Step, fault: Fault) -> Step | None:
         """Wait, and ask an endpoint once more: nobody else is left. None when that cannot help."""
@@ -194,13 +221,15 @@ class Runner:
 
     async def _call(self, run: Progress, attempt: Attempt) -> Answer | Failure:
         """One attempt from its first byte to its answer, or to its end."""
-        request, until_s = run.request, run.until_s
+        request, until_s = run.request_of(attempt), run.until_s
         try:
             access = run.book(attempt.candidate.endpoint, attempt.start.credential)
             if request.stream:
                 relay = await self._begin_stream(request, access, attempt, until_s=until_s)
+                run.tell_cap(attempt)
                 return Answer(attempt, None, relay)
             completion = await self._upstream.complete(request, access, attempt, until_s=until_s)
+            run.tell_cap(attempt)
         except FaultError as exc:
             attempt.fail(exc.fault)
             return Failure(attempt, exc.fault, isinstance(exc, StaleConnectionFaultError))

@@ -84,6 +84,9 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_ms: float | None = None
     """What the provider asked for; None when it said nothing."""
     upstream_id: str | None = None
+    affordable_tokens: int | None = None
+    """What the account's credit is enough for, where the provider said so: asked for less, it would
+    answer."""
 
 
 class FaultError(Exception):

@@ -235,14 +235,26 @@ def make_fault(
 ) -> Fault:
     """A fault from an HTTP error."""
     message = scrub(body.message) or "no explanation"
+    outcome = classify(status, body)
     return Fault(
-        outcome=classify(status, body),
+        outcome=outcome,
         message=f"{provider} answered {status}: {message}"[:512],
         status_code=status,
         code=body.code,
         retry_after_ms=retry_after_ms(headers),
         upstream_id=upstream_id or headers.get("x-request-id"),
+        affordable_tokens=_affordable(body.message) if outcome is Outcome.QUOTA_EXHAUSTED else None,
     )
+
+
+# OpenRouter: "This request requires more credits, or fewer max_tokens. You requested up to 64000
+# tokens, but can only afford 1234." https://openrouter.ai/docs/api-reference/errors
+_AFFORDABLE = re.compile(r"can only afford (\d{1,9})\b")
+
+
+def _affordable(message: str) -> int | None:
+    found = _AFFORDABLE.search(message[:2048])
+    return int(found[1]) if found is not None else None
 
 
 def make_fault_in_answer(

@@ -1,6 +1,7 @@
 """The attempt loop on real sockets: which failure leads where, and what is told of each attempt."""
 
 import asyncio
+import json
 import time
 from collections.abc import Awaitable
 from decimal import Decimal
@@ -22,6 +23,7 @@ from gateway.execution.retry_budget import Refill, RetryBudget
 from gateway.execution.runner import Served
 from gateway.providers.base import FaultError
 from gateway.simulator.server import Simulator
+from tests.execution.raw_server import Peer, serve
 from tests.pipeline.rig import PATIENT, QUICK, DeadPort, Offer, asked, rig_on, until
 
 pytestmark = pytest.mark.anyio
@@ -634,3 +636,65 @@ class TestSeveralCredentials:
         assert before == 3
         later = [entry.credential_last4 for entry in asked(simulator)[before:]]
         assert later == [Offer().secret[-4:]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_19_credit_for_a_shorter_answer_is_asked_for_that(stream: bool) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    async def poor(peer: Peer) -> None:
+        while request := await peer.read_request():
+            bodies.append(json.loads(request.partition(b"\r\n\r\n")[2]))
+            if bodies[-1].get("max_tokens", 10_000) > 1234:
+                message = "You requested up to 64000 tokens, but can only afford 1234."
+                await peer.say(answer_of(402, {"error": {"code": 402, "message": message}}))
+                continue
+            choice = {"index": 0, "finish_reason": "stop"}
+            text = {"role": "assistant", "content": "Short."}
+            if stream:
+                chunk = json.dumps({"choices": [choice | {"delta": text}]})
+                await peer.say(answer_of(200, f"data: {chunk}\n\ndata: [DONE]\n\n"))
+            else:
+                await peer.say(answer_of(200, {"choices": [choice | {"message": text}]}))
+
+    async with serve(poor) as server:
+        offer = Offer(base_url=str(server.url.copy_with(path="/v1")))
+        async with rig_on(None, offer, Offer(base_url=offer.base_url)) as rig:
+            served = await rig.run(max_tokens=64_000, stream=stream)
+            if served.relay is not None:
+                await served.relay.aclose()
+
+    assert [body["max_tokens"] for body in bodies] == [64_000, 1234]
+    assert rig.told()[0] == ("quota_exhausted", 402)
+    assert served.attempt.candidate.endpoint.provider == "p1"
+    assert "`max_tokens` was lowered to 1234" in served.attempt.warnings[-1]
+
+
+async def test_19_an_account_that_can_pay_for_nothing_is_asked_once_less_and_then_left() -> None:
+    caps: list[int] = []
+
+    async def broke(peer: Peer) -> None:
+        while request := await peer.read_request():
+            asked_for = json.loads(request.partition(b"\r\n\r\n")[2])["max_tokens"]
+            caps.append(asked_for)
+            message = f"This needs more credits; you can only afford {asked_for // 2}."
+            await peer.say(answer_of(402, {"error": {"message": message}}))
+
+    async with (
+        serve(broke) as server,
+        rig_on(None, Offer(base_url=str(server.url.copy_with(path="/v1")))) as rig,
+    ):
+        with pytest.raises(UpstreamError) as caught:
+            await rig.run(max_tokens=1000)
+
+    assert caps == [1000, 500]
+    assert (caught.value.status, caught.value.code) == (502, "provider_quota")
+
+
+def answer_of(status: int, body: Any) -> bytes:
+    """An HTTP answer: JSON, or an event stream given as text."""
+    is_stream = isinstance(body, str)
+    data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+    kind = "text/event-stream" if is_stream else "application/json"
+    head = f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(data)}\r\n\r\n"
+    return head.encode() + data
