@@ -19,6 +19,7 @@ from gateway.domain.records import AttemptRecord, RequestRecord
 from gateway.execution.access import AccessBook
 from gateway.execution.health import HealthBoard
 from gateway.ledger.journal import Journal
+from gateway.ledger.toll import Toll
 from gateway.routing.engine import make_plan
 from gateway.routing.explain import explain_plan
 from gateway.routing.plan import Plan, PlanInputs
@@ -77,6 +78,7 @@ class Exchange:
         "repairs",
         "request",
         "ruled",
+        "toll",
         "upstream_model",
         "warnings",
     )
@@ -93,6 +95,7 @@ class Exchange:
         api: Api,
         ruled: Ruled | None = None,
         learn: OnAttemptEnd = lambda _: None,
+        toll: Toll | None = None,
         baseline: Baseline | None = None,
     ) -> None:
         self.request = request
@@ -104,6 +107,8 @@ class Exchange:
         """What the operator's rules made of the request; None where none were asked."""
         self.baseline = baseline
         """What the operator compares costs with; None: nothing."""
+        self.toll = toll
+        """The limits and budgets of the caller; None without any."""
         self.journal = journal
         self.interruption = interruption
         self.mirror: Callable[[], object] | None = None
@@ -151,12 +156,27 @@ class Exchange:
             raise refusal_of(self.ruled.denial)
 
     def begin_attempt(self, start: AttemptStart) -> None:
-        self.journal.begin(start)
+        self._cover(start)
         if self._health is not None:
             self._health.begin(start)
 
+    def _cover(self, start: AttemptStart) -> None:
+        """Write that an attempt begins, once budgets cover it; mirrored ones are the operator's."""
+        toll = self.toll
+        if toll is None or start.kind == "shadow":
+            self.journal.begin(start)
+            return
+        reservation = toll.begin(start)
+        try:
+            self.journal.begin(start, reservation)
+        except BaseException:
+            toll.cancel(start)
+            raise
+
     def end_attempt(self, end: AttemptEnd) -> None:
-        self.journal.end(end)
+        attempt = self.journal.end(end)
+        if self.toll is not None:
+            self.toll.end(attempt)
         if self._health is not None:
             self._health.report(end)
         self._learn(end)
@@ -181,15 +201,21 @@ class Exchange:
         """Settle and write the record."""
         plan = self.plan
         self.journal.warnings = self.warnings
-        self.record = self.journal.close(
-            outcome=outcome,
-            status_code=status_code,
-            error_kind=error_kind,
-            plan=self._compact_plan(),
-            requested_provider=plan.requested_provider if plan is not None else None,
-            underlying_used_model=self.upstream_model,
-            baseline_cost_usd=self._baseline_cost_usd(),
-        )
+        toll = self.toll
+        try:
+            self.record = self.journal.close(
+                outcome=outcome,
+                status_code=status_code,
+                error_kind=error_kind,
+                plan=self._compact_plan(),
+                requested_provider=plan.requested_provider if plan is not None else None,
+                underlying_used_model=self.upstream_model,
+                baseline_cost_usd=self._baseline_cost_usd(),
+                charge=None if toll is None else toll.charge,
+            )
+        finally:
+            if toll is not None:
+                toll.close()
         mirror, self.mirror = self.mirror, None
         if mirror is not None and outcome not in _GIVEN_UP:
             mirror()
@@ -227,6 +253,8 @@ class Exchange:
 
     def close_with(self, error: GatewayError) -> None:
         """No endpoint answered, or none was allowed to."""
+        if self.toll is not None:
+            self.toll.explain(error)
         attempts = self.journal.attempts
         outcome = attempts[-1].outcome if attempts else Outcome.REFUSED
         self.close(outcome, error.status, error_kind=error.code or error.kind)

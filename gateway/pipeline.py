@@ -9,7 +9,7 @@ import asyncio
 import functools
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 from uuid import UUID
@@ -39,20 +39,23 @@ from gateway.execution.runner import Runner, Served
 from gateway.execution.shadow import Shadows
 from gateway.execution.signatures import Signatures
 from gateway.ledger.journal import Journal, Ledger
+from gateway.ledger.purse import Account
 from gateway.ledger.settle import RequestFacts
 from gateway.ledger.spool import SpoolUnwritableError
+from gateway.ledger.toll import Toll, Tollbooth
 from gateway.providers.base import Completion, FaultError, StreamEvent
 from gateway.routing.affinity import affinity_key
 from gateway.routing.explain import explain
 from gateway.routing.explanation import Explanation
 from gateway.routing.mirror import find_mirror
 from gateway.routing.own_offer import own_inputs
-from gateway.routing.plan import BalanceWeights, Plan, PlanInputs
+from gateway.routing.plan import BalanceWeights, Candidate, Plan, PlanInputs
 from gateway.routing.rules.apply import Ruled
 from gateway.routing.rules.drawing import Mirror
 from gateway.routing.rules.govern import govern, refusal_of
 from gateway.routing.rules.rule_set import RuleSet
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
+from pricing.cost import from_nano_usd
 from pricing.savings import Baseline
 
 _OK = 200
@@ -119,6 +122,7 @@ class Pipeline:
         shadows: Shadows | None = None,
         api: Api = CHAT,
         experience: Experience | None = None,
+        booth: Tollbooth | None = None,
         own_access: OwnAccess | None = None,
     ) -> None:
         self._snapshots = snapshots
@@ -130,6 +134,7 @@ class Pipeline:
         self._shadows = shadows
         self._api = api
         self._experience = experience or Experience()
+        self._booth = booth
         self._own_access = own_access
         self._signatures = Signatures()
         # What happens with callers' own credentials says nothing of the operator's.
@@ -176,7 +181,9 @@ class Pipeline:
             GatewayError: no endpoint may serve the request.
         """
         snapshot = self._snapshots.current
-        inputs = self._inputs(snapshot, caller, time.time(), self._affinity(request, caller))
+        now_s = time.time()
+        account = self._account_of(snapshot, caller, now_s)
+        inputs = self._inputs(snapshot, caller, now_s, self._affinity(request, caller), account)
         ruled, inputs = self._govern(snapshot, request, inputs, headers)
         if ruled.denial is not None:
             raise refusal_of(ruled.denial)
@@ -200,7 +207,9 @@ class Pipeline:
         snapshot = self._snapshots.current
         if rules is not None:
             snapshot = msgspec.structs.replace(snapshot, rules=rules)
-        inputs = self._inputs(snapshot, caller, time.time(), self._affinity(request, caller))
+        now_s = time.time()
+        account = self._account_of(snapshot, caller, now_s)
+        inputs = self._inputs(snapshot, caller, now_s, self._affinity(request, caller), account)
         ruled, inputs = self._govern(snapshot, request, inputs, headers)
         return explain(ruled.request, inputs, ruled)
 
@@ -209,17 +218,24 @@ class Pipeline:
             exchange.check_rules()
             if exchange.is_of_caller:
                 self._use_own(exchange)
+            if exchange.toll is not None:
+                exchange.toll.enter(exchange.request)
             exchange.plan = exchange.api.make_plan(exchange.request, exchange.inputs)
             runner = self._own_runner if exchange.is_of_caller else self._runner
+            candidates: Sequence[Candidate] = exchange.plan.candidates
+            if exchange.toll is not None:
+                candidates = await self._pay(exchange, exchange.toll, candidates)
             served = await runner.run(
                 exchange.request,
-                exchange.plan.candidates,
+                candidates,
                 exchange.access_of,
                 on_start=exchange.begin_attempt,
                 on_end=exchange.end_attempt,
                 interruption=exchange.interruption,
             )
         except (InvalidRequestError, SpoolUnwritableError):
+            if exchange.toll is not None:
+                exchange.toll.close()
             raise
         except GatewayError as error:
             exchange.close_with(error)
@@ -240,6 +256,14 @@ class Pipeline:
         first = await anext(events)
         return StreamedAnswer(headers=_headers(exchange, served), first=first, events=events)
 
+    async def _pay(
+        self, exchange: Exchange, toll: Toll, candidates: Sequence[Candidate]
+    ) -> Sequence[Candidate]:
+        """What the budgets of the caller hold enough for; the reservation is made."""
+        chosen = await toll.pay(exchange.request, candidates, exchange.inputs.at)
+        exchange.warn(toll.warnings)
+        return chosen
+
     def _begin(
         self,
         request: ChatRequest,
@@ -251,7 +275,10 @@ class Pipeline:
         snapshot, policy = self._snapshots.current, self._policy
         now_s = time.time()
         affinity = self._affinity(request, caller)
-        inputs = self._inputs(snapshot, caller, now_s, affinity)
+        toll = self._toll_of(snapshot, request, caller, now_s)
+        inputs = self._inputs(
+            snapshot, caller, now_s, affinity, None if toll is None else toll.account
+        )
         received_at = inputs.at
         ruled, inputs = self._govern(snapshot, request, inputs, headers)
         facts = RequestFacts(
@@ -284,6 +311,7 @@ class Pipeline:
             health=None if is_of_caller else self._health,
             api=self._api,
             ruled=ruled,
+            toll=toll,
             baseline=policy.baseline,
             learn=_learn_nothing
             if is_of_caller
@@ -387,10 +415,31 @@ class Pipeline:
         access = exchange.access_of(served.attempt.candidate.endpoint)
         return self._drains if access.drains_on_disconnect and self._drains.has_room else None
 
+    def _toll_of(
+        self, snapshot: Snapshot, request: ChatRequest, caller: Caller, now_s: float
+    ) -> Toll | None:
+        if self._booth is None:
+            return None
+        is_charged = not request.provider_configs
+        return self._booth.toll_of(caller, snapshot.budgets, now_s, is_charged=is_charged)
+
+    def _account_of(self, snapshot: Snapshot, caller: Caller, now_s: float) -> Account | None:
+        if self._booth is None:
+            return None
+        return self._booth.purse.account_of(caller, snapshot.budgets, now_s)
+
     def _inputs(
-        self, snapshot: Snapshot, caller: Caller, now_s: float, affinity: bytes | None
+        self,
+        snapshot: Snapshot,
+        caller: Caller,
+        now_s: float,
+        affinity: bytes | None,
+        account: Account | None = None,
     ) -> PlanInputs:
         policy, experience = self._policy, self._experience
+        headroom_nusd = None
+        if account is not None:
+            caller, headroom_nusd = account.caller, account.headroom_nusd
         now_ms = time.monotonic() * 1000
         return PlanInputs(
             catalogue=snapshot.catalogue,
@@ -409,6 +458,7 @@ class Pipeline:
             strategy=policy.strategy,
             balance=policy.balance,
             hash_key=policy.split_salt[:_HASH_KEY_BYTES],
+            budget_headroom_usd=None if headroom_nusd is None else from_nano_usd(headroom_nusd),
             seed=random.getrandbits(_SEED_BITS),
         )
 
@@ -592,6 +642,8 @@ def _headers(exchange: Exchange, served: Served) -> list[tuple[str, str]]:
         headers.append(("x-tollway-warnings", text.encode("ascii", "replace").decode()))
     if plan is not None:
         headers.append(("x-tollway-strategy", plan.strategy))
+    if exchange.toll is not None:
+        headers += exchange.toll.headers
     return headers
 
 

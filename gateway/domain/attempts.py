@@ -53,7 +53,8 @@ class AttemptEnd(msgspec.Struct, frozen=True, kw_only=True):
 
 
 OnAttemptStart = Callable[[AttemptStart], None]
-"""Called before bytes go upstream; synchronous, so that no cancellation can come between."""
+"""Called before bytes go upstream; synchronous, so that no cancellation can come between. Where it
+raises, the attempt does not begin."""
 
 OnAttemptEnd = Callable[[AttemptEnd], None]
 """Called once for every started attempt, whatever ended it; synchronous for the same reason."""

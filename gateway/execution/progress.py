@@ -89,7 +89,13 @@ class Progress:
             on_end=self.on_end,
         )
         self.steps[attempt] = step
-        self.on_start(attempt.start)
+        try:
+            self.on_start(attempt.start)
+        except BaseException:
+            # It does not begin: the next one has its number.
+            self.begun -= 1
+            del self.steps[attempt]
+            raise
         return attempt
 
     def request_of(self, attempt: Attempt) -> ChatRequest:

@@ -9,6 +9,7 @@ import msgspec
 
 from gateway.chat.request import ChatRequest
 from gateway.domain.attempts import OnAttemptEnd, OnAttemptStart
+from gateway.domain.errors import BudgetExceededError
 from gateway.domain.interruption import Interruption
 from gateway.domain.outcomes import CONSEQUENCES, Outcome
 from gateway.execution.access import AccessBook
