@@ -1,6 +1,6 @@
 """Usage times price, line by line: the only file that adds up money."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Context, Decimal
 from typing import Literal, TypeAlias
 
@@ -22,6 +22,8 @@ _SMALLEST_USD = Decimal(1).scaleb(-MAX_DECIMALS)
 _MOST_USD = Decimal(10**12)
 _ZERO = Decimal(0)
 _MTOK_EXPONENT = Decimal(-6)
+# How many lengths of answers a table of costs keeps.
+_MOST_LENGTHS = 16
 _NANO_EXPONENT = Decimal(9)
 
 
@@ -314,6 +316,46 @@ def cost_estimator(
         return fma(rates[1], output, multiply(rates[0], prompt))
 
     return estimate
+
+
+class CostTable:
+    """`expected_cost_usd` of many requests at the same prices.
+
+    What depends on the answer's length alone is kept, so that a price takes one multiplication.
+    """
+
+    __slots__ = ("_answers", "_input_rates", "_prices")
+
+    def __init__(self, prices: Sequence[Price | None]) -> None:
+        self._prices = tuple(prices)
+        self._input_rates: list[Decimal] = []
+        for price in prices:
+            rates = None if price is None else price.token_rates
+            self._input_rates.append(_ZERO if rates is None else rates[0])
+        self._answers: dict[int, list[Decimal | None]] = {}
+
+    def expected_usd(self, *, prompt_tokens: int, output_tokens: int) -> list[Decimal | None]:
+        """In the order of the prices; None where a price is unknown."""
+        answers = self._answers.get(output_tokens)
+        if answers is None:
+            if len(self._answers) >= _MOST_LENGTHS:
+                self._answers.clear()
+            answers = self._answers[output_tokens] = self._costs_of_answers(output_tokens)
+        fma, prompt = _EXACT.fma, Decimal(prompt_tokens)
+        return [
+            fma(rate, prompt, answer)
+            if answer is not None
+            else expected_cost_usd(price, prompt_tokens=prompt_tokens, output_tokens=output_tokens)
+            for rate, answer, price in zip(self._input_rates, answers, self._prices, strict=True)
+        ]
+
+    def _costs_of_answers(self, output_tokens: int) -> list[Decimal | None]:
+        """None where a request costs more than its tokens, or an unknown amount."""
+        found: list[Decimal | None] = []
+        for price in self._prices:
+            rates = None if price is None else price.token_rates
+            found.append(None if rates is None else _EXACT.multiply(rates[1], output_tokens))
+        return found
 
 
 def worst_cost_usd(

@@ -1,9 +1,9 @@
 """The endpoints of one model that pass every filter, with what the decision knows of each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from itertools import repeat
 from math import ceil
-
-from msgspec.structs import replace
 
 from gateway.chat.request import ChatRequest, Need
 from gateway.routing.affinity import has_cheap_cache
@@ -15,7 +15,16 @@ from gateway.routing.demotions import (
     demotion_of_speed,
     has_limits,
 )
-from gateway.routing.filters import FILTERS, Question, is_live
+from gateway.routing.filters import (
+    FILTERS,
+    Check,
+    Question,
+    Verdict,
+    answers_at_length,
+    fits_context,
+    is_offered,
+)
+from gateway.routing.offers import Offers, is_live, offers_of
 from gateway.routing.patterns import is_named_by
 from gateway.routing.plan import (
     Candidate,
@@ -27,7 +36,7 @@ from gateway.routing.plan import (
 from gateway.routing.price_filters import PRICE_FILTERS
 from pricing.cost import cost_estimator, expected_cost_usd
 from pricing.endpoint import Endpoint
-from pricing.price import resolve
+from pricing.price import Price, resolve
 
 _UNHEARD_OF = EndpointHealth()
 _MS_PER_S = 1000.0
@@ -59,88 +68,169 @@ def admit(
         is_balanced_freely: no explicit order, so that a warm cache may have a say.
     """
     request = question.request
-    checks = [check for ask in FILTERS if (check := ask(question)) is not None]
-    # Nearly all endpoints pass the first one, `is_offered`, for reasons seen faster than asked for.
-    other_checks = checks[1:]
+    known = _known_offers(endpoints, question)
+    passed = _passed_by_all(known, question) if known is not None else _NONE_PASSED
+    checks = [
+        check for ask in FILTERS if ask not in passed and (check := ask(question)) is not None
+    ]
     price_checks = [check for ask in PRICE_FILTERS if (check := ask(question)) is not None]
-    prompt_tokens = request.prompt_tokens_estimate
-    searches = 1 if "web_search" in request.needs else 0
-    at, tier, health, now_ms = inputs.at, request.service_tier, inputs.health, inputs.now_ms
-    order = request.provider.order
+    prices, costs, lengths = _appraise(endpoints, question, inputs, known)
+    health, now_ms, order = inputs.health, inputs.now_ms, request.provider.order
     # Where nothing is pinned, candidates of a model are all alike in this: see `meets_needs`.
     is_pinned = question.is_pinned
     demote = _demotions(question)
-    lengths = output_lengths(request, inputs)
+    sticky = inputs.sticky if is_balanced_freely else None
+    is_unusual = bool(order) or is_pinned
+    candidates: list[Candidate] = []
+    for endpoint, price, usual_usd, length in zip(endpoints, prices, costs, lengths, strict=False):
+        verdict: Verdict = None
+        for check in checks:
+            verdict = check(endpoint)
+            if verdict is not None:
+                break
+        if verdict is not None:
+            exclusions.append(_excluded(endpoint, *verdict))
+            continue
+        cost_usd, cached_tokens, is_sticky = usual_usd, 0, False
+        if sticky is not None and sticky.endpoint == endpoint.id:
+            is_sticky = has_cheap_cache(price)
+            cached_tokens = int(request.prompt_tokens_estimate * sticky.cached_share)
+            cost_usd = _cost_when_cached(price, cached_tokens, length, request, inputs)
+        for price_check in price_checks:
+            verdict = price_check(endpoint, price, cost_usd)
+            if verdict is not None:
+                break
+        if verdict is not None:
+            exclusions.append(_excluded(endpoint, *verdict))
+            continue
+        seen = health.get(endpoint.id)
+        if seen is None:
+            seen = _UNHEARD_OF
+        elif seen.is_credential_refused:
+            exclusions.append(_excluded(endpoint, ExclusionReason.CREDENTIAL, None))
+            continue
+        behind = demote(endpoint, seen) if demote is not None else 0
+        if seen.is_half_open:
+            behind |= ON_PROBATION
+        if is_unusual or is_sticky or cached_tokens or seen.cooling_until_ms or seen.open_until_ms:
+            candidate = Candidate(
+                endpoint=endpoint,
+                price=price,
+                expected_cost_usd=cost_usd,
+                health=seen,
+                behind=behind,
+                partition=number,
+                output_tokens=length,
+                cached_tokens=cached_tokens,
+                is_sticky=is_sticky,
+                rank=_rank(endpoint, order) if order else None,
+                unknown_needs=_unknown_needs(endpoint, question) if is_pinned else 0,
+                cooling_until_ms=rests_until_ms(seen, now_ms),
+            )
+        else:
+            candidate = Candidate(
+                endpoint=endpoint,
+                price=price,
+                expected_cost_usd=cost_usd,
+                health=seen,
+                behind=behind,
+                partition=number,
+                output_tokens=length,
+            )
+        candidates.append(candidate)
+    return candidates
+
+
+def _known_offers(endpoints: Sequence[Endpoint], question: Question) -> Offers | None:
+    """What was worked out about endpoints that come as they stand in the catalogue."""
+    offers = question.offers
+    if question.is_pinned or endpoints is not offers:
+        return None
+    return offers_of(question.catalogue, offers, question.at)
+
+
+def _passed_by_all(known: Offers, question: Question) -> set[Callable[[Question], Check | None]]:
+    """The filters that none of the endpoints can fail, whatever else is asked."""
+    passed: set[Callable[[Question], Check | None]] = set()
+    if known.are_offered:
+        passed.add(is_offered)
+    prompt_tokens = question.request.prompt_tokens_estimate
+    answer_tokens = question.request.max_output_tokens or 0
+    if (
+        question.auto is None
+        and prompt_tokens + answer_tokens <= known.least_window
+        and prompt_tokens <= known.least_input
+    ):
+        passed.add(fits_context)
+    if answer_tokens <= known.least_answer:
+        passed.add(answers_at_length)
+    return passed
+
+
+_NONE_PASSED: set[Callable[[Question], Check | None]] = set()
+
+
+def _appraise(
+    endpoints: Sequence[Endpoint], question: Question, inputs: PlanInputs, known: Offers | None
+) -> tuple[Sequence[Price | None], Sequence[Decimal | None], Iterable[int | None]]:
+    """Price, expected cost without any cache, and learned length of the answer, of each."""
+    request = question.request
+    prompt_tokens, tier = request.prompt_tokens_estimate, request.service_tier
+    searches = 1 if "web_search" in request.needs else 0
     output_tokens = expected_output_tokens(request, inputs)
+    learned, length = inputs.learned_output_tokens, None
+    if learned and question.auto is not None:
+        by_model = output_lengths(request, inputs)
+        prices = _prices(endpoints, request, inputs)
+        lengths = [by_model.get(endpoint.model) for endpoint in endpoints]
+        costs = [
+            expected_cost_usd(
+                price,
+                prompt_tokens=prompt_tokens,
+                output_tokens=output_tokens if length is None else length,
+                web_searches=searches,
+            )
+            for price, length in zip(prices, lengths, strict=True)
+        ]
+        return prices, costs, lengths
+    if learned and endpoints:
+        tokens = learned.get(endpoints[0].model)
+        if tokens is not None:
+            length = output_tokens = _capped(ceil(tokens), request)
+    if known is not None and not searches and known.has_list_prices(prompt_tokens, tier):
+        return known.prices, known.costs(prompt_tokens, output_tokens), repeat(length)
+    prices = _prices(endpoints, request, inputs)
     estimate = cost_estimator(
         prompt_tokens=prompt_tokens, output_tokens=output_tokens, web_searches=searches
     )
-    sticky = inputs.sticky if is_balanced_freely else None
-    is_unusual = bool(order) or is_pinned or sticky is not None
-    candidates: list[Candidate] = []
-    for endpoint in endpoints:
-        is_plain = (
-            endpoint.mode == "chat"
-            and endpoint.retired_at is None
-            and endpoint.disabled_from is None
-        )
-        for check in other_checks if is_plain else checks:
-            verdict = check(endpoint)
-            if verdict is not None:
-                exclusions.append(_excluded(endpoint, *verdict))
-                break
-        else:
-            price = resolve(endpoint, at=at, prompt_tokens=prompt_tokens, service_tier=tier)
-            length = lengths.get(endpoint.model) if lengths else None
-            cached_tokens, is_sticky = 0, False
-            if sticky is not None and sticky.endpoint == endpoint.id:
-                is_sticky = has_cheap_cache(price)
-                cached_tokens = int(prompt_tokens * sticky.cached_share)
-            if length is None and not cached_tokens:
-                cost_usd = estimate(price)
-            else:
-                cost_usd = expected_cost_usd(
-                    price,
-                    prompt_tokens=prompt_tokens,
-                    output_tokens=output_tokens if length is None else length,
-                    cached_tokens=cached_tokens,
-                    web_searches=searches,
-                )
-            for price_check in price_checks:
-                verdict = price_check(endpoint, price, cost_usd)
-                if verdict is not None:
-                    exclusions.append(_excluded(endpoint, *verdict))
-                    break
-            else:
-                seen = health.get(endpoint.id)
-                if seen is None:
-                    seen = _UNHEARD_OF
-                elif seen.is_credential_refused:
-                    exclusions.append(_excluded(endpoint, ExclusionReason.CREDENTIAL, None))
-                    continue
-                behind = demote(endpoint, seen) if demote is not None else 0
-                if seen.is_half_open:
-                    behind |= ON_PROBATION
-                candidate = Candidate(
-                    endpoint=endpoint,
-                    price=price,
-                    expected_cost_usd=cost_usd,
-                    health=seen,
-                    behind=behind,
-                    partition=number,
-                )
-                if is_unusual or length is not None or seen.cooling_until_ms or seen.open_until_ms:
-                    candidate = replace(
-                        candidate,
-                        output_tokens=length,
-                        cached_tokens=cached_tokens,
-                        is_sticky=is_sticky,
-                        rank=_rank(endpoint, order) if order else None,
-                        unknown_needs=_unknown_needs(endpoint, question) if is_pinned else 0,
-                        cooling_until_ms=rests_until_ms(seen, now_ms),
-                    )
-                candidates.append(candidate)
-    return candidates
+    return prices, [estimate(price) for price in prices], repeat(length)
+
+
+def _prices(
+    endpoints: Sequence[Endpoint], request: ChatRequest, inputs: PlanInputs
+) -> list[Price | None]:
+    at, tier = inputs.at, request.service_tier
+    prompt_tokens = request.prompt_tokens_estimate
+    return [
+        resolve(endpoint, at=at, prompt_tokens=prompt_tokens, service_tier=tier)
+        for endpoint in endpoints
+    ]
+
+
+def _cost_when_cached(
+    price: Price | None,
+    cached_tokens: int,
+    length: int | None,
+    request: ChatRequest,
+    inputs: PlanInputs,
+) -> Decimal | None:
+    return expected_cost_usd(
+        price,
+        prompt_tokens=request.prompt_tokens_estimate,
+        output_tokens=expected_output_tokens(request, inputs) if length is None else length,
+        cached_tokens=cached_tokens,
+        web_searches=1 if "web_search" in request.needs else 0,
+    )
 
 
 def make_question(

@@ -29,6 +29,7 @@ from gateway.routing.filters import (
     retains_nothing,
     supports_parameters,
 )
+from gateway.routing.offers import span_of
 from gateway.routing.plan import ExclusionReason
 from pricing.endpoint import Endpoint
 
@@ -84,7 +85,7 @@ class AutoIndex:
         by_id = sorted(endpoints, key=lambda endpoint: endpoint.id)
         self.endpoints = tuple(by_id)
         self.all = (1 << len(by_id)) - 1
-        self._from, self._until = _span(by_id, at)
+        self._from, self._until = span_of(by_id, at)
         self.windows = Steps([endpoint.context_tokens for endpoint in by_id])
         self.longest_inputs = Steps([endpoint.max_input_tokens for endpoint in by_id])
         self.longest_answers = Steps([endpoint.max_output_tokens for endpoint in by_id])
@@ -171,23 +172,6 @@ KEYS: dict[Callable[[Question], Check | None], Callable[[Question], object]] = {
     offers_tier: lambda question: question.service_tier,
 }
 """What the check of each filter depends on, beside the catalogue: the same key, the same check."""
-
-
-def _span(endpoints: Iterable[Endpoint], at: datetime) -> tuple[datetime, datetime | None]:
-    """From when until when prices and offers are what they are at ``at``."""
-    began, ends = datetime.min.replace(tzinfo=at.tzinfo), None
-    for endpoint in endpoints:
-        instants = [endpoint.retired_at, endpoint.disabled_from, endpoint.disabled_to]
-        for version in endpoint.prices:
-            instants += [version.effective_from, version.effective_to]
-        for instant in instants:
-            if instant is None:
-                continue
-            if instant <= at:
-                began = max(began, instant)
-            elif ends is None or instant < ends:
-                ends = instant
-    return began, ends
 
 
 def set_of_places(places: Sequence[int]) -> int:

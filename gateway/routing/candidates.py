@@ -29,9 +29,11 @@ def gather(
     pools: list[Pool] = []
     seen: set[str] = set()
     for target in targets:
-        fresh = tuple([e for e in target.endpoints if e.id not in seen])
+        fresh = [e for e in target.endpoints if e.id not in seen]
         seen.update([endpoint.id for endpoint in fresh])
-        pools.append(Pool(target=target, endpoints=fresh))
+        is_whole = len(fresh) == len(target.endpoints)
+        # The very tuple, by which what is known of it is found again.
+        pools.append(Pool(target=target, endpoints=target.endpoints if is_whole else tuple(fresh)))
     left_out = {
         endpoint.id: target.provider
         for target in targets

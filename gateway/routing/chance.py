@@ -31,10 +31,12 @@ class Chance:
         if missing > 0:
             blocks = -(-missing // _WORDS)
             first = self._block
-            seed = b"%d " % self._seed
-            digests = [
-                blake2b(seed + b"%d" % block).digest() for block in range(first, first + blocks)
-            ]
+            seeded = blake2b(b"%d " % self._seed)
+            digests: list[bytes] = []
+            for block in range(first, first + blocks):
+                hashed = seeded.copy()
+                hashed.update(b"%d" % block)
+                digests.append(hashed.digest())
             self._block = first + blocks
             words = _unpacker(blocks)(b"".join(digests))
             left = left + [(word >> 11) * _TO_UNIT for word in words]

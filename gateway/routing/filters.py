@@ -17,6 +17,7 @@ from gateway.domain.caller import Caller
 from gateway.routing.capabilities import has_capability, meets, needed_capabilities
 from gateway.routing.demotions import is_later, is_slower
 from gateway.routing.names import Variant
+from gateway.routing.offers import is_live
 from gateway.routing.patterns import is_named_by, matches
 from gateway.routing.plan import EndpointHealth, ExclusionReason
 from pricing.catalogue import Catalogue
@@ -375,15 +376,6 @@ def find_tier(request: ChatRequest, offers: Iterable[Endpoint], at: datetime) ->
     if any(is_live(offer, at) and has_tier(offer, tier) for offer in offers):
         return tier
     return None
-
-
-def is_live(endpoint: Endpoint, at: datetime) -> bool:
-    """Whether `is_offered` lets it pass."""
-    return (
-        endpoint.mode == "chat"
-        and (endpoint.retired_at is None or endpoint.retired_at > at)
-        and not endpoint.is_disabled_at(at)
-    )
 
 
 def is_fast_enough(question: Question) -> Check | None:

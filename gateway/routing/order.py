@@ -5,7 +5,7 @@ Works on the candidates' own numbers alone, so that a stored decision can be ord
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, groupby, takewhile
+from itertools import accumulate, takewhile
 from math import log
 from operator import attrgetter
 
@@ -173,6 +173,7 @@ def _sorted(partition: Partition, group: Sequence[Candidate]) -> list[Candidate]
 
 
 _BEHIND = attrgetter("behind")
+_COST = attrgetter("expected_cost_usd")
 _UNKNOWN_NEEDS = attrgetter("unknown_needs")
 _HEALTHY_FIRST = attrgetter("behind", "health.has_recent_outage")
 
@@ -234,8 +235,11 @@ def _tiers(priced: Sequence[Candidate]) -> Iterator[Sequence[Candidate]]:
             break
     groups: Iterable[Sequence[Candidate]] = (priced,)
     if not is_plain:
-        by_health = sorted(priced, key=_HEALTHY_FIRST)
-        groups = [list(group) for _, group in groupby(by_health, key=_HEALTHY_FIRST)]
+        alike_ones: dict[int, list[Candidate]] = {}
+        for candidate in priced:
+            place = candidate.behind << 1 | candidate.health.has_recent_outage
+            alike_ones.setdefault(place, []).append(candidate)
+        groups = [alike_ones[place] for place in sorted(alike_ones)]
     for alike in groups:
         if not alike:
             continue
@@ -257,9 +261,12 @@ def _weights(tier: Sequence[Candidate]) -> list[float]:
 
     Times the factor of those that are coming back or got slow.
     """
-    costs = [float(candidate.expected_cost_usd or 0) for candidate in tier]
-    cheapest = costs[0]
-    weights = [(cheapest / cost) ** 2 for cost in costs] if cheapest else [1.0] * len(tier)
+    cheapest = float(tier[0].expected_cost_usd or 0)
+    if cheapest:
+        costs = map(float, map(_COST, tier))
+        weights = [(ratio := cheapest / cost) * ratio for cost in costs]
+    else:
+        weights = [1.0] * len(tier)
     factors = [candidate.health.weight_factor for candidate in tier]
     if min(factors) < 1.0:
         weights = [weight * factor for weight, factor in zip(weights, factors, strict=True)]
@@ -283,10 +290,13 @@ def _places(weights: Sequence[float], chance: Chance) -> tuple[list[int], float 
     draws = chance.draws(count)
     sums = list(accumulate(weights))
     first = min(bisect_right(sums, draws[0] * sums[-1]), count - 1)
-    # A weight too small for a float waits for ever, the first not at all.
-    waits = [
-        -log(1.0 - draw) / weight if weight else _INFINITE
-        for draw, weight in zip(draws, weights, strict=True)
-    ]
+    if 0.0 in weights:
+        # A weight too small for a float waits for ever.
+        waits = [
+            -log(1.0 - draw) / weight if weight else _INFINITE
+            for draw, weight in zip(draws, weights, strict=True)
+        ]
+    else:
+        waits = [-log(1.0 - draw) / weight for draw, weight in zip(draws, weights, strict=True)]
     waits[first] = -1.0
     return sorted(range(count), key=waits.__getitem__), draws[0], sums[-1]

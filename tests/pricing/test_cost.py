@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pricing.cost import (
     UNPRICED,
     Cost,
+    CostTable,
     add_costs,
     compute_cost,
     expected_cost_usd,
@@ -256,6 +257,20 @@ def test_an_expected_cost_agrees_with_the_cost_of_the_same_usage(
     assert expected is not None
     assert total is not None
     assert abs(expected - total) <= Decimal("0.0000000000005")
+
+
+@given(st.lists(prices | st.none(), max_size=4), counts, counts)
+@settings(max_examples=100)
+def test_a_table_of_costs_agrees_with_asking_each_price(
+    asked: list[Price | None], prompt: int, output: int
+) -> None:
+    table = CostTable(asked)
+
+    # Twice, since the second time something is known.
+    for _ in range(2):
+        assert table.expected_usd(prompt_tokens=prompt, output_tokens=output) == [
+            expected_cost_usd(price, prompt_tokens=prompt, output_tokens=output) for price in asked
+        ]
 
 
 @pytest.mark.parametrize(
