@@ -162,7 +162,8 @@ class _Walk:
         sort = self._question.preferences.sort
         if sort in _MEASURED:
             self._take(self._by_measure(placed, sort), chosen, most=KEPT)
-        else:
+        # What was never measured comes after what was, the cheapest first.
+        if len(chosen) < KEPT:
             self._take_cheapest(placed, chosen)
         sticky = self._inputs.sticky
         place = None if sticky is None else self._index.place_of.get(sticky.endpoint)
@@ -249,18 +250,17 @@ class _Walk:
         )
 
     def _by_measure(self, placed: list[_Placed], sort: SortKey | None) -> list[_Placed]:
-        health, endpoints = self._inputs.health, self._index.endpoints
-
-        def measured(one: _Placed) -> tuple[float, float, int]:
-            seen = health.get(endpoints[one[1]].id, _UNHEARD_OF)
-            if sort == "latency":
-                value = _UNKNOWN if seen.latency_ms is None else seen.latency_ms.p50
-            else:
-                speed = seen.throughput_tokens_per_s
-                value = _UNKNOWN if speed is None else -speed.p50
-            return (value, *one)
-
-        return sorted(placed, key=measured)
+        """Those that were measured, the best first, then by cost."""
+        place_of = self._index.place_of
+        measures: dict[int, float] = {}
+        for endpoint, seen in self._inputs.health.items():
+            place = place_of.get(endpoint)
+            measured = seen.latency_ms if sort == "latency" else seen.throughput_tokens_per_s
+            if place is not None and measured is not None:
+                measures[place] = measured.p50 if sort == "latency" else -measured.p50
+        found = [(measures[place], cost, place) for cost, place in placed if place in measures]
+        found.sort()
+        return [(cost, place) for _, cost, place in found]
 
     def _placed(self, alive: int) -> list[_Placed]:
         """Expected costs as floats, of list prices where they hold, else of resolved ones."""
