@@ -45,8 +45,15 @@ from gateway.execution.shadow import Shadows
 from gateway.execution.shared_health import TABLE_NAME, open_table
 from gateway.execution.transport import AiohttpTransport
 from gateway.execution.upstream import Upstream
+from gateway.ledger.budget_bounds import BoundRules
+from gateway.ledger.budget_keeper import BudgetKeeper
+from gateway.ledger.limit_table import TABLE_NAME as LIMIT_TABLE_NAME
+from gateway.ledger.limit_table import open_limits
+from gateway.ledger.limits import Limiter
+from gateway.ledger.purse import BudgetRules, Purse
 from gateway.ledger.shipper import Shipper
 from gateway.ledger.spool import Spool
+from gateway.ledger.toll import Tollbooth
 from gateway.ledger.upkeep import Retention, Upkeep
 from gateway.metrics.node import NodeFiles
 from gateway.metrics.watch import Watch, WatchedLedger
@@ -58,7 +65,8 @@ from gateway.settings.baseline import find_baseline
 from gateway.settings.enabled import EnabledProvider
 from gateway.settings.load import SettingsError
 from gateway.settings.offer import Offer, make_offer
-from gateway.settings.values import Settings
+from gateway.settings.values import BudgetSettings, Settings
+from gateway.snapshot.budgets import StoredBudgets
 from gateway.snapshot.prices import StoredPrices
 from gateway.snapshot.refresh import KeyRefresh
 from gateway.snapshot.rules import RuleBook, RuleFile, StoredRules
@@ -138,8 +146,20 @@ class Worker:
             copies / "keys.msgpack",
             followers=(
                 StoredPrices(self._snapshots, self._offer.catalogue, copies / "prices.msgpack"),
+                StoredBudgets(self._snapshots, copies / "budgets.msgpack"),
                 *(() if self._rule_file is not None else (StoredRules(book),)),
             ),
+        )
+        self._purse = Purse(_budget_rules(settings.budgets))
+        self._keeper = BudgetKeeper(
+            self._purse,
+            place.database_url,
+            self._spool.writer.name,
+            budgets=lambda: self._snapshots.current.budgets,
+        )
+        self._limiter = Limiter(
+            open_limits(settings.data_dir / LIMIT_TABLE_NAME, worker=place.worker),
+            is_enforced=settings.budgets.mode == "enforce",
         )
         self._ask = Asker(place.database_url, within_s=_ADMIN_S, application_name="tollway admin")
         self._account = Asker(
@@ -159,6 +179,7 @@ class Worker:
             *([("rules", rule_file.run())] if rule_file is not None else []),
             ("keys", self._keys.run()),
             ("shipper", self._shipper.run()),
+            ("budgets", self._keeper.run()),
             # One worker of a node does it; nodes keep out of each other's way.
             *([("upkeep", self._upkeep.run())] if self._place.worker == 0 else []),
             ("traffic", self.traffic.sweep()),
@@ -175,6 +196,8 @@ class Worker:
             await pipeline.aclose(within_s=_READ_ON_S)
         await self._shadows.aclose(within_s=_READ_ON_S)
         self._spool.close()
+        # What the last records cost is settled by the shipper, and nothing is leased after it.
+        await self._keeper.aclose()
         await self._shipper.drain(ship_within_s)
         for task in list(self._tasks):
             task.cancel()
@@ -186,6 +209,7 @@ class Worker:
         await self._ask.aclose()
         await self._account.aclose()
         self._health.close()
+        self._limiter.close()
 
     def _data_app(self, settings: Settings) -> Front:
         health = self._health = _health_board(settings, self._offer)
@@ -231,6 +255,8 @@ class Worker:
             budget=runner.budget,
             shadows=self._shadows,
             snapshots=self._snapshots,
+            purse=self._purse,
+            limiter=self._limiter,
         )
         self._watch = Watch(
             NodeFiles(settings.data_dir / "metrics", worker=self._place.worker),
@@ -239,6 +265,13 @@ class Worker:
         )
         ledger = WatchedLedger(self._spool, self._watch)
         experience = Experience()
+        booth = Tollbooth(
+            self._purse,
+            self._limiter,
+            rules=BoundRules(answer_tokens=settings.budgets.answer_tokens),
+            learned=experience.output_p95,
+            expected_output_tokens=settings.routing.expected_output_tokens,
+        )
         policy = Policy(
             slash_pins_provider=settings.routing.slash_pins_provider,
             expected_output_tokens=settings.routing.expected_output_tokens,
@@ -268,6 +301,7 @@ class Worker:
                 policy=policy,
                 api=api,
                 experience=experience,
+                booth=booth,
                 own_access=own_access,
             )
             for api, reached in (
@@ -347,6 +381,17 @@ def create_app(settings: Settings, place: Place) -> Worker:
         CatalogueError: a table of prices is wrong.
     """
     return Worker(settings, place)
+
+
+def _budget_rules(budgets: BudgetSettings) -> BudgetRules:
+    return BudgetRules(
+        is_enforced=budgets.mode == "enforce",
+        wait_s=budgets.wait_ms / 1000,
+        ttl_s=budgets.lease_s,
+        releases_expired=budgets.expired == "release",
+        # A lease is renewed several times before it expires.
+        tick_s=min(1.0, budgets.lease_s / 4),
+    )
 
 
 def _access(

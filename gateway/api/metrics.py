@@ -14,6 +14,8 @@ from gateway.api.traffic import Traffic
 from gateway.execution.health import HealthBoard
 from gateway.execution.retry_budget import RetryBudget
 from gateway.execution.shadow import Shadows
+from gateway.ledger.limits import Limiter
+from gateway.ledger.purse import Purse
 from gateway.ledger.spool import Spool
 from gateway.ledger.storing import ShipperState
 from gateway.metrics import families
@@ -27,6 +29,7 @@ from gateway.version import CODE_VERSION
 
 _MOST_ENDPOINTS = 500
 _MS_PER_S = 1000.0
+_NANOS_PER_USD = 1e9
 _CLOSED, _HALF_OPEN, _OPEN = 0.0, 1.0, 2.0
 
 
@@ -40,6 +43,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     budget: RetryBudget
     shadows: Shadows
     snapshots: SnapshotHolder
+    purse: Purse
+    limiter: Limiter
 
     def gauges(self) -> Gauges:
         """What goes up and down, as it is now."""
@@ -53,6 +58,8 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
             families.SPOOL_AGE: {(): spool.oldest_unshipped_s},
             families.SPOOL_WRITABLE: {(): float(spool.is_writable)},
             families.POSTGRES_UP: {(): float(shipping.is_connected)},
+            families.BUDGET_FREE: {(): self.purse.free_nusd / _NANOS_PER_USD},
+            families.BUDGET_RESERVED: {(): self.purse.reserved_nusd / _NANOS_PER_USD},
             families.BREAKER: {},
             families.RESTING: {},
         }
@@ -76,6 +83,17 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
         tally.follow(families.SHADOWS, ("started",), shadows.started)
         tally.follow(families.SHADOWS, ("dropped",), shadows.dropped)
         tally.follow(families.SHADOWS, ("unfit",), shadows.unfit)
+        purse, limiter = self.purse, self.limiter
+        for why, count in (
+            ("budget", purse.refused),
+            ("budget_unconfirmed", purse.unconfirmed),
+            ("budget_shadow", purse.shadow_refused),
+            ("limit", limiter.refused),
+            ("limit_shadow", limiter.shadow_refused),
+        ):
+            tally.follow(families.REFUSED, (why,), count)
+        tally.follow(families.OVERRUNS, (), purse.overruns)
+        tally.follow(families.UNCHECKED, (), limiter.unchecked)
 
     def info(self) -> dict[str, str]:
         """Versions of code, prices and rules."""

@@ -11,6 +11,7 @@ from gateway.cli.database import Database, ask
 from gateway.cli.printing import note
 from gateway.cli.schema import bring_up_to_date, reader_url
 from gateway.execution.shared_health import TABLE_NAME, forget_table
+from gateway.ledger.limit_table import TABLE_NAME as LIMIT_TABLE_NAME
 from gateway.processes.children import Child, start_dashboard, start_simulator, start_traffic
 from gateway.processes.data_directory import DataDirectory
 from gateway.processes.logs import set_up_logging
@@ -128,6 +129,7 @@ class Installation:
                 gateway_url=self.told()["gateway_url"],
                 admin_url=self.told()["admin_url"],
                 owner_token_file=self._directory.owner_token_file,
+                sign_in=self._settings.dashboard_sign_in,
             )
         )
 
@@ -164,6 +166,7 @@ class Installation:
             )
 
         forget_table(settings.data_dir / TABLE_NAME)
+        forget_table(settings.data_dir / LIMIT_TABLE_NAME)
         workers = self._workers = Workers(orders, settings.workers)
         longest_s = drain_listen_s + settings.deadlines.drain_streams_s + _GRACE_S
         self._stack.callback(lambda: workers.stop(within_s=longest_s))

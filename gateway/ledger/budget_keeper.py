@@ -55,10 +55,19 @@ class BudgetKeeper:
         self._engine = make_engine(database_url, pool_size=1, application_name="tollway budgets")
         self._looked_at_s = float("-inf")
         self._has_said_away = False
+        self._running: asyncio.Task[None] | None = None
+
+    async def aclose(self) -> None:
+        """Ask for nothing more; returns when nothing is under way."""
+        task = self._running
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=_DISPOSE_S)
 
     async def run(self) -> None:
         """Until cancelled: serve the purse, whatever becomes of Postgres."""
         purse, tick_s = self._purse, self._purse.rules.tick_s
+        self._running = asyncio.current_task()
         try:
             while True:
                 purse.follow(self._budgets())

@@ -152,6 +152,16 @@ class Purse:
             one.is_hard = self._is_enforced(one.budget)
 
     @property
+    def free_nusd(self) -> int:
+        """What is leased and not used, over all budgets."""
+        return sum(one.free for one in self.slices.values())
+
+    @property
+    def reserved_nusd(self) -> int:
+        """What open requests hold, over all budgets."""
+        return sum(one.reserved for one in self.slices.values())
+
+    @property
     def budgets(self) -> tuple[Budget, ...]:
         """Those that are followed."""
         return self._budgets

@@ -40,6 +40,9 @@ CORRUPT_FRAMES = "tollway_corrupt_frames"
 REPEATS_REFUSED = "tollway_repeats_refused"
 SHADOWS = "tollway_shadows"
 UNCOUNTED = "tollway_uncounted_records"
+REFUSED = "tollway_requests_refused"
+OVERRUNS = "tollway_budget_overruns"
+UNCHECKED = "tollway_limits_unchecked"
 
 COUNTERS: dict[str, Family] = {
     family.name: family
@@ -79,6 +82,14 @@ COUNTERS: dict[str, Family] = {
             help="Mirrored requests: started, dropped as too many, or unfit for their endpoint.",
             labels=("what",),
         ),
+        Family(
+            name=REFUSED,
+            help="Requests that a budget or a limit of a key refused; those with shadow were let "
+            "through.",
+            labels=("why",),
+        ),
+        Family(name=OVERRUNS, help="Attempts that cost more than a budget had reserved for them."),
+        Family(name=UNCHECKED, help="Requests whose key's limits could not be looked up in time."),
         Family(name=UNCOUNTED, help="Records that these metrics had no room for."),
     )
 }
@@ -138,6 +149,8 @@ SNAPSHOT_AGE = "tollway_snapshot_age_seconds"
 BREAKER = "tollway_breaker_state"
 RESTING = "tollway_endpoint_resting"
 WORKERS = "tollway_workers"
+BUDGET_FREE = "tollway_budget_free_usd"
+BUDGET_RESERVED = "tollway_budget_reserved_usd"
 
 GAUGES: dict[str, GaugeFamily] = {
     family.name: family
@@ -168,6 +181,12 @@ GAUGES: dict[str, GaugeFamily] = {
             help="1 while an endpoint rests: a rate limit, another rest, or its credentials.",
             labels=("endpoint", "reason"),
             merge="max",
+        ),
+        GaugeFamily(
+            name=BUDGET_FREE, help="What this node has leased of budgets and not spent, in USD."
+        ),
+        GaugeFamily(
+            name=BUDGET_RESERVED, help="What open requests have reserved of budgets, in USD."
         ),
         GaugeFamily(name=WORKERS, help="Worker processes of this node that tell of themselves."),
     )

@@ -30,6 +30,7 @@ _ENV_NAMES = frozenset(
         "TOLLWAY_HOST",
         "TOLLWAY_PORT",
         "TOLLWAY_ADMIN_PORT",
+        "TOLLWAY_DASHBOARD_HOST",
         "TOLLWAY_DASHBOARD_PORT",
         "TOLLWAY_WORKERS",
         "TOLLWAY_SECRET",
@@ -78,6 +79,8 @@ def load_settings(
         dashboard_port=_port(
             "dashboard_port", flags.dashboard_port, env, file.dashboard_port, 8501
         ),
+        dashboard_host=env.get("TOLLWAY_DASHBOARD_HOST") or file.dashboard_host or "127.0.0.1",
+        dashboard_sign_in=file.dashboard_sign_in,
         workers=_number("workers", flags.workers, env, file.workers, 1, lowest=1, highest=128),
         secret=env.get("TOLLWAY_SECRET"),
         rules_path=_rules_path(env.get("TOLLWAY_RULES"), file.rules, base),
@@ -88,6 +91,7 @@ def load_settings(
         breaker=file.breaker,
         retention=file.retention,
         limits=file.limits,
+        budgets=file.budgets,
         media=file.media,
         cors=file.cors,
         metrics=file.metrics,

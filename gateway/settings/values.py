@@ -164,6 +164,22 @@ class LimitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """Mirrored requests under way; more are dropped, and counted."""
 
 
+class BudgetSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[budgets]``: how budgets are enforced."""
+
+    mode: Literal["enforce", "shadow"] = "enforce"
+    """``shadow``: what budgets and limits of keys would refuse is counted, and let through."""
+    answer_tokens: Count = 4_096
+    """Reserved at most for an answer, except by strict budgets."""
+    wait_ms: Annotated[int, Meta(ge=0, le=10_000)] = 50
+    """How long a request waits where its worker's share of a budget is used up."""
+    lease_s: Seconds = 3_600.0
+    """After so long without a sign of life what a worker holds counts as expired."""
+    expired: Literal["hold", "release"] = "hold"
+    """What becomes of it: it goes on counting until its records are stored, or until an operator
+    releases it; or it is given back at once, although some of it may have been spent."""
+
+
 class MediaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[media]``: images and files that requests name by their address."""
 
@@ -205,6 +221,9 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     port: int | None = None
     admin_port: int | None = None
     dashboard_port: int | None = None
+    dashboard_host: str | None = None
+    dashboard_sign_in: bool = False
+    """Ask everybody to sign in, even where only this machine is served."""
     workers: int | None = None
     data_dir: str | None = None
     database_url: str | None = None
@@ -218,6 +237,7 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     breaker: BreakerSettings = BreakerSettings()
     retention: RetentionSettings = RetentionSettings()
     limits: LimitSettings = LimitSettings()
+    budgets: BudgetSettings = BudgetSettings()
     media: MediaSettings = MediaSettings()
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
@@ -235,6 +255,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     admin_port: int
     dashboard_port: int
+    dashboard_host: str = "127.0.0.1"
+    """Of `tollway dashboard`; `tollway up` always serves this machine alone."""
+    dashboard_sign_in: bool = False
     workers: int
     secret: str | None
     """Peppers key hashes; None: the file in the data directory."""
@@ -245,6 +268,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     routing: RoutingSettings
     deadlines: DeadlineSettings
     limits: LimitSettings
+    budgets: BudgetSettings = BudgetSettings()
     media: MediaSettings = MediaSettings()
     cors: CorsSettings
     metrics: MetricsSettings = MetricsSettings()
