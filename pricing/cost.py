@@ -435,3 +435,9 @@ def at_most(known: Cost, most_usd: Decimal) -> Cost:
 def difference_usd(after: Decimal | None, before: Decimal | None) -> Decimal:
     """What comes on top of ``before``, perhaps negative; an unknown amount counts as nothing."""
     return _EXACT.subtract(after or _ZERO, before or _ZERO)
+
+
+def ratio_text(after: Decimal, before: Decimal) -> str:
+    """``after`` by ``before`` (above 0) to three digits; for people, not to compute with."""
+    ratio = Context(prec=3, rounding=ROUND_HALF_EVEN).divide(after, before)
+    return format(ratio.normalize(), "f")
