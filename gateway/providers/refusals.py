@@ -138,6 +138,7 @@ _PHRASES: dict[Outcome, tuple[str, ...]] = {
         r"responsibleaipolicy",
         r"data_inspection_failed",
         r"moderation",
+        r"prohibited use",
         r"flagged",
         r"safety (system|settings|filter)",
     ),

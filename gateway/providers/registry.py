@@ -93,6 +93,7 @@ PROFILES: dict[str, Quirks] = {
     "nvidia": Quirks(refused_parameters=_OPENAI_ONLY),
     # docs.cohere.com/docs/compatibility-api lists what is not supported.
     "cohere": Quirks(
+        usage_flavour="cohere",
         refused_parameters=_OPENAI_ONLY
         | {"logit_bias", "top_logprobs", "n", "modalities", "service_tier", "parallel_tool_calls"}
     ),

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from gateway.providers.bedrock_usage import decode_converse_usage
+from gateway.providers.cohere_usage import decode_cohere_usage
 from gateway.providers.raw_usage import CacheCreation, Details, RawUsage, decode_raw_usage
 from pricing.usage import Usage
 
@@ -28,6 +29,7 @@ USAGE_FLAVOURS = frozenset(
         "openrouter",
         "anthropic",
         "bedrock",
+        "cohere",
     }
 )
 """Known flavours; any other is read as ``openai``."""
@@ -35,7 +37,7 @@ USAGE_FLAVOURS = frozenset(
 _MOST_TOKENS = 1_000_000_000
 _REASONING_OUTSIDE = frozenset({"xai", "gemini"})
 _CACHE_OUTSIDE = frozenset({"anthropic", "bedrock"})
-_DECODERS = {"bedrock": decode_converse_usage}
+_DECODERS = {"bedrock": decode_converse_usage, "cohere": decode_cohere_usage}
 """Flavours whose object has other names altogether."""
 # One US dollar is 10^10 ticks (docs.x.ai, usage.cost_in_usd_ticks).
 _TICK_EXPONENT = -10
