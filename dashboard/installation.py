@@ -8,6 +8,7 @@ import msgspec
 
 from dashboard.admin import Admin
 from dashboard.pool import Pool
+from dashboard.sessions import Sessions
 
 USUAL_GATEWAY_URL = "http://127.0.0.1:8080"
 
@@ -20,6 +21,10 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     """For the examples on empty pages."""
     admin: Admin | None = None
     """Through which things are changed; None shows only what the database has."""
+    sessions: Sessions | None = None
+    """Who is signed in; None: nobody can sign in."""
+    needs_sign_in: bool = False
+    """Nobody else sees anything."""
 
 
 class _Told:

@@ -28,8 +28,10 @@ from dashboard import looks
 from dashboard.admin import Admin, token_in
 from dashboard.failures import on_script_error
 from dashboard.gate import Gate
-from dashboard.installation import USUAL_GATEWAY_URL, Installation, show
+from dashboard.installation import USUAL_GATEWAY_URL, Installation, installation, show
 from dashboard.pool import Pool
+from dashboard.reader import token_of_reader
+from dashboard.sessions import Sessions
 
 _END_WITHIN_S = 3
 _MAX_MESSAGE_BYTES = 200 * 1024 * 1024
@@ -47,7 +49,9 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     admin_url: str | None = None
     """The gateway's admin listener; None leaves nothing to change."""
     owner_token_file: str | None = None
-    """What opens it, read whenever it is asked; None until somebody is signed in."""
+    """What opens it where nobody has to sign in; read whenever it is asked."""
+    sign_in: bool = False
+    """Let in those who are signed in alone; so it is anyway at an address others can reach."""
 
     def __repr__(self) -> str:
         return f"Orders(host={self.host!r}, port={self.port!r})"
@@ -61,7 +65,7 @@ def read_orders(line: bytes) -> Orders:
     """The orders in a line of standard input.
 
     Raises:
-        RefusedError: it is not such a line, or asks for an address that others can reach.
+        RefusedError: it is not such a line, or nobody could sign in where everybody has to.
     """
     try:
         orders = msgspec.json.decode(line, type=Orders)
@@ -70,20 +74,33 @@ def read_orders(line: bytes) -> Orders:
             f"expected one JSON line with database_url, host and port on standard input: {exc}"
         ) from exc
     host = "127.0.0.1" if orders.host == "localhost" else orders.host
-    if not _is_loopback(host):
+    try:
+        is_local = ipaddress.ip_address(host).is_loopback
+    except ValueError as exc:
+        raise RefusedError(f"refusing to listen on {host!r}: give an address of IP") from exc
+    needs_sign_in = orders.sign_in or not is_local
+    if needs_sign_in and orders.admin_url is None:
         raise RefusedError(
-            f"refusing to listen on {orders.host}: sign-in does not exist yet, so the dashboard "
-            "is served to this machine only; use 127.0.0.1 and a tunnel"
+            f"refusing to listen on {host}: whoever comes in has to sign in, and that needs the "
+            "address of the gateway's admin listener (admin_url)"
         )
-    return msgspec.structs.replace(orders, host=host)
+    return msgspec.structs.replace(orders, host=host, sign_in=needs_sign_in)
 
 
-def make_app() -> App:
+def make_app(*, is_local: bool = True) -> App:
     """The ASGI application; `show` and Streamlit's options come before it."""
+    shown = installation()
     return App(
         Path(__file__).with_name("app.py"),
         lifespan=_warm_up,
-        middleware=[Middleware(Gate)],
+        middleware=[
+            Middleware(
+                Gate,
+                shown.sessions,
+                is_local=is_local,
+                needs_sign_in=shown.needs_sign_in,
+            )
+        ],
         on_script_error=on_script_error,
     )
 
@@ -97,11 +114,15 @@ def serve(orders: Orders) -> None:
     load_config_options(looks.OPTIONS | {"server.address": orders.host})
     show(
         Installation(
-            pool=Pool(orders.database_url), gateway_url=orders.gateway_url, admin=_admin(orders)
+            pool=Pool(orders.database_url),
+            gateway_url=orders.gateway_url,
+            admin=_admin(orders),
+            sessions=Sessions(orders.admin_url) if orders.admin_url is not None else None,
+            needs_sign_in=orders.sign_in,
         )
     )
     config = uvicorn.Config(
-        make_app(),
+        make_app(is_local=_is_loopback(orders.host)),
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -127,9 +148,12 @@ def main() -> int:
 
 
 def _admin(orders: Orders) -> Admin | None:
-    if orders.admin_url is None or orders.owner_token_file is None:
+    if orders.admin_url is None:
         return None
-    return Admin(orders.admin_url, token_in(Path(orders.owner_token_file)))
+    # Where people sign in, each changes things as themselves and nobody as the machine's owner.
+    file = None if orders.sign_in else orders.owner_token_file
+    own = token_in(Path(file)) if file is not None else None
+    return Admin(orders.admin_url, token_of_reader(own))
 
 
 @contextlib.asynccontextmanager
@@ -170,10 +194,7 @@ def _end_with_parent(server: uvicorn.Server) -> None:
 
 
 def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return ipaddress.ip_address(host).is_loopback
 
 
 if __name__ == "__main__":

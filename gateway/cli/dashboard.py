@@ -12,32 +12,46 @@ from gateway.processes.children import start_dashboard
 from gateway.processes.data_directory import DataDirectory
 from gateway.processes.ports import probe_port
 
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is reached there from here
 
-def dashboard(*, config: Config = None, data_dir: DataDir = None, port: int | None = None) -> None:
-    """Serve the dashboard on 127.0.0.1 until interrupted.
+
+def dashboard(
+    *,
+    config: Config = None,
+    data_dir: DataDir = None,
+    host: str | None = None,
+    port: int | None = None,
+) -> None:
+    """Serve the dashboard until interrupted.
+
+    At an address that others can reach everybody has to sign in, as 'tollway users create' lets
+    them; it speaks HTTP, so put a reverse proxy with TLS before it.
 
     Args:
         config: the tollway.toml to read.
         data_dir: where data lies.
+        host: address to listen on; default 127.0.0.1.
         port: default 8501.
     """
     settings = settings_of(config, data_dir)
     wanted = settings.dashboard_port if port is None else port
-    chosen = probe_port(
-        "127.0.0.1", wanted, purpose="dashboard", remedy="--port or TOLLWAY_DASHBOARD_PORT"
-    )
+    at = host or settings.dashboard_host
+    chosen = probe_port(at, wanted, purpose="dashboard", remedy="--port or TOLLWAY_DASHBOARD_PORT")
     with Database(settings) as database:
         bring_up_to_date(database.url)
         child = start_dashboard(
             reader_url(database.url, settings),
-            "127.0.0.1",
+            at,
             chosen,
             gateway_url=f"http://{settings.host}:{settings.port}",
             admin_url=f"http://127.0.0.1:{settings.admin_port}",
             owner_token_file=DataDirectory(settings.data_dir).owner_token_file,
+            sign_in=settings.dashboard_sign_in,
         )
-        child.await_port("127.0.0.1", chosen)
-        say(f"Dashboard: http://127.0.0.1:{chosen}")
+        reached = _ANYWHERE.get(at, at)
+        child.await_port(reached, chosen)
+        shown = f"[{reached}]" if ":" in reached else reached
+        say(f"Dashboard: http://{shown}:{chosen}")
         signal.signal(signal.SIGTERM, _end)
         try:
             child.process.wait()

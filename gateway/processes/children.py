@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gateway.processes.supervisor import StartError
@@ -94,10 +95,12 @@ def start_dashboard(
     gateway_url: str,
     admin_url: str,
     owner_token_file: Path,
+    sign_in: bool = False,
 ) -> Child:
     """The dashboard, reading the database as a role that can only read.
 
-    What it changes it asks of the admin listener.
+    What it changes it asks of the admin listener. With ``sign_in``, or at an address that others
+    can reach, nobody sees anything before signing in.
     """
     orders: dict[str, object] = {
         "database_url": database_url,
@@ -106,6 +109,7 @@ def start_dashboard(
         "gateway_url": gateway_url,
         "admin_url": admin_url,
         "owner_token_file": str(owner_token_file),
+        "sign_in": sign_in,
     }
     return Child("dashboard", "dashboard.serve", orders)
 
@@ -115,7 +119,7 @@ def start_simulator(host: str, port: int) -> Child:
     return Child("simulator", "gateway.simulator.child", {"host": host, "port": port})
 
 
-def start_traffic(gateway_url: str, api_key: str) -> Child:
-    """A little traffic, as a client would send it."""
-    orders: dict[str, object] = {"gateway_url": gateway_url, "api_key": api_key}
+def start_traffic(gateway_url: str, senders: Sequence[Mapping[str, object]]) -> Child:
+    """A little traffic, as clients would send it: see `gateway.simulator.traffic`."""
+    orders: dict[str, object] = {"gateway_url": gateway_url, "senders": list(senders)}
     return Child("demo traffic", "gateway.simulator.traffic", orders)

@@ -20,11 +20,33 @@ WITHIN_S = 30
 
 
 @pytest.mark.parametrize(
-    "host", ["0.0.0.0", "::", "192.168.1.7", "example.org", "", "127.0.0.1.example.org"]
+    ("host", "words"),
+    [
+        ("0.0.0.0", "whoever comes in has to sign in"),
+        ("::", "whoever comes in has to sign in"),
+        ("192.168.1.7", "whoever comes in has to sign in"),
+        ("example.org", "give an address of IP"),
+        ("", "give an address of IP"),
+        ("127.0.0.1.example.org", "give an address of IP"),
+    ],
 )
-def test_any_address_that_others_can_reach_is_refused(host: str) -> None:
-    with pytest.raises(RefusedError, match="sign-in does not exist yet"):
+def test_any_address_that_others_can_reach_is_refused_where_nobody_can_sign_in(
+    host: str, words: str
+) -> None:
+    with pytest.raises(RefusedError, match=words):
         read_orders(json.dumps({"database_url": URL, "host": host}).encode())
+
+
+@pytest.mark.parametrize(
+    ("host", "wanted", "needed"),
+    [("0.0.0.0", False, True), ("127.0.0.1", False, False), ("127.0.0.1", True, True)],
+)
+def test_others_have_to_sign_in_and_this_machine_where_it_is_wanted(
+    host: str, wanted: bool, needed: bool
+) -> None:
+    line = {"database_url": URL, "host": host, "admin_url": "http://127.0.0.1:1", "sign_in": wanted}
+
+    assert read_orders(json.dumps(line).encode()).sign_in is needed
 
 
 @pytest.mark.parametrize(
@@ -78,7 +100,7 @@ def test_a_refusal_ends_with_1_and_one_line(start: Callable[..., subprocess.Pope
     _, error = (process := start(host="0.0.0.0")).communicate(timeout=WITHIN_S)
 
     assert process.returncode == 1
-    assert b"sign-in does not exist yet" in error
+    assert b"has to sign in" in error
     assert b"Traceback" not in error
     assert PASSWORD.encode() not in error
 

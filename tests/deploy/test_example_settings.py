@@ -38,7 +38,15 @@ NO_DEFAULTS = {
     "origins",
 }
 # Known only once environment and flags are joined with the file.
-JOINED_DEFAULTS = ("host", "port", "admin_port", "dashboard_port", "workers")
+JOINED_DEFAULTS = (
+    "host",
+    "port",
+    "admin_port",
+    "dashboard_port",
+    "dashboard_host",
+    "dashboard_sign_in",
+    "workers",
+)
 
 
 def uncommented(text: str) -> str:
