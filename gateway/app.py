@@ -1,7 +1,6 @@
 """Builds a worker's application: the only file that knows every room."""
 
 import asyncio
-import hmac
 import logging
 import time
 from collections.abc import Mapping
@@ -61,6 +60,7 @@ from gateway.pipeline import CHAT, Pipeline, Policy
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for, quirks_of
 from gateway.routing.plan import BalanceWeights
+from gateway.routing.rules.drawing import split_salt
 from gateway.settings.baseline import find_baseline
 from gateway.settings.enabled import EnabledProvider
 from gateway.settings.load import SettingsError
@@ -77,7 +77,6 @@ from gateway.version import CODE_VERSION, USER_AGENT
 _ADMIN_S = 5.0
 _READ_ON_S = 1.0
 _ACCOUNT_S = 2.0
-_SPLIT_LABEL = b"tollway/split-salt/v1"
 
 _log = logging.getLogger("tollway.app")
 
@@ -281,7 +280,7 @@ class Worker:
             fetches_media=media.fetch,
             code_version=CODE_VERSION,
             baseline=find_baseline(settings.savings.baseline, self._offer.catalogue),
-            split_salt=hmac.digest(self._place.pepper, _SPLIT_LABEL, "sha256"),
+            split_salt=split_salt(self._place.pepper),
         )
         own_access = OwnAccess(
             providers,

@@ -25,6 +25,7 @@ _COMMANDS = {
     "rerate": "Correct what requests cost, after prices were corrected.",
     "rollups": "Make the sums that the dashboard reads anew.",
     "rules": "Look at the rules of routing, change them, and go back.",
+    "explain": "Show who would serve a request, and why not the others.",
     "migrate": "Bring the database's tables up to date.",
     "doctor": "Look for what is wrong, and say what to do.",
     "simulate": "Run the simulated providers alone.",

@@ -5,6 +5,7 @@ where, and no text of a session is needed to see that two requests were of one. 
 is drawn by the decision's seed.
 """
 
+import hmac
 from hashlib import blake2b
 
 import msgspec
@@ -20,6 +21,7 @@ _TO_UNIT = 2.0**-53
 _WORD = 8
 _UNUSED_BITS = 11
 _SEPARATOR = b"\x00"
+_SALT_LABEL = b"tollway/split-salt/v1"
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +53,11 @@ class Mirror(msgspec.Struct, frozen=True, kw_only=True):
     """Of the requests under this rule."""
     draw: float
     """In [0, share)."""
+
+
+def split_salt(pepper: bytes) -> bytes:
+    """What keys the hashes of this installation: the same on every node that shares a pepper."""
+    return hmac.digest(pepper, _SALT_LABEL, "sha256")
 
 
 def assign(
