@@ -88,7 +88,7 @@ def admin_catalogue_routes(desk: PriceDesk) -> list[HTTPRouteHandler]:
         search: Annotated[
             str, Parameter(description="words that all are in endpoint or model", max_length=256)
         ] = "",
-        provider: str | None = None,
+        provider: Annotated[str | None, Parameter(description="only this one")] = None,
         model: Annotated[str | None, Parameter(description="a model or an alias")] = None,
     ) -> Offered:
         """The enabled endpoints with the prices that hold now, as this worker resolves them."""
