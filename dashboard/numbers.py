@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 UNKNOWN = "—"
 MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
 NBSP = "\N{NO-BREAK SPACE}"
 
 _THOUSAND, _MILLION, _BILLION = 1_000, 1_000_000, 1_000_000_000
@@ -17,6 +18,7 @@ _PLAIN_COUNTS_BELOW = 10_000
 _PLAIN_USD_FROM, _CENTS_FROM, _FOUR_DECIMALS_FROM = Decimal(10_000), Decimal(1), Decimal("0.01")
 _EXACT_DECIMALS = 6
 _SIGNIFICANT = 3
+_TENFOLD = 10
 _TENTHS_BELOW_MS = 10
 _SECOND_MS, _MINUTE_MS, _HOUR_MS = 1_000, 60_000, 3_600_000
 
@@ -102,6 +104,29 @@ def share(value: float | None, *, decimals: int = 1) -> str:
     return f"{text}{NBSP}%"
 
 
+def change(ratio: float | None) -> str:
+    """By how much something grew: ``+10.3 %``, a factor from tenfold on; "" without one."""
+    if ratio is None:
+        return ""
+    if ratio >= _TENFOLD - 1:
+        return f"{TIMES}{ratio + 1:,.0f}"
+    sign = "+" if ratio > 0 else MINUS if ratio < 0 else "±"
+    return f"{sign}{abs(ratio) * 100:.1f}{NBSP}%"
+
+
+def points(difference: float | None) -> str:
+    """A difference of shares: ``+0.14 pp``; "" without one."""
+    if difference is None:
+        return ""
+    sign = "+" if difference > 0 else MINUS if difference < 0 else "±"
+    return f"{sign}{abs(difference) * 100:.2f}{NBSP}pp"
+
+
+def usd_change(amount: Decimal) -> str:
+    """Money with its sign."""
+    return f"+{usd(amount)}" if amount > 0 else usd(amount)
+
+
 def duration(ms: float | None) -> str:
     """``3.4 ms``, ``512 ms``, ``4.31 s``, ``2.5 min``, ``1.2 h``."""
     if ms is None:
@@ -131,6 +156,12 @@ def when_exactly(at: datetime, zone: str) -> str:
     local = at.astimezone(ZoneInfo(zone))
     milliseconds = local.microsecond // 1_000
     return f"{local:%a} {local.day} {local:%b %Y %H:%M:%S}.{milliseconds:03} {local:%Z}"
+
+
+def when_to_minute(at: datetime, zone: str) -> str:
+    """Day, month, year and minute in the zone: ``17 Nov 2026 10:14``."""
+    local = at.astimezone(ZoneInfo(zone))
+    return f"{local.day} {local:%b %Y %H:%M}"
 
 
 def clock(at: datetime, zone: str, *, now: datetime) -> str:

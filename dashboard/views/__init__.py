@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from dashboard.periods import Period
-from dashboard.views import overview, requests
+from dashboard.views import overview, prices, requests
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -15,10 +15,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     """Below the root of the URL; the first view is the root itself."""
     render: Callable[[Period], None]
+    is_of_records: bool = True
+    """Shows what was recorded in the period; the others show and change what holds."""
 
 
 VIEWS: tuple[View, ...] = (
     View(title="Overview", path="overview", render=overview.render),
     View(title="Requests", path="requests", render=requests.render),
+    View(title="Prices", path="prices", render=prices.render, is_of_records=False),
 )
 """In the order of the navigation: what is read first, what changes things last."""

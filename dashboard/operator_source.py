@@ -1,0 +1,165 @@
+"""Statements behind prices, keys and budgets: bounded in time, over roll-ups alone."""
+
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import streamlit as st
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Select,
+    Text,
+    and_,
+    cast,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import BIGINT
+
+from dashboard.schemas import USD, UTC_INSTANT, Schema
+from dashboard.source import FRESH_S, read_statement
+from gateway.storage.rollup_tables import v_usage_attempt
+from gateway.storage.tables import v_budget, v_budget_period
+
+_Select = Select[*tuple[Any, ...]]
+
+UNPRICED: Schema = {
+    "provider": pl.String(),
+    "model": pl.String(),
+    "endpoint": pl.String(),
+    "attempts": pl.Int64(),
+    "unpriced": pl.Int64(),
+    "tokens": pl.Int64(),
+    "last_at": UTC_INSTANT,
+}
+"""Endpoints that answered at a cost that nobody knows, the busiest first."""
+
+KEY_SPEND: Schema = {
+    "key_id": pl.String(),
+    "attempts": pl.Int64(),
+    "cost_usd": USD,
+    "unpriced": pl.Int64(),
+    "last_at": UTC_INSTANT,
+}
+"""What each key spent; `cost_usd` is what is known, and `last_at` right to a quarter of an hour."""
+
+BUDGETS: Schema = {
+    "id": pl.String(),
+    "name": pl.String(),
+    "key_id": pl.String(),
+    "labels": pl.String(),
+    "period": pl.String(),
+    "limit_nusd": pl.Int64(),
+    "mode": pl.String(),
+    "created_at": UTC_INSTANT,
+}
+
+BUDGET_WINDOWS: Schema = {
+    "budget_id": pl.String(),
+    "since": UTC_INSTANT,
+    "spent_nusd": pl.Int64(),
+}
+
+SPEND_OVER_TIME: Schema = {"key_id": pl.String(), "at": UTC_INSTANT, "cost_usd": USD}
+
+_MOST_UNPRICED = 30
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=32, show_spinner=False)
+def read_unpriced(start: datetime, end: datetime) -> pl.DataFrame:
+    """`UNPRICED` of a period; at most 30."""
+    usage = v_usage_attempt.c
+    unpriced = func.sum(usage.unpriced)
+    statement: _Select = (
+        select(
+            usage.provider,
+            usage.model,
+            usage.endpoint,
+            cast(func.sum(usage.attempts), BIGINT).label("attempts"),
+            cast(unpriced, BIGINT).label("unpriced"),
+            cast(func.sum(usage.input_tokens + usage.output_tokens), BIGINT).label("tokens"),
+            func.max(usage.at).label("last_at"),
+        )
+        .where(_within(usage.at, start, end), usage.unpriced > 0)
+        .group_by(usage.provider, usage.model, usage.endpoint)
+        .order_by(unpriced.desc(), usage.endpoint)
+        .limit(_MOST_UNPRICED)
+    )
+    return read_statement(statement, UNPRICED)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=32, show_spinner=False)
+def read_key_spend(start: datetime, end: datetime) -> pl.DataFrame:
+    """`KEY_SPEND` of a period, over every attempt, failed ones included."""
+    usage = v_usage_attempt.c
+    statement: _Select = (
+        select(
+            cast(usage.key_id, Text).label("key_id"),
+            cast(func.sum(usage.attempts), BIGINT).label("attempts"),
+            cast(func.sum(usage.cost_usd), Text).label("cost_usd"),
+            cast(func.sum(usage.unpriced), BIGINT).label("unpriced"),
+            func.max(usage.at).label("last_at"),
+        )
+        .where(_within(usage.at, start, end))
+        .group_by(usage.key_id)
+    )
+    return read_statement(statement, KEY_SPEND)
+
+
+@st.cache_data(ttl=5, max_entries=1, show_spinner=False)
+def read_budgets() -> pl.DataFrame:
+    """`BUDGETS` that are not deleted, by name."""
+    statement: _Select = (
+        select(
+            *(
+                (cast(v_budget.c[name], Text) if kind == pl.String() else v_budget.c[name]).label(
+                    name
+                )
+                for name, kind in BUDGETS.items()
+            )
+        )
+        .where(v_budget.c.deleted_at.is_(None))
+        .order_by(v_budget.c.name)
+    )
+    return read_statement(statement, BUDGETS)
+
+
+@st.cache_data(ttl=5, max_entries=8, show_spinner=False)
+def read_budget_windows(since: datetime) -> pl.DataFrame:
+    """`BUDGET_WINDOWS` that began then or later, and those of budgets without an end."""
+    window = v_budget_period.c
+    statement: _Select = select(
+        cast(window.budget_id, Text).label("budget_id"), window.since, window.spent_nusd
+    ).where((window.since >= _instant(since)) | (func.date_part("year", window.since) == 1970))  # noqa: PLR2004 - where windows without an end begin
+    return read_statement(statement, BUDGET_WINDOWS)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=16, show_spinner=False)
+def read_spend_over_time(start: datetime, end: datetime, grain: str) -> pl.DataFrame:
+    """`SPEND_OVER_TIME` by ``hour`` or ``day`` of UTC: what is known of each key's spending."""
+    usage = v_usage_attempt.c
+    rows = (
+        select(
+            usage.key_id,
+            func.date_trunc(cast(literal(grain, Text), Text), usage.at, "UTC").label("at"),
+            usage.cost_usd,
+        )
+        .where(_within(usage.at, start, end))
+        .subquery()
+    )
+    statement: _Select = select(
+        cast(rows.c.key_id, Text).label("key_id"),
+        rows.c.at,
+        cast(func.sum(rows.c.cost_usd), Text).label("cost_usd"),
+    ).group_by(rows.c.key_id, rows.c.at)
+    return read_statement(statement, SPEND_OVER_TIME)
+
+
+def _within(at: ColumnElement[datetime], start: datetime, end: datetime) -> ColumnElement[bool]:
+    return and_(at >= _instant(start), at < _instant(end))
+
+
+def _instant(value: datetime) -> ColumnElement[datetime]:
+    return cast(literal(value.isoformat(), Text), DateTime(timezone=True))
