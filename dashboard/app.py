@@ -9,7 +9,7 @@ import streamlit as st
 
 from dashboard import numbers, pieces, queries, source
 from dashboard.failures import show_source_error
-from dashboard.filters import choose_period
+from dashboard.filters import choose_narrowing, choose_period
 from dashboard.periods import Period
 from dashboard.pool import SourceError
 from dashboard.style import STYLE
@@ -42,6 +42,7 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="bar"):
         _draw_title(page.title)
         chosen.append(choose_period(datetime.fromtimestamp(time.time(), UTC)))
+        choose_narrowing()
     page.run()
 
 

@@ -22,11 +22,17 @@ PRESETS: dict[str, Preset] = {
     "24h": Preset(length=timedelta(hours=24), bucket=timedelta(minutes=30), words="last 24 hours"),
     "7d": Preset(length=timedelta(days=7), bucket=timedelta(hours=3), words="last 7 days"),
     "30d": Preset(length=timedelta(days=30), bucket=timedelta(hours=12), words="last 30 days"),
+    "90d": Preset(length=timedelta(days=90), bucket=timedelta(days=1), words="last 90 days"),
 }
 CHOICES: tuple[str, ...] = (*PRESETS, CUSTOM)
 
-MAX_LENGTH = timedelta(days=92)
-"""Rows are kept for about as long; a longer custom period is cut at its start."""
+MAX_LENGTH = timedelta(days=400)
+"""A longer custom period is cut at its start."""
+
+MINUTE_GRAIN_BELOW = timedelta(minutes=15)
+"""Narrower buckets are made of minutes, others of quarters of an hour."""
+MINUTES_KEPT = timedelta(days=29)
+"""Minutes are not kept for longer, unless configured otherwise."""
 
 _MAX_BARS = 90
 _BUCKETS = tuple(
@@ -44,6 +50,18 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     zone: str
     """IANA name; days and buckets are cut there."""
     words: str
+    shift: timedelta
+    """How much earlier the period lies that it is compared with."""
+
+    @property
+    def before(self) -> "Period":
+        """The period that it is compared with, up to the same moment, to the grain of its sums."""
+        grain = timedelta(minutes=1) if self.bucket < MINUTE_GRAIN_BELOW else MINUTE_GRAIN_BELOW
+        end = self.end - self.shift
+        past = timedelta(seconds=end.timestamp() % grain.total_seconds())
+        return msgspec.structs.replace(
+            self, start=self.start - self.shift, end=end - past, words=f"{self.words} before"
+        )
 
     @property
     def origin(self) -> datetime:
@@ -84,6 +102,7 @@ def make_period(
         bucket=preset.bucket,
         zone=zone,
         words=preset.words,
+        shift=preset.length,
     )
 
 
@@ -93,9 +112,28 @@ def _custom(until: datetime, zone: str, start: datetime | None, end: datetime | 
     if first >= last:
         first = last - timedelta(hours=1)
     first = max(first, last - MAX_LENGTH)
-    bucket = next((b for b in _BUCKETS if (last - first) / b <= _MAX_BARS), _BUCKETS[-1])
+    are_minutes_kept = until - first < MINUTES_KEPT
+    bucket = next(
+        (
+            bucket
+            for bucket in _BUCKETS
+            if (last - first) / bucket <= _MAX_BARS
+            and (are_minutes_kept or bucket >= MINUTE_GRAIN_BELOW)
+        ),
+        _BUCKETS[-1],
+    )
+    start = _floor(first, bucket, zone)
+    # Sums have a grain: an end within it would take some of it along.
+    grain = timedelta(minutes=1) if bucket < MINUTE_GRAIN_BELOW else MINUTE_GRAIN_BELOW
+    past = timedelta(seconds=last.timestamp() % grain.total_seconds())
+    end = last if last == until else last - past + (grain if past else timedelta())
     return Period(
-        start=_floor(first, bucket, zone), end=last, bucket=bucket, zone=zone, words="this period"
+        start=start,
+        end=end,
+        bucket=bucket,
+        zone=zone,
+        words="this period",
+        shift=_ceil_to(end - start, grain),
     )
 
 
@@ -107,6 +145,10 @@ def _floor(at: datetime, bucket: timedelta, zone: str) -> datetime:
     wall = at.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
     midnight = wall.replace(hour=0, minute=0, second=0, microsecond=0)
     return _to_utc(midnight + (wall - midnight) // bucket * bucket, zone)
+
+
+def _ceil_to(length: timedelta, grain: timedelta) -> timedelta:
+    return -(-length // grain) * grain
 
 
 def _ceil(at: datetime) -> datetime:

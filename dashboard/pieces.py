@@ -13,6 +13,9 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
 
     label: str
     value: str
+    change: str = ""
+    """Against the period before; stands in front of the note."""
+    change_tone: str = ""
     note: str = ""
     spark: tuple[float | None, ...] = ()
     """Heights over time; None is a gap, drawn as 0."""
@@ -115,11 +118,13 @@ def chips(items: Sequence[tuple[str, str]]) -> str:
 
 
 def _card(item: Card) -> str:
+    tone = f' class="tw-{_tone(item.change_tone)}"' if item.change_tone else ""
+    change = f"<b{tone}>{escape(item.change)}</b> " if item.change else ""
     return (
         f'<div class="tw-card" title="{escape(item.hint)}">{_spark(item)}'
         f'<div class="label">{escape(item.label)}</div>'
         f'<div class="value">{escape(item.value)}</div>'
-        f'<div class="note">{escape(item.note)}</div></div>'
+        f'<div class="note">{change}{escape(item.note)}</div></div>'
     )
 
 

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from gateway.storage.rollup_tables import TOKEN_GROUPS
 from gateway.storage.tables import COST_COLUMNS, USD_SCALE
 from pricing.usage import METERS
 
@@ -22,11 +23,18 @@ TRAFFIC: Schema = {
     "tokens": pl.Int64(),
     "prompt_tokens": pl.Int64(),
     "cached_tokens": pl.Int64(),
+    "baselined": pl.Int64(),
+    "baseline_usd": USD,
+    "baselined_cost_usd": USD,
     "p50_ms": pl.Float64(),
     "p95_ms": pl.Float64(),
     "ttft_p95_ms": pl.Float64(),
 }
-"""Requests by bucket on the wall clock; the row whose bucket is null is the whole period."""
+"""Requests by bucket on the wall clock; the row whose bucket is null is the whole period.
+
+``baseline_usd`` is what ``baselined`` requests would have cost, ``baselined_cost_usd`` what they
+did cost.
+"""
 
 PROVIDERS: Schema = {
     "bucket": WALL_CLOCK,
@@ -37,19 +45,49 @@ PROVIDERS: Schema = {
     "cost_usd": USD,
     "billable": pl.Int64(),
     "unpriced": pl.Int64(),
+    "first_tried": pl.Int64(),
+    "served_elsewhere": pl.Int64(),
     "p50_ms": pl.Float64(),
     "p95_ms": pl.Float64(),
 }
-"""Attempts by provider and bucket; rows whose bucket is null are the whole period.
-
-``cost_usd`` is the sum of what is known, null when nothing is.
+"""Attempts by provider and bucket; rows whose bucket is null are the whole period, and have
+percentiles. ``cost_usd`` is the sum of what is known; when nothing is, ``unpriced`` says so.
 """
 
-FIRST_TRIES: Schema = {
-    "provider": pl.String(),
+ATTEMPT_SUMS: Schema = {
+    "attempts": pl.Int64(),
+    "billable": pl.Int64(),
+    "unpriced": pl.Int64(),
     "first_tried": pl.Int64(),
     "served_elsewhere": pl.Int64(),
+    "rescued": pl.Int64(),
+    **{f"{group}_tokens": pl.Int64() for group in TOKEN_GROUPS},
+    "cost_usd": USD,
+    **{f"cost_{group}_usd": USD for group in TOKEN_GROUPS},
+    "cost_other_usd": USD,
 }
+"""Sums over attempts; ``cost_usd`` is of what is known, ``unpriced`` is missing from it."""
+
+FALLBACKS: Schema = {
+    "from_provider": pl.String(),
+    "to_provider": pl.String(),
+    "reason": pl.String(),
+    "attempts": pl.Int64(),
+    "requests": pl.Int64(),
+    "rescued": pl.Int64(),
+    "added_us": pl.Int64(),
+    "added_usd": USD,
+    "unpriced": pl.Int64(),
+}
+
+HISTOGRAM: Schema = {
+    "bucket": pl.Int64(),
+    "samples": pl.Int64(),
+}
+"""Of `gateway.storage.rollup_tables`; further columns say of what."""
+
+DIMENSIONS: Schema = {"kind": pl.String(), "value": pl.String()}
+"""What may be chosen: ``kind`` is provider, model, key or label."""
 
 FRESHNESS: Schema = {
     "worker": pl.String(),

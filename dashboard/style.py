@@ -35,6 +35,9 @@ STYLE = f"""<style>
   white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }}
 .tw-card .note {{ color: var(--tw-muted); font-size: .8rem; min-height: 1.15em; white-space: nowrap;
   overflow: hidden; text-overflow: ellipsis; }}
+.tw-card .note b {{ font-weight: 600; color: var(--tw-text); }}
+.tw-card .note b.tw-good {{ color: var(--tw-good); }}
+.tw-card .note b.tw-bad {{ color: var(--tw-bad); }}
 .tw-card .spark {{ position: absolute; top: .75rem; right: .85rem; width: 34%; height: 1.9rem;
   background: var(--tw-spark); }}
 @media (max-width: 900px) {{

@@ -5,7 +5,8 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, pieces, queries, source, states, words
+from dashboard import charts, pieces, queries, source, states, sums, words
+from dashboard.filters import chosen_narrowing
 from dashboard.looks import PROVIDER_COLOURS
 from dashboard.palette import slots
 from dashboard.periods import Period
@@ -35,7 +36,9 @@ def render(period: Period) -> None:
 
 def _render_list(period: Period) -> None:
     cursor = queries.parse_request_id(st.query_params.get(BEFORE, ""))
-    found = source.read_requests(period.start, period.end, cursor, _PAGE_ROWS + 1)
+    found = source.read_requests(
+        period.start, period.end, cursor, _PAGE_ROWS + 1, chosen_narrowing()
+    )
     if found.is_empty() and cursor is None:
         states.show_empty(period)
         return
@@ -68,7 +71,7 @@ def _render_list(period: Period) -> None:
 
 def _render_strip(period: Period) -> None:
     starts = queries.bucket_starts(period.origin, period.wall_end, period.bucket)
-    by_bucket = queries.filled_traffic(source.traffic_of(period), starts)
+    by_bucket = queries.filled_traffic(sums.read_traffic(period, chosen_narrowing()), starts)
     with st.container(border=True, key="strip"):
         what = f"per {words.length(period.bucket)}"
         st.html(pieces.heading("Over time", what, legend=words.OUTCOME_LEGEND))

@@ -27,8 +27,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from gateway.storage.tables import Instant, Usd, metadata, views
 
-GROWTH = 1.04
-"""From one bucket of a histogram to the next; its geometric middle is at most 2 % off."""
 LOWEST_BUCKET, HIGHEST_BUCKET = -400, 800
 """What lies beyond is counted in these: below 0.0000002 and above 4e13."""
 

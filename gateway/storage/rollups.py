@@ -26,8 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
 
+from gateway.domain.histograms import GROWTH
 from gateway.storage.rollup_tables import (
-    GROWTH,
     HIGHEST_BUCKET,
     KEY_METRICS,
     LOWEST_BUCKET,

@@ -91,12 +91,13 @@ def test_a_provider_falls_back_when_another_one_answers_what_was_tried_there_fir
         (None, "openai", 10, 10, 9, Decimal(2), 10),
         (None, "groq", 4, 0, 0, None, 0),
     )
-    first_tries = pl.DataFrame(
-        {"provider": ["openai"], "first_tried": [8], "served_elsewhere": [2]},
-        schema=schemas.FIRST_TRIES,
+    is_openai = pl.col("provider") == "openai"
+    frame = frame.with_columns(
+        first_tried=pl.when(is_openai).then(8).otherwise(0),
+        served_elsewhere=pl.when(is_openai).then(2).otherwise(0),
     )
 
-    table = queries.provider_table(frame, first_tries)
+    table = queries.provider_table(frame)
 
     assert table["provider"].to_list() == ["openai", "groq"]
     assert table["fallback_rate"].to_list() == [0.25, None]

@@ -13,10 +13,13 @@ from sqlalchemy import insert
 
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import AttemptRecord, RequestRecord
+from gateway.storage.ingest import insert_absent
+from gateway.storage.partitions import ensure_partitions
+from gateway.storage.rows import attempt_rows, record_day, request_row
 from gateway.storage.tables import api_key, ship_watermark
 from pricing.cost import Cost
 from pricing.usage import Usage
-from tests.storage.samples import KEY_ID, engine_of, make_attempt, make_record, request_id, store
+from tests.storage.samples import KEY_ID, engine_of, make_attempt, make_record, request_id
 
 HOSTILE_MODEL = "![x](http://example.invalid/x.png)<img src=x onerror=alert(1)>=1+1"
 HOSTILE_LABEL = "<script>alert('label')</script>"
@@ -239,7 +242,12 @@ async def _fill(dsn: str, records: Sequence[RequestRecord], updated_at: datetime
     engine = engine_of(dsn)
     try:
         async with engine.begin() as connection:
-            await store(connection, *records)
+            await ensure_partitions(connection, {record_day(one) for one in records})
+            await insert_absent(
+                connection,
+                [request_row(one) for one in records],
+                [row for one in records for row in attempt_rows(one)],
+            )
             await connection.execute(insert(api_key).values(**_key(KEY_ID)))
             await connection.execute(
                 insert(ship_watermark).values(

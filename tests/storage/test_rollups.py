@@ -11,13 +11,13 @@ import pytest
 from sqlalchemy import Table, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.domain.histograms import middle_of
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import LateAttempts, RequestRecord
 from gateway.storage.ingest import insert_absent
 from gateway.storage.partitions import ensure_partitions
 from gateway.storage.rollup_rebuild import rebuild_hour, rebuildable_since
 from gateway.storage.rollup_tables import (
-    GROWTH,
     ROLL_UPS,
     fallback,
     label_set,
@@ -248,7 +248,7 @@ async def test_histograms_answer_within_two_percent(engine: AsyncEngine) -> None
     assert sum(counts.values()) == 500
     seen = 0
     for bucket, samples in sorted(counts.items()):
-        middle = GROWTH ** (bucket + 0.5)
+        middle = middle_of(bucket)
         for exact in durations[seen : seen + samples]:
             assert middle == pytest.approx(exact, rel=0.02)
         seen += samples

@@ -1,0 +1,353 @@
+"""Reads roll-ups: what charts and figures are made of, for any period and part of the traffic.
+
+Every statement groups in the database and comes back with as many rows as are drawn. Sums are
+exact; percentiles come from merged histograms, within 2 %.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import polars as pl
+import streamlit as st
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Select,
+    Table,
+    Text,
+    and_,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    union_all,
+)
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import INTERVAL
+
+from dashboard import queries
+from dashboard.narrowing import EVERYTHING, Narrowing
+from dashboard.periods import MINUTE_GRAIN_BELOW, Period
+from dashboard.schemas import (
+    ATTEMPT_SUMS,
+    DIMENSIONS,
+    FALLBACKS,
+    HISTOGRAM,
+    PROVIDERS,
+    TRAFFIC,
+    USD,
+    WALL_CLOCK,
+    Schema,
+)
+from dashboard.source import FRESH_S, NOT_JUDGED, as_instant, as_literal, read_statement
+from gateway.storage.rollup_tables import (
+    v_fallback,
+    v_fallback_minute,
+    v_label_set,
+    v_latency,
+    v_latency_minute,
+    v_provider_seen,
+    v_usage_attempt,
+    v_usage_attempt_minute,
+    v_usage_request,
+    v_usage_request_minute,
+)
+from gateway.storage.tables import v_api_key
+
+_Select: TypeAlias = Select[*tuple[Any, ...]]
+
+_SUCCESS = "success"
+_ZERO: ColumnElement[int] = literal_column("0", Integer())
+_MOST_OPTIONS = 500
+_OPTIONS_S = 300
+_MAX_ENTRIES = 64
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_traffic(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
+    """`TRAFFIC` of a period. Percentiles are of successful requests."""
+    view = v_usage_request_minute if period.bucket < MINUTE_GRAIN_BELOW else v_usage_request
+    v = view.c
+    at = _bucket(v.at, period).label("bucket")
+    is_judged = v.outcome.not_in(NOT_JUDGED)
+    measures: dict[str, ColumnElement[Any]] = {
+        "requests": _sum(v.requests),
+        "tried": _sum(v.tried),
+        "judged": _sum(v.tried, is_judged),
+        "succeeded": _sum(v.requests, v.outcome == _SUCCESS),
+        "fell_back": _sum(v.requests, v.is_fallback),
+        "rescued": _sum(v.requests, and_(v.is_fallback, v.outcome == _SUCCESS)),
+        "tokens": _sum(v.prompt_tokens + v.completion_tokens),
+        "prompt_tokens": _sum(v.prompt_tokens),
+        "cached_tokens": _sum(v.cached_tokens),
+        "baselined": _sum(v.baselined),
+        "baseline_usd": cast(func.sum(v.baseline_usd), Text),
+        "baselined_cost_usd": cast(func.sum(v.baselined_cost_usd), Text),
+    }
+    counted = _read_grouped(view, {"bucket": at}, measures, period, only)
+    sums = queries.with_total(counted.with_columns(pl.col("bucket").cast(WALL_CLOCK)), "bucket")
+    histogram = read_histogram(period, ("request", "request_ttft"), only, is_by_time=True)
+    total = queries.percentiles(
+        histogram.filter(pl.col("metric") == "request"), ["at"], {"p50_ms": 0.5, "p95_ms": 0.95}
+    )
+    ttft = queries.percentiles(
+        histogram.filter(pl.col("metric") == "request_ttft"), ["at"], {"ttft_p95_ms": 0.95}
+    )
+    return (
+        sums.join(total, left_on="bucket", right_on="at", how="left", nulls_equal=True)
+        .join(ttft, left_on="bucket", right_on="at", how="left", nulls_equal=True)
+        .select(pl.col(name).cast(kind) for name, kind in TRAFFIC.items())
+    )
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_providers(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
+    """`PROVIDERS` of a period. Percentiles are of successful attempts."""
+    counted = read_attempts_by("provider", period, only)
+    sums = queries.with_total(counted, "bucket", by="provider")
+    histogram = read_histogram(period, ("attempt",), only, is_by_time=False, by="provider")
+    quantiles = queries.percentiles(histogram, ["provider"], {"p50_ms": 0.5, "p95_ms": 0.95})
+    whole = sums.filter(pl.col("bucket").is_null()).join(quantiles, on="provider", how="left")
+    parts = sums.filter(pl.col("bucket").is_not_null()).with_columns(
+        p50_ms=pl.lit(None, pl.Float64), p95_ms=pl.lit(None, pl.Float64)
+    )
+    columns = [pl.col(name).cast(kind) for name, kind in PROVIDERS.items()]
+    return pl.concat([parts.select(columns), whole.select(columns)])
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_attempts_by(
+    dimension: str,
+    period: Period,
+    only: Narrowing = EVERYTHING,
+) -> pl.DataFrame:
+    """`ATTEMPT_SUMS` with ``bucket``, ``judged``, ``succeeded`` and the dimension.
+
+    Args:
+        dimension: ``provider``, ``model``, ``endpoint``, ``key``, or ``label:NAME``.
+        period: which time, and its buckets.
+        only: which part of the traffic.
+    """
+    view = _attempts(period)
+    dimensions = {
+        "bucket": _bucket(view.c.at, period),
+        dimension: _dimension(view, dimension),
+    }
+    return _read_attempts(view, dimensions, period, only).with_columns(
+        pl.col("bucket").cast(WALL_CLOCK)
+    )
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_attempt_totals(
+    dimensions: tuple[str, ...],
+    period: Period,
+    only: Narrowing = EVERYTHING,
+) -> pl.DataFrame:
+    """`ATTEMPT_SUMS` of the whole period by several dimensions; also ``outcome`` and ``kind``."""
+    view = _attempts(period)
+    found = {name: _dimension(view, name) for name in dimensions}
+    return _read_attempts(view, found, period, only)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_fallbacks(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
+    """`FALLBACKS` of a period: where attempts failed, who served instead, and why."""
+    view = v_fallback_minute if period.bucket < MINUTE_GRAIN_BELOW else v_fallback
+    v = view.c
+    names = ("from_provider", "to_provider", "reason")
+    statement = (
+        select(
+            *(v[name] for name in names),
+            *(
+                cast(func.sum(v[name]), Text).label(name)
+                if kind == USD
+                else _sum(v[name]).label(name)
+                for name, kind in FALLBACKS.items()
+                if name not in names
+            ),
+        )
+        .where(v.at >= as_instant(period.start), v.at < as_instant(period.end))
+        .group_by(*(v[name] for name in names))
+    )
+    if only.providers:
+        chosen = list(only.providers)
+        statement = statement.where(or_(v.from_provider.in_(chosen), v.to_provider.in_(chosen)))
+    return read_statement(statement, FALLBACKS)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_histogram(
+    period: Period,
+    metrics: tuple[str, ...],
+    only: Narrowing = EVERYTHING,
+    *,
+    is_by_time: bool = False,
+    by: str | None = None,
+) -> pl.DataFrame:
+    """`HISTOGRAM` with ``metric``, and if asked ``at`` and a dimension.
+
+    By time it holds everything twice: rows without ``at`` are of the whole period. Empty where
+    histograms do not know what is asked for.
+
+    Args:
+        period: which time, and its buckets.
+        metrics: of `gateway.storage.rollup_tables.METRICS`.
+        only: which part of the traffic.
+        is_by_time: whether ``at`` is wanted.
+        by: ``provider``, ``model`` or ``endpoint``.
+    """
+    schema: Schema = {
+        "metric": pl.String(),
+        **({"at": WALL_CLOCK} if is_by_time else {}),
+        **({by: pl.String()} if by else {}),
+        **HISTOGRAM,
+    }
+    if not only.has_latency:
+        return pl.DataFrame(schema=schema)
+    view = v_latency_minute if period.bucket < MINUTE_GRAIN_BELOW else v_latency
+    v = view.c
+    columns: dict[str, ColumnElement[Any]] = {"metric": v.metric}
+    if is_by_time:
+        columns["at"] = _bucket(v.at, period)
+    if by:
+        columns[by] = v[by]
+    columns["bucket"] = cast(v.bucket, postgresql.BIGINT)
+    statement = (
+        select(*(column.label(name) for name, column in columns.items()))
+        .add_columns(_sum(v.samples).label("samples"))
+        .where(
+            v.metric.in_(metrics),
+            v.at >= as_instant(period.start),
+            v.at < as_instant(period.end),
+            *_narrowed(view, only),
+        )
+        .group_by(*(literal_column(str(place + 1)) for place in range(len(columns))))
+    )
+    frame = read_statement(statement, schema)
+    if not is_by_time:
+        return frame
+    whole = frame.with_columns(pl.lit(None, WALL_CLOCK).alias("at"))
+    return pl.concat([frame, whole])
+
+
+@st.cache_data(ttl=_OPTIONS_S, max_entries=1, show_spinner=False)
+def read_dimensions() -> pl.DataFrame:
+    """`DIMENSIONS`: what may be chosen in filters, over all time."""
+    names = func.jsonb_each_text(v_label_set.c.labels).table_valued("key", "value")
+    parts = [
+        select(literal("provider", Text).label("kind"), v_provider_seen.c.provider.label("value")),
+        select(literal("model", Text), v_usage_attempt.c.model).distinct(),
+        select(literal("key", Text), v_api_key.c.name).distinct(),
+        select(literal("label", Text), names.c.key + "=" + names.c.value)
+        .select_from(v_label_set.join(names, literal_column("true")))
+        .distinct(),
+    ]
+    found = union_all(*(part.limit(_MOST_OPTIONS) for part in parts)).subquery()
+    return read_statement(select(found.c.kind, found.c.value), DIMENSIONS)
+
+
+def _attempts(period: Period) -> Table:
+    return v_usage_attempt_minute if period.bucket < MINUTE_GRAIN_BELOW else v_usage_attempt
+
+
+def _read_attempts(
+    view: Table,
+    dimensions: dict[str, ColumnElement[Any]],
+    period: Period,
+    only: Narrowing,
+) -> pl.DataFrame:
+    v = view.c
+    # What was mirrored is spending, but says nothing about how well anybody was served.
+    is_real = v.kind != "shadow"
+    sources = {"first_tried": "first_tries"}
+    measures: dict[str, ColumnElement[Any]] = {
+        "judged": _sum(v.attempts, and_(is_real, v.outcome.not_in([*NOT_JUDGED, "superseded"]))),
+        "succeeded": _sum(v.attempts, and_(is_real, v.outcome == _SUCCESS)),
+        "wasted_usd": cast(
+            func.coalesce(func.sum(v.cost_usd).filter(v.outcome != _SUCCESS), 0), Text
+        ),
+        **{
+            name: cast(func.sum(v[name]), Text) if kind == USD else _sum(v[sources.get(name, name)])
+            for name, kind in ATTEMPT_SUMS.items()
+        },
+    }
+    return _read_grouped(view, dimensions, measures, period, only)
+
+
+def _read_grouped(
+    view: Table,
+    dimensions: dict[str, ColumnElement[Any]],
+    measures: dict[str, ColumnElement[Any]],
+    period: Period,
+    only: Narrowing,
+) -> pl.DataFrame:
+    v = view.c
+    statement = (
+        select(
+            *(column.label(name) for name, column in dimensions.items()),
+            *(column.label(name) for name, column in measures.items()),
+        )
+        .where(
+            v.at >= as_instant(period.start), v.at < as_instant(period.end), *_narrowed(view, only)
+        )
+        .group_by(*(literal_column(str(place + 1)) for place in range(len(dimensions))))
+    )
+    schema: Schema = {
+        **{name: WALL_CLOCK if name == "bucket" else pl.String() for name in dimensions},
+        **{name: USD if name.endswith("_usd") else pl.Int64() for name in measures},
+    }
+    return read_statement(statement, schema)
+
+
+def _narrowed(view: Table, only: Narrowing) -> Sequence[ColumnElement[bool]]:
+    v = view.c
+    conditions: list[ColumnElement[bool]] = []
+    if only.providers:
+        conditions.append(v.provider.in_(list(only.providers)))
+    if only.models:
+        conditions.append(v.model.in_(list(only.models)))
+    if only.keys:
+        keys = select(v_api_key.c.id).where(v_api_key.c.name.in_(list(only.keys)))
+        conditions.append(v.key_id.in_(keys))
+    for name, values in only.labels_by_name.items():
+        sets = select(v_label_set.c.id).where(
+            func.jsonb_extract_path_text(v_label_set.c.labels, as_literal(name)).in_(values)
+        )
+        conditions.append(v.label_set.in_(sets))
+    return conditions
+
+
+def _dimension(view: Table, name: str) -> ColumnElement[Any]:
+    v = view.c
+    if name == "key":
+        return func.coalesce(
+            select(v_api_key.c.name).where(v_api_key.c.id == v.key_id).scalar_subquery(),
+            cast(v.key_id, Text),
+        )
+    if name.startswith("label:"):
+        label = func.jsonb_extract_path_text(
+            v_label_set.c.labels, as_literal(name.removeprefix("label:"))
+        )
+        found = select(label).where(v_label_set.c.id == v.label_set).scalar_subquery()
+        return func.coalesce(found, literal_column("''", Text()))
+    return v[name]
+
+
+def _bucket(at: ColumnElement[Any], period: Period) -> ColumnElement[Any]:
+    width = cast(literal(f"{int(period.bucket.total_seconds())} seconds", Text), INTERVAL)
+    zone = as_literal(period.zone)
+    wall, origin = func.timezone(zone, at), func.timezone(zone, as_instant(period.start))
+    return func.date_bin(width, wall, origin)
+
+
+def _sum(
+    quantity: ColumnElement[Any], condition: ColumnElement[bool] | None = None
+) -> ColumnElement[Any]:
+    # The sum of bigint is NUMERIC, which would arrive opaque.
+    if condition is not None:
+        quantity = case((condition, quantity), else_=_ZERO)
+    return cast(func.coalesce(func.sum(quantity), _ZERO), postgresql.BIGINT)
