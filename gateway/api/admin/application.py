@@ -8,6 +8,7 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
+from gateway.api.admin.examples import ExampledOperation
 from gateway.api.admin.guard import Guard
 from gateway.api.failures import answer_exception
 from gateway.api.roles import declared_routes, needs
@@ -27,6 +28,9 @@ def admin_app(routes: Sequence[HTTPRouteHandler], guard: Guard) -> Litestar:
     Raises:
         UndeclaredRouteError: a route without `opt=needs(…)`.
     """
+    for route in routes:
+        route.summary = route.summary or _first_line(route)
+        route.operation_class = ExampledOperation
     schema = Router("/schema", route_handlers=[], opt=needs("auditor"), include_in_schema=False)
     app = Litestar(
         routes,
@@ -42,6 +46,7 @@ def admin_app(routes: Sequence[HTTPRouteHandler], guard: Guard) -> Litestar:
                 security_schemes={"bearer": SecurityScheme(type="http", scheme="bearer")}
             ),
             security=[{"bearer": []}],
+            use_handler_docstrings=True,
         ),
         exception_handlers={Exception: answer_exception},
         request_max_body_size=_MAX_BODY_BYTES,
@@ -49,3 +54,9 @@ def admin_app(routes: Sequence[HTTPRouteHandler], guard: Guard) -> Litestar:
     )
     declared_routes(app)
     return app
+
+
+def _first_line(route: HTTPRouteHandler) -> str | None:
+    """The summary of a route is the first line of what its function says of itself."""
+    told = (route.fn.__doc__ or "").strip()
+    return told.partition("\n")[0] or None
