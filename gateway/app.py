@@ -12,6 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from gateway.api.admin.application import admin_app
 from gateway.api.admin.audit import admin_audit_routes
+from gateway.api.admin.budgets import admin_budget_routes
 from gateway.api.admin.catalogue import admin_catalogue_routes
 from gateway.api.admin.dry_run import admin_dry_run_routes
 from gateway.api.admin.guard import Guard
@@ -334,6 +335,7 @@ class Worker:
         return admin_app(
             [
                 *admin_key_routes(self._ask, self._place.pepper),
+                *admin_budget_routes(self._ask),
                 *admin_price_routes(prices),
                 *admin_catalogue_routes(prices),
                 *admin_rule_routes(rules),

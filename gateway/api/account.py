@@ -1,6 +1,6 @@
 """What a key is and what it was used for: ``/api/v1/key``, ``/credits`` and ``/activity``."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -14,33 +14,63 @@ from gateway.api.headers import read_headers
 from gateway.api.wire import MaybeUsd, Usd, encode, iso, json_response, usd
 from gateway.domain.caller import Caller
 from gateway.domain.errors import InvalidRequestError, OverloadedError
+from gateway.ledger.limits import is_limited
 from gateway.storage.account import DayOfUse, KeyUsage, read_activity, read_key_usage
 from gateway.storage.asking import Asker
+from gateway.storage.budget_views import BudgetView, view_budgets_of
+from gateway.storage.engine import Connection
 from gateway.storage.waiting import DatabaseUnavailableError
 from pricing.catalogue import Catalogue
+from pricing.cost import sum_known
 
 T = TypeVar("T")
 
 ACTIVITY_DAYS = 30
 
 _ZERO = Raw(b"0")
+_NULL = Raw(b"null")
+_RESETS: dict[str, Literal["daily", "weekly", "monthly"]] = {
+    "day": "daily",
+    "week": "weekly",
+    "month": "monthly",
+}
 
 
 class RateLimit(msgspec.Struct, frozen=True, kw_only=True):
-    """OpenRouter's member; this gateway limits no rates yet."""
+    """OpenRouter's member, and what else is limited."""
 
     requests: Annotated[int, Meta(description="-1: no limit.")] = -1
-    interval: str = "10s"
-    note: str = "rates are not limited"
+    interval: str = "1m"
+    note: str = "on each node"
+    tokens: int | None = None
+    """Per minute; None is no limit."""
+    concurrency: int | None = None
+    """Open at once; None is no limit."""
+
+
+class BudgetFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget that the key spends from, perhaps with others."""
+
+    name: str
+    mode: Literal["hard", "soft"]
+    period: Literal["day", "week", "month", "total"]
+    limit: Usd
+    spent: Usd
+    remaining: Usd
+    resets_at: str | None
+    """None is never."""
 
 
 class KeyFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """A key as OpenRouter tells it. Limits are null until there are budgets."""
+    """A key as OpenRouter tells it. The limit is that of the budget with the least left."""
 
     label: str
-    limit: None = None
-    limit_remaining: None = None
-    limit_reset: None = None
+    limit: MaybeUsd = _NULL
+    limit_remaining: MaybeUsd = _NULL
+    limit_reset: Literal["daily", "weekly", "monthly"] | None = None
+    """How often it begins anew; None is never, or no limit."""
+    limit_resets_at: str | None = None
+    budgets: list[BudgetFacts] = []
     usage: MaybeUsd
     usage_daily: MaybeUsd
     usage_weekly: MaybeUsd
@@ -65,10 +95,19 @@ class KeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Credits(msgspec.Struct, frozen=True, kw_only=True):
-    """Nobody buys credits here, so that there is no total of them."""
+    """Nobody buys credits here: their total is what was used and what budgets leave."""
 
-    total_credits: None = None
+    total_credits: Annotated[
+        Raw,
+        Meta(
+            description="What was used and what is left together; null without a budget.",
+            extra_json_schema={"type": ["number", "null"]},
+        ),
+    ] = _NULL
     total_usage: MaybeUsd
+    limit: MaybeUsd = _NULL
+    limit_remaining: MaybeUsd = _NULL
+    limit_resets_at: str | None = None
 
 
 class CreditsAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,25 +149,27 @@ def account_routes(
     def caller_of(request: Request[Any, Any, Any]) -> Caller:
         return authenticate(read_headers(request.scope["headers"]))
 
-    async def usage_of(caller: Caller) -> KeyUsage:
-        today = datetime.now(UTC).date()
-        return await answered(
-            ask(lambda connection: read_key_usage(connection, caller.key_id, today))
-        )
+    async def state_of(caller: Caller) -> tuple[KeyUsage, list[BudgetView]]:
+        now = datetime.now(UTC)
+
+        async def read(connection: Connection) -> tuple[KeyUsage, list[BudgetView]]:
+            usage = await read_key_usage(connection, caller.key_id, now.date())
+            return usage, await view_budgets_of(connection, caller, now)
+
+        return await answered(ask(read))
 
     @get(["/api/v1/key", "/api/v1/auth/key"], operation_id="getKey")
     async def key(request: Request[Any, Any, Any]) -> Response[bytes]:
         """The key of this request: its limits and what it spent."""
         caller = caller_of(request)
-        facts = to_key_facts(caller, await usage_of(caller))
+        facts = to_key_facts(caller, *await state_of(caller))
         return json_response(encode(KeyAnswer(data=facts)))
 
     @get("/api/v1/credits", operation_id="getCredits")
     async def credit(request: Request[Any, Any, Any]) -> Response[bytes]:
-        """What the key spent in all."""
-        usage = await usage_of(caller_of(request))
-        answer = CreditsAnswer(data=Credits(total_usage=usd(usage.total.usd)))
-        return json_response(encode(answer))
+        """What the key spent in all, and what is left of its budget."""
+        usage, budgets = await state_of(caller_of(request))
+        return json_response(encode(CreditsAnswer(data=to_credits(usage, budgets))))
 
     @get("/api/v1/activity", operation_id="getActivity")
     async def activity(request: Request[Any, Any, Any]) -> Response[bytes]:
@@ -182,16 +223,54 @@ def activity_days(wanted: str | None, today: date) -> tuple[date, date]:
     return day, day
 
 
-def to_key_facts(caller: Caller, usage: KeyUsage) -> KeyFacts:
+def to_key_facts(caller: Caller, usage: KeyUsage, budgets: Sequence[BudgetView]) -> KeyFacts:
     """The key as clients are told of it; its text and its id are not."""
+    tightest = budgets[0] if budgets else None
     return KeyFacts(
         label=caller.name,
+        limit=usd(tightest.limit_usd) if tightest else _NULL,
+        limit_remaining=usd(tightest.remaining_usd) if tightest else _NULL,
+        limit_reset=_RESETS.get(tightest.period) if tightest else None,
+        limit_resets_at=iso(tightest.resets_at) if tightest else None,
+        budgets=[
+            BudgetFacts(
+                name=one.name,
+                mode="hard" if one.mode == "hard" else "soft",
+                period=one.period,
+                limit=usd(one.limit_usd),
+                spent=usd(one.spent_usd),
+                remaining=usd(one.remaining_usd),
+                resets_at=iso(one.resets_at),
+            )
+            for one in budgets
+        ],
+        rate_limit=RateLimit(
+            requests=caller.requests_per_minute or -1,
+            note="on each node" if is_limited(caller) else "rates are not limited",
+            tokens=caller.tokens_per_minute,
+            concurrency=caller.concurrency,
+        ),
         usage=usd(usage.total.usd),
         usage_daily=usd(usage.day.usd),
         usage_weekly=usd(usage.week.usd),
         usage_monthly=usd(usage.month.usd),
         unpriced_requests=usage.total.unpriced_requests,
         expires_at=iso(caller.expires_at),
+    )
+
+
+def to_credits(usage: KeyUsage, budgets: Sequence[BudgetView]) -> Credits:
+    """What clients subtract from each other to know what is left."""
+    used_usd = usage.total.usd
+    if not budgets:
+        return Credits(total_usage=usd(used_usd))
+    tightest = budgets[0]
+    return Credits(
+        total_credits=usd(sum_known(used_usd, tightest.remaining_usd)),
+        total_usage=usd(used_usd),
+        limit=usd(tightest.limit_usd),
+        limit_remaining=usd(tightest.remaining_usd),
+        limit_resets_at=iso(tightest.resets_at),
     )
 
 

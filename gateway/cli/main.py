@@ -19,6 +19,7 @@ _COMMANDS = {
     "serve": "Serve the gateway, as in production; SIGTERM drains it.",
     "dashboard": "Serve the dashboard alone.",
     "keys": "Make, list and revoke API keys.",
+    "budgets": "Limit what keys may spend.",
     "users": "Make, list, change and revoke those who may sign in.",
     "requests": "Look into recorded requests.",
     "prices": "Show what endpoints cost, and change it.",

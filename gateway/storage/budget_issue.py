@@ -11,6 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.budgets import BudgetMode, BudgetPeriod
+from gateway.domain.wishes import WishError
 from gateway.storage.budgets import StoredBudget, find_budget, insert_budget
 from gateway.storage.tables import api_key
 from pricing.cost import to_nano_usd
@@ -41,7 +42,7 @@ async def issue_budget(
     """Make and store a budget.
 
     Raises:
-        ValueError: the wish contradicts itself, names a key that is not there, or a name that is
+        WishError: the wish contradicts itself, names a key that is not there, or a name that is
             taken; the message begins with the field.
     """
     _check(wish)
@@ -49,9 +50,9 @@ async def issue_budget(
     if wish.kid is not None:
         key_id = await connection.scalar(select(api_key.c.id).where(api_key.c.kid == wish.kid))
         if key_id is None:
-            raise ValueError(f"kid: there is no key {wish.kid!r}; 'tollway keys list' shows them")
+            raise WishError(f"kid: there is no key {wish.kid!r}; 'tollway keys list' shows them")
     if await find_budget(connection, wish.name) is not None:
-        raise ValueError(f"name: there is a budget {wish.name!r} already; delete it, or change it")
+        raise WishError(f"name: there is a budget {wish.name!r} already; delete it, or change it")
     made = StoredBudget(
         id=uuid4(),
         name=wish.name,
@@ -72,21 +73,21 @@ def check_limit(limit_usd: Decimal) -> int:
     """The limit in nano-dollars.
 
     Raises:
-        ValueError: it is no amount that a budget can have.
+        WishError: it is no amount that a budget can have.
     """
     if not limit_usd.is_finite() or not 0 <= limit_usd <= MOST_USD:
-        raise ValueError(f"limit_usd: give an amount in USD from 0 to {MOST_USD:,}")
+        raise WishError(f"limit_usd: give an amount in USD from 0 to {MOST_USD:,}")
     return to_nano_usd(limit_usd)
 
 
 def _check(wish: BudgetWish) -> None:
     if not wish.name.strip() or len(wish.name) > _NAME_CHARACTERS or "\0" in wish.name:
-        raise ValueError(f"name: give 1 to {_NAME_CHARACTERS} characters")
+        raise WishError(f"name: give 1 to {_NAME_CHARACTERS} characters")
     check_limit(wish.limit_usd)
     if [wish.kid is not None, bool(wish.labels), wish.everyone].count(True) != 1:
-        raise ValueError(
+        raise WishError(
             "kid: say whose spending it limits by exactly one of `kid`, `labels` and `everyone`"
         )
     for name, value in wish.labels.items():
         if not name or max(len(name), len(value)) > _TEXT_CHARACTERS or "\0" in name + value:
-            raise ValueError(f"labels: names and values have 1 to {_TEXT_CHARACTERS} characters")
+            raise WishError(f"labels: names and values have 1 to {_TEXT_CHARACTERS} characters")
