@@ -1,7 +1,9 @@
 """What is known of one request while it is served, and how its record is closed."""
 
+import logging
 from collections.abc import Callable
 from decimal import Decimal
+from typing import TypeVar
 
 import msgspec
 
@@ -54,6 +56,10 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     render_usage: Callable[..., bytes] = render_usage
     """Usage and cost; takes what `render_usage` takes."""
 
+
+_log = logging.getLogger("tollway.exchange")
+
+Told = TypeVar("Told")
 
 CHAT = Api(name="chat", make_plan=make_plan, render=render_completion)
 
@@ -158,7 +164,7 @@ class Exchange:
     def begin_attempt(self, start: AttemptStart) -> None:
         self._cover(start)
         if self._health is not None:
-            self._health.begin(start)
+            _tell(self._health.begin, start)
 
     def _cover(self, start: AttemptStart) -> None:
         """Write that an attempt begins, once budgets cover it; mirrored ones are the operator's."""
@@ -178,8 +184,8 @@ class Exchange:
         if self.toll is not None:
             self.toll.end(attempt)
         if self._health is not None:
-            self._health.report(end)
-        self._learn(end)
+            _tell(self._health.report, end)
+        _tell(self._learn, end)
         if end.echo is not None:
             self.echoes.append(end.echo)
 
@@ -187,7 +193,7 @@ class Exchange:
         """The copy was asked after the record was written: it is remembered apart."""
         self.journal.end_late(end)
         if self._health is not None:
-            self._health.report(end)
+            _tell(self._health.report, end)
 
     def echoes_with(self, served: bytes | None) -> list[bytes]:
         """What every provider was sent, the one that answers last."""
@@ -304,3 +310,11 @@ class Exchange:
                 plan=self._explained(),
             )
         )
+
+
+def _tell(listener: Callable[[Told], object], what: Told) -> None:
+    """What others learn from a request is never worth failing it."""
+    try:
+        listener(what)
+    except Exception:  # noqa: BLE001 - said aloud, and the request goes on
+        _log.exception("what an attempt showed could not be taken note of")

@@ -7,11 +7,12 @@ leaves exactly one record (malformed and unauthenticated ones never do, and are 
 
 import asyncio
 import functools
+import logging
 import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Literal, TypeVar
 from uuid import UUID
 
 import msgspec
@@ -57,6 +58,10 @@ from gateway.routing.rules.rule_set import RuleSet
 from gateway.snapshot.snapshot import Snapshot, SnapshotHolder
 from pricing.cost import from_nano_usd
 from pricing.savings import Baseline
+
+_log = logging.getLogger("tollway.pipeline")
+
+T = TypeVar("T")
 
 _OK = 200
 _CLIENT_CLOSED = 499
@@ -446,13 +451,13 @@ class Pipeline:
             caller=caller,
             at=datetime.fromtimestamp(now_s, UTC),
             now_ms=now_ms,
-            health=self._health.view(now_ms),
+            health=_advised(lambda: self._health.view(now_ms), {}),
             aliases=snapshot.aliases,
             slash_pins_provider=policy.slash_pins_provider,
             expected_output_tokens=policy.expected_output_tokens,
             configured_models=snapshot.configured_models,
-            learned_output_tokens=experience.learned(caller.key_id),
-            sticky=experience.sticky(affinity, now_ms),
+            learned_output_tokens=_advised(lambda: experience.learned(caller.key_id), {}),
+            sticky=_advised(lambda: experience.sticky(affinity, now_ms), None),
             auto_pool=policy.auto_models,
             fetches_media=policy.fetches_media,
             strategy=policy.strategy,
@@ -461,6 +466,15 @@ class Pipeline:
             budget_headroom_usd=None if headroom_nusd is None else from_nano_usd(headroom_nusd),
             seed=random.getrandbits(_SEED_BITS),
         )
+
+
+def _advised(look: Callable[[], T], otherwise: T) -> T:
+    """What was learned of endpoints; without it the order of prices is good enough."""
+    try:
+        return look()
+    except Exception:  # noqa: BLE001 - said aloud, and the request goes on
+        _log.exception("what was learned of endpoints cannot be read; requests go by price")
+        return otherwise
 
 
 def _learn_nothing(end: AttemptEnd) -> None:

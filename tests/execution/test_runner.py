@@ -639,7 +639,7 @@ class TestSeveralCredentials:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_19_credit_for_a_shorter_answer_is_asked_for_that(stream: bool) -> None:
+async def test_pitfall_19_credit_for_a_shorter_answer_is_asked_for_that(stream: bool) -> None:
     bodies: list[dict[str, Any]] = []
 
     async def poor(peer: Peer) -> None:
@@ -670,7 +670,7 @@ async def test_19_credit_for_a_shorter_answer_is_asked_for_that(stream: bool) ->
     assert "`max_tokens` was lowered to 1234" in served.attempt.warnings[-1]
 
 
-async def test_19_an_account_that_can_pay_for_nothing_is_asked_once_less_and_then_left() -> None:
+async def test_pitfall_19_an_account_that_can_pay_for_nothing_is_asked_once_less_and_then_left() -> None:
     caps: list[int] = []
 
     async def broke(peer: Peer) -> None:

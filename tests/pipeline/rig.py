@@ -151,11 +151,12 @@ class Rig:
         rules: str = "",
         shadows_most: int = 20,
         media: MediaFetcher | None = None,
+        board: HealthBoard | None = None,
     ) -> None:
         self.starts: list[AttemptStart] = []
         self.ends: list[AttemptEnd] = []
         self.ledger = MemoryLedger()
-        self.health = HealthBoard()
+        self.health = board or HealthBoard()
         self.interruption = Interruption()
         self.endpoints: list[Endpoint] = []
         providers: dict[str, ProviderAccess] = {}
@@ -281,6 +282,7 @@ async def rig_on(
     rules: str = "",
     shadows_most: int = 20,
     media: MediaFetcher | None = None,
+    board: HealthBoard | None = None,
 ) -> AsyncGenerator[Rig]:
     simulated_url = simulator.base_url if simulator is not None else "http://127.0.0.1:9"
     urls = [simulated_url, *(offer.base_url for offer in offers if offer.base_url)]
@@ -298,6 +300,7 @@ async def rig_on(
             rules=rules,
             shadows_most=shadows_most,
             media=media,
+            board=board,
         )
         yield rig
         await rig.shadows.aclose(within_s=0)

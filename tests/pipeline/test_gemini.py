@@ -143,7 +143,7 @@ async def test_tools_go_round_with_their_signatures(simulator: Simulator) -> Non
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_signatures_come_back_for_a_client_that_drops_them(
+async def test_pitfall_12_signatures_come_back_for_a_client_that_drops_them(
     simulator: Simulator, stream: bool
 ) -> None:
     question = {"role": "user", "content": "How far is it to both?"}
