@@ -38,7 +38,8 @@ def warn_of(endpoint: Endpoint, at: datetime) -> Iterator[PriceWarning]:
         if endpoint.mode in CHAT_MODES and "image" not in endpoint.modalities_out:
             yield from _of_chat(endpoint, version.base)
         yield from _of_caches(endpoint, version.base)
-        yield from _of_origin(endpoint, version, at.date())
+        if not endpoint.is_free:
+            yield from _of_origin(endpoint, version, at.date())
 
 
 def unpriced(endpoints: Iterable[Endpoint], at: datetime) -> list[Endpoint]:

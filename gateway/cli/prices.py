@@ -16,13 +16,19 @@ from pricing.price import Price, resolve
 prices = App(name="prices", help="Show what endpoints cost, and change it.")
 # By name, since showing a price needs no database.
 for _name, _command in (
-    ("set", "set_price"),
-    ("discount", "discount"),
-    ("disable", "disable"),
-    ("revoke", "revoke"),
-    ("history", "history"),
+    ("set", "price_changes:set_price"),
+    ("discount", "price_changes:discount"),
+    ("disable", "price_changes:disable"),
+    ("revoke", "price_changes:revoke"),
+    ("history", "price_changes:history"),
+    ("diff", "price_check:diff"),
+    ("check", "price_check:check"),
+    ("import", "price_import:import_prices"),
+    ("proposals", "price_import:proposals"),
+    ("accept", "price_import:accept"),
+    ("refuse", "price_import:refuse"),
 ):
-    prices.command(f"gateway.cli.price_changes:{_command}", name=_name)
+    prices.command(f"gateway.cli.{_command}", name=_name)
 _UNIT_KEYS = ("request_usd", "web_search_usd", "image_usd")
 
 

@@ -13,7 +13,8 @@ NOTHING = make_catalogue(providers=[], endpoints=[], version="nothing")
 def test_an_endpoint_of_a_provider_that_does_not_serve_can_be_the_baseline() -> None:
     found = find_baseline("openai/gpt-4o", NOTHING)
 
-    assert found is not None and found.endpoint is not None
+    assert found is not None
+    assert found.endpoint is not None
     assert found.endpoint.id == "openai/gpt-4o"
 
 
