@@ -13,7 +13,7 @@ from gateway.chat.consistency import check_consistency
 from gateway.chat.conversation import Weight, weigh_messages, weigh_tools
 from gateway.chat.dialects import Dialect
 from gateway.chat.fields import NOT_PARAMETERS
-from gateway.chat.flat_preferences import read_preferences
+from gateway.chat.flat_preferences import read_preferences, sent_flat
 from gateway.chat.labels import read_labels
 from gateway.chat.offending import fault_of
 from gateway.chat.opening import digest_opening
@@ -163,6 +163,7 @@ def _read(
         max_output_tokens=_output_cap(view, warnings),
         choice_count=view.n or 1,
         provider=_preferences(members, view, headers),
+        flat_preferences=sent_flat(members),
         auto=_auto(view, plugins),
         needs=frozenset(needs),
         parameters=frozenset(carried) - NOT_PARAMETERS,

@@ -55,21 +55,34 @@ def read_preferences(members: Mapping[str, Raw]) -> ProviderPreferences:
     flat = {name: raw for name, raw in members.items() if name.startswith(PREFIX) and raw != _NULL}
     nested = decode_preferences(members.get("provider"))
     if not flat:
-        return _consistent(nested)
+        return _consistent(nested, members)
     sent = members.get("provider", _NULL)
-    return _consistent(_merge(flat, _decode_flat(flat), _present(sent), nested))
+    return _consistent(_merge(flat, _decode_flat(flat), _present(sent), nested), members)
 
 
-def _consistent(wishes: ProviderPreferences) -> ProviderPreferences:
+def sent_flat(members: Mapping[str, Raw]) -> frozenset[str]:
+    """Which preferences came as ``provider_…`` members; messages name them as they were sent."""
+    names = [name for name in members if name.startswith(PREFIX) and members[name] != _NULL]
+    return frozenset([_NESTED_OF_FLAT[name] for name in names if name in _NESTED_OF_FLAT])
+
+
+def member_name(preference: str, flat: frozenset[str]) -> str:
+    """What a preference is called in messages."""
+    return f"{PREFIX}{preference}" if preference in flat else f"provider.{preference}"
+
+
+def _consistent(wishes: ProviderPreferences, members: Mapping[str, Raw]) -> ProviderPreferences:
     """The same wishes, unless they name a provider to use and to ignore."""
     if wishes.ignore:
         for member in ("only", "order"):
             both = next((slug for slug in getattr(wishes, member) if slug in wishes.ignore), None)
             if both is not None:
+                flat = sent_flat(members)
+                ignored = member_name("ignore", flat)
                 raise InvalidRequestError(
-                    f"`{both}` stands in `provider.{member}` and in `provider.ignore`; take it out "
-                    "of one of them.",
-                    param="provider.ignore",
+                    f"`{both}` stands in `{member_name(member, flat)}` and in `{ignored}`; take it "
+                    "out of one of them.",
+                    param=ignored,
                     code="contradictory_preferences",
                 )
     return wishes

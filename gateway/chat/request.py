@@ -56,6 +56,8 @@ class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
     choice_count: int = 1
     """``n``."""
     provider: ProviderPreferences
+    flat_preferences: frozenset[str] = frozenset()
+    """Members of ``provider`` that came as ``provider_…``, and are called so in messages."""
     auto: AutoPreferences = AutoPreferences()
     """Only for names that let the gateway choose the model; sent with others it is refused."""
     needs: frozenset[Need] = frozenset()

@@ -163,7 +163,7 @@ def _check_members(members: Mapping[str, Raw]) -> None:
             )
         if name not in _KNOWN:
             raise InvalidRequestError(
-                f"`provider.{name[:64]}` is not a routing preference{_nearest(name, _KNOWN)}.",
+                f"`provider.{name[:64]}` is not a routing preference{_nearest(name, _KNOWN)}",
                 param=f"provider.{name[:64]}",
                 code="unknown_preference",
             )
@@ -171,7 +171,7 @@ def _check_members(members: Mapping[str, Raw]) -> None:
 
 def _nearest(name: str, known: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name[:64], known, n=1, cutoff=0.5)
-    return f"; did you mean `{nearest[0]}`?" if nearest else f"; known are {', '.join(known)}"
+    return f"; did you mean `{nearest[0]}`?" if nearest else f"; known are {', '.join(known)}."
 
 
 def _slugs(names: list[str] | None, member: str) -> tuple[str, ...]:
@@ -248,7 +248,7 @@ def _max_price(caps: dict[str, Raw] | None, members: Mapping[str, Raw]) -> MaxPr
         if name not in _Caps.__struct_fields__:
             raise InvalidRequestError(
                 f"`provider.max_price.{name[:64]}` is not a price"
-                f"{_nearest(name, _Caps.__struct_fields__)}.",
+                f"{_nearest(name, _Caps.__struct_fields__)}",
                 param=f"provider.max_price.{name[:64]}",
                 code="unknown_preference",
             )

@@ -77,7 +77,7 @@ def weigh(request: ChatRequest, inputs: PlanInputs) -> Weighed:
     """
     targets = resolve_names(request, inputs)
     _check_auto(targets, request)
-    check_slugs(request.provider, inputs.catalogue)
+    check_slugs(request, inputs.catalogue)
     is_merged = len(targets) > 1 and request.provider.partition == "none"
     partitions = (
         (_merged(targets, request, inputs),)

@@ -2,19 +2,21 @@
 
 import difflib
 
-from gateway.chat.preferences import ProviderPreferences
+from gateway.chat.flat_preferences import member_name
+from gateway.chat.request import ChatRequest
 from gateway.domain.errors import InvalidRequestError
 from pricing.catalogue import Catalogue
 
 _MEMBERS = ("only", "order", "ignore")
 
 
-def check_slugs(wishes: ProviderPreferences, catalogue: Catalogue) -> None:
+def check_slugs(request: ChatRequest, catalogue: Catalogue) -> None:
     """Check the names in ``only``, ``order`` and ``ignore``; providers not enabled here are fine.
 
     Raises:
         InvalidRequestError: nobody is called that; names the nearest.
     """
+    wishes = request.provider
     if not (wishes.only or wishes.order or wishes.ignore):
         return
     known = catalogue.known_providers
@@ -22,7 +24,7 @@ def check_slugs(wishes: ProviderPreferences, catalogue: Catalogue) -> None:
         for number, slug in enumerate(getattr(wishes, member)):
             if slug in known or slug.partition("/")[0] in _bases(catalogue):
                 continue
-            raise _unknown(f"provider.{member}.{number}", slug, known)
+            raise _unknown(f"{member_name(member, request.flat_preferences)}.{number}", slug, known)
 
 
 def _bases(catalogue: Catalogue) -> frozenset[str]:

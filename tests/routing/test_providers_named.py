@@ -43,6 +43,47 @@ def test_an_unheard_of_provider_is_refused_with_the_nearest(member: str) -> None
     assert error.metadata["nearest"] == ["openai"]
 
 
+@pytest.mark.parametrize("member", ["only", "order", "ignore"])
+def test_a_flat_member_is_named_as_it_was_sent(member: str) -> None:
+    body = {
+        "model": "acme/large",
+        "messages": [{"role": "user", "content": "x"}],
+        f"provider_{member}": ["opnai"],
+    }
+    request = decode_chat_request(json.dumps(body).encode(), dialect=Dialect.OPENROUTER)
+
+    with pytest.raises(InvalidRequestError) as caught:
+        make_plan(request, make_inputs(CATALOGUE))
+
+    assert caught.value.param == f"provider_{member}.0"
+    assert f"`provider_{member}.0`" in caught.value.message
+
+
+def test_a_flat_contradiction_is_named_as_it_was_sent() -> None:
+    body = {
+        "messages": [{"role": "user", "content": "x"}],
+        "provider": {"only": ["openai"]},
+        "provider_ignore": ["openai"],
+    }
+
+    with pytest.raises(InvalidRequestError, match="`provider.only` and in `provider_ignore`"):
+        decode_chat_request(json.dumps(body).encode(), dialect=Dialect.OPENROUTER)
+
+
+@pytest.mark.parametrize(
+    ("sent", "end"),
+    [({"ordr": []}, "`order`?"), ({"zzzz": 1}, "."), ({"max_price": {"promt": 1}}, "`prompt`?")],
+)
+def test_what_is_said_of_an_unknown_preference_ends_once(sent: dict[str, Any], end: str) -> None:
+    body = {"messages": [{"role": "user", "content": "x"}], "provider": sent}
+
+    with pytest.raises(InvalidRequestError) as caught:
+        decode_chat_request(json.dumps(body).encode(), dialect=Dialect.OPENROUTER)
+
+    assert caught.value.message.endswith(end)
+    assert not caught.value.message.endswith("?.")
+
+
 @pytest.mark.parametrize("slug", ["openai", "deepinfra", "deepinfra/turbo", "openai/fp8", "nobody"])
 def test_a_provider_that_exists_may_be_named_enabled_or_not(slug: str) -> None:
     assert plan_of(order=(slug,)).candidates

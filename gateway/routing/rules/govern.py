@@ -6,6 +6,7 @@ import msgspec
 
 from gateway.chat.request import ChatRequest
 from gateway.domain.errors import PermissionDeniedError
+from gateway.routing.implied import with_implied_wishes
 from gateway.routing.plan import PlanInputs
 from gateway.routing.rules.apply import Denial, Ruled, apply_rules
 from gateway.routing.rules.naming import meanings, with_given_models
@@ -23,6 +24,7 @@ def govern(
 ) -> tuple[Ruled, PlanInputs]:
     """What the rules make of a request, and the inputs under which it is then planned."""
     if rule_set.is_empty:
+        request = with_implied_wishes(request, inputs)
         return Ruled(request=request, labels=inputs.caller.labels), inputs
     ruled = apply_rules(
         rule_set,
@@ -38,6 +40,9 @@ def govern(
     inputs = msgspec.structs.replace(inputs, rule_version=ruled.version)
     if ruled.given_models:
         inputs = with_given_models(inputs, ruled.given_models)
+    implied = with_implied_wishes(ruled.request, inputs)
+    if implied is not ruled.request:
+        ruled = msgspec.structs.replace(ruled, request=implied)
     return ruled, inputs
 
 
