@@ -1,20 +1,24 @@
 """``tollway keys``: make, list and revoke the keys that clients call with."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
+import msgspec
 from cyclopts import App, Parameter
 
 from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.printing import CommandError, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
+from gateway.domain.wishes import WishError
 from gateway.processes.data_directory import DataDirectory
-from gateway.storage.key_issue import KeyWish, issue_key
-from gateway.storage.keys import StoredKey, list_keys, revoke_key
+from gateway.storage.key_issue import KeyWish, issue_key, reissue_key
+from gateway.storage.keys import StoredKey, last_uses, list_keys, revoke_key
 
 keys = App(name="keys", help="Make, list and revoke API keys.")
 _ACTOR = "command line"
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_DIGITS = 7
 _LABEL = "labels are written name=value"
 
 
@@ -93,12 +97,13 @@ def show(*, config: Config = None, data_dir: DataDir = None, as_json: AsJson = F
     with Database(settings_of(config, data_dir), quiet=as_json) as database:
         bring_up_to_date(database.url)
         found = ask(database.url, list_keys)
+        used = ask(database.url, last_uses)
     if as_json:
-        print_json(found)
+        print_json([_with_use(key, used.get(key.id)) for key in found])
         return
     now = datetime.now(UTC)
     print_table(
-        ["id", "name", "ends in", "state", "labels", "made"],
+        ["id", "name", "ends in", "state", "labels", "made", "last used"],
         [
             (
                 key.kid,
@@ -107,10 +112,54 @@ def show(*, config: Config = None, data_dir: DataDir = None, as_json: AsJson = F
                 _state(key, now),
                 " ".join(f"{name}={value}" for name, value in sorted(key.labels.items())) or None,
                 f"{key.created_at:%Y-%m-%d %H:%M} UTC",
+                f"{used[key.id]:%Y-%m-%d %H:%M} UTC" if key.id in used else None,
             )
             for key in found
         ],
     )
+
+
+@keys.command
+def rotate(
+    kid: str,
+    /,
+    *,
+    overlap: str = "24h",
+    config: Config = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give a key another secret, shown once; the old one works on for a while.
+
+    Args:
+        kid: its id, as 'tollway keys list' shows it.
+        overlap: how long the old secret works on, as 30m, 24h or 7d; 0s ends it at once.
+        config: the tollway.toml to read.
+        data_dir: where data lies.
+        as_json: print JSON, for programs.
+    """
+    settings = settings_of(config, data_dir)
+    lasts = _duration(overlap)
+    directory = DataDirectory(settings.data_dir)
+    directory.prepare()
+    pepper = directory.pepper(settings.secret)
+    with Database(settings, quiet=as_json) as database:
+        bring_up_to_date(database.url)
+        try:
+            found = ask(
+                database.url,
+                lambda c: reissue_key(c, kid, overlap=lasts, pepper=pepper, actor=_ACTOR),
+            )
+        except WishError as exc:
+            raise CommandError(str(exc)) from exc
+    if found is None:
+        raise CommandError(f"there is no key {kid!r}; 'tollway keys list' shows them")
+    stored, text = found
+    if as_json:
+        print_json({"key": stored, "text": text})
+    else:
+        say(f"{text}")
+        say(f"Shown once; keep it. The old secret of {kid} works for another {overlap}.")
 
 
 @keys.command
@@ -145,6 +194,22 @@ def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
             raise CommandError(f"--label {pair}: {_LABEL}")
         labels[name] = value
     return labels
+
+
+def _with_use(key: StoredKey, last_used_at: datetime | None) -> dict[str, object]:
+    return {**msgspec.structs.asdict(key), "last_used_at": last_used_at}
+
+
+def _duration(text: str) -> timedelta:
+    number, unit = text[:-1], text[-1:]
+    if (
+        unit not in _UNITS
+        or not number.isascii()
+        or not number.isdecimal()
+        or len(number) > _DIGITS
+    ):
+        raise CommandError(f"--overlap {text}: write it as 30m, 24h or 7d")
+    return timedelta(seconds=int(number) * _UNITS[unit])
 
 
 def _state(key: StoredKey, now: datetime) -> str:

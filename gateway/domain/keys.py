@@ -49,14 +49,17 @@ class NewKey(ParsedKey, frozen=True, kw_only=True):
         return [("kid", self.kid)]
 
 
-def make_key(random: Callable[[int], bytes], env: KeyEnvironment = "l") -> NewKey:
+def make_key(
+    random: Callable[[int], bytes], env: KeyEnvironment = "l", *, kid: str | None = None
+) -> NewKey:
     """A new key.
 
     Args:
         random: returns that many bytes nobody can guess, as `secrets.token_bytes` does.
         env: the environment.
+        kid: of the key that gets another secret; None makes a new one.
     """
-    kid = _base62(random, _KID_LENGTH)
+    kid = kid or _base62(random, _KID_LENGTH)
     body = f"tw_{env}_{kid}_{_base62(random, _SECRET_LENGTH)}"
     text = body + _checksum(body)
     return NewKey(environment=env, kid=kid, last4=text[-_LAST_LENGTH:], text=text)

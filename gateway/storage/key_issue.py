@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import msgspec
@@ -10,8 +10,12 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.keys import KeyEnvironment, digest_key, make_key
-from gateway.storage.keys import StoredKey, insert_key
+from gateway.domain.wishes import WishError
+from gateway.storage.keys import StoredKey, insert_key, rotate_key
 from gateway.storage.tables import api_key
+
+LONGEST_OVERLAP = timedelta(days=30)
+"""For which an old secret may work beside a new one."""
 
 
 class KeyWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,6 +70,45 @@ async def issue_key(
     )
     await insert_key(connection, stored, digest=digest_key(made.text, pepper))
     return stored, made.text
+
+
+async def reissue_key(
+    connection: AsyncConnection,
+    kid: str,
+    *,
+    overlap: timedelta,
+    pepper: bytes,
+    actor: str,
+    environment: KeyEnvironment = "l",
+) -> tuple[StoredKey, str] | None:
+    """Give a key another secret; returns it and its new text, which is kept nowhere.
+
+    Args:
+        connection: in a transaction, which the caller commits.
+        kid: of the key; None is returned where there is none.
+        overlap: how long the old secret works on.
+        pepper: of the installation.
+        actor: whom the audit log names.
+        environment: the letter in the key's text.
+
+    Raises:
+        WishError: the key was revoked, or the overlap is too long.
+    """
+    if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
+        raise WishError(f"overlap_s: give 0 to {LONGEST_OVERLAP.total_seconds():.0f} seconds")
+    if not kid.isascii():
+        return None
+    made = make_key(secrets.token_bytes, environment, kid=kid)
+    stored = await rotate_key(
+        connection,
+        kid,
+        digest=digest_key(made.text, pepper),
+        last4=made.last4,
+        overlap=overlap,
+        at=datetime.now(UTC),
+        actor=actor,
+    )
+    return None if stored is None else (stored, made.text)
 
 
 async def count_keys(connection: AsyncConnection) -> int:

@@ -1,16 +1,17 @@
 """Keys in Postgres: made, listed, revoked, and loaded as the callers that a snapshot holds."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import RowMapping, insert, select, update
+from sqlalchemy import RowMapping, delete, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.caller import Caller
+from gateway.domain.wishes import WishError
 from gateway.storage.changes import KEYS, record_change
-from gateway.storage.tables import api_key
+from gateway.storage.tables import api_key, key_retiring, request_record
 
 
 class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,15 +114,100 @@ async def revoke_key(
     return after
 
 
+async def rotate_key(
+    connection: AsyncConnection,
+    kid: str,
+    *,
+    digest: bytes,
+    last4: str,
+    overlap: timedelta,
+    at: datetime,
+    actor: str,
+    pepper_version: int = 1,
+) -> StoredKey | None:
+    """Give a key another secret; the one it had works on for the overlap. None without such a key.
+
+    A secret that was still retiring ends now: there are never more than two.
+
+    Raises:
+        WishError: the key was revoked.
+    """
+    rows = await connection.execute(
+        select(*_PUBLIC, api_key.c.digest, api_key.c.pepper_version)
+        .where(api_key.c.kid == kid)
+        .with_for_update()
+    )
+    row = rows.mappings().one_or_none()
+    if row is None:
+        return None
+    before = _stored(row)
+    if before.revoked_at is not None:
+        raise WishError(f"kid: the key {kid!r} was revoked; make a new one")
+    await connection.execute(delete(key_retiring).where(key_retiring.c.key_id == before.id))
+    if overlap > timedelta(0):
+        await connection.execute(
+            insert(key_retiring).values(
+                digest=row["digest"],
+                key_id=before.id,
+                pepper_version=row["pepper_version"],
+                last4=before.last4,
+                expires_at=at + overlap,
+            )
+        )
+    await connection.execute(
+        update(api_key)
+        .where(api_key.c.id == before.id)
+        .values(digest=digest, last4=last4, pepper_version=pepper_version)
+    )
+    after = msgspec.structs.replace(before, last4=last4)
+    await record_change(
+        connection,
+        KEYS,
+        at=at,
+        actor=actor,
+        action="key.rotate",
+        subject=kid,
+        before=_audited(before),
+        after=_audited(after) | {"old_secret_expires_at": (at + overlap).isoformat()},
+    )
+    return after
+
+
+async def last_uses(connection: AsyncConnection) -> dict[UUID, datetime]:
+    """When each key was last used, of those that have a record."""
+    # One look into an index per key and partition, rather than a walk over all records.
+    latest = (
+        select(request_record.c.received_at)
+        .where(request_record.c.key_id == api_key.c.id)
+        .order_by(request_record.c.received_at.desc())
+        .limit(1)
+        .lateral()
+    )
+    rows = await connection.execute(select(api_key.c.id, latest.c.received_at).join(latest, true()))
+    return {row[0]: row[1] for row in rows}
+
+
 async def load_callers(connection: AsyncConnection) -> list[tuple[bytes, Caller]]:
-    """Digest and caller of every key that is not revoked.
+    """Digest and caller of every key that is not revoked, by each of its secrets.
 
     Expired ones are among them: their `expires_at` says so, and clocks decide where they are used.
     """
     rows = await connection.execute(
         select(*_PUBLIC, api_key.c.digest).where(api_key.c.revoked_at.is_(None))
     )
-    return [(row["digest"], _caller(row)) for row in rows.mappings()]
+    callers = [(row["digest"], _caller(row)) for row in rows.mappings()]
+    by_id = {caller.key_id: caller for _, caller in callers}
+    retiring = await connection.execute(
+        select(key_retiring.c.digest, key_retiring.c.key_id, key_retiring.c.expires_at).where(
+            key_retiring.c.expires_at > func.now()
+        )
+    )
+    for digest, key_id, expires_at in retiring:
+        caller = by_id.get(key_id)
+        if caller is not None:
+            ends_at = min(expires_at, caller.expires_at or expires_at)
+            callers.append((digest, msgspec.structs.replace(caller, expires_at=ends_at)))
+    return callers
 
 
 def _stored(row: RowMapping) -> StoredKey:

@@ -41,6 +41,7 @@ EXAMPLES: dict[str, Any] = {
         "allowed_models": ["openai/*", "anthropic/*"],
         "requests_per_minute": 600,
     },
+    "rotateKey": {"overlap_s": 86_400},
     "signIn": {"name": "ada", "password": "correct horse battery"},
     "changeOwnPassword": {"current": "correct horse battery", "new": "another long password"},
     "createUser": {"name": "ada", "role": "operator", "password": "correct horse battery"},

@@ -1,17 +1,19 @@
 """Keys over the admin API: create (shown once), list, revoke."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
 from litestar import delete, get, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, Parameter
+from msgspec import Meta
 
+from gateway.api.admin.desk import ask_database, not_found
 from gateway.api.roles import AdminRequest, needs
 from gateway.domain.errors import GatewayError, InvalidRequestError, OverloadedError
 from gateway.storage.asking import Asker
-from gateway.storage.key_issue import KeyWish, issue_key
+from gateway.storage.key_issue import LONGEST_OVERLAP, KeyWish, issue_key, reissue_key
 from gateway.storage.keys import StoredKey, list_keys, revoke_key
 from gateway.storage.waiting import DatabaseUnavailableError
 
@@ -22,6 +24,12 @@ class CreatedKey(msgspec.Struct, frozen=True, kw_only=True):
     key: StoredKey
     text: str
     """The key itself; it is kept nowhere and cannot be shown again."""
+
+
+class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For how long a key's old secret works beside its new one."""
+
+    overlap_s: Annotated[int, Meta(ge=0, le=int(LONGEST_OVERLAP.total_seconds()))] = 86_400
 
 
 class KeyList(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +64,33 @@ def admin_key_routes(ask: Asker, pepper: bytes) -> list[HTTPRouteHandler]:
         except DatabaseUnavailableError as exc:
             raise _away() from exc
 
+    @post(
+        "/admin/keys/{kid:str}/rotate",
+        operation_id="rotateKey",
+        tags=["keys"],
+        status_code=200,
+        opt=needs("owner"),
+    )
+    async def rotate(
+        request: AdminRequest,
+        kid: Annotated[str, Parameter(description="the public part of the key")],
+        data: JSONBody[Rotation],
+    ) -> CreatedKey:
+        """Give a key another secret, told here alone; the old one works on for a while."""
+        found = await ask_database(
+            ask,
+            lambda connection: reissue_key(
+                connection,
+                kid,
+                overlap=timedelta(seconds=data.overlap_s),
+                pepper=pepper,
+                actor=request.user.name,
+            ),
+        )
+        if found is None:
+            raise not_found(f"key {kid!r}", "GET /admin/keys", code="key_not_found")
+        return CreatedKey(key=found[0], text=found[1])
+
     @delete(
         "/admin/keys/{kid:str}",
         operation_id="revokeKey",
@@ -85,7 +120,7 @@ def admin_key_routes(ask: Asker, pepper: bytes) -> list[HTTPRouteHandler]:
             )
         return revoked
 
-    return [create, show, revoke]
+    return [create, show, rotate, revoke]
 
 
 def _away() -> OverloadedError:
