@@ -294,3 +294,157 @@ def _text(column: str, write: Callable[[float], str]) -> pl.Expr:
 def _stands_alone() -> pl.Expr:
     value = pl.col("p95_ms")
     return value.is_not_null() & value.shift(1).is_null() & value.shift(-1).is_null()
+
+
+def ranked_chart(
+    spend: pl.DataFrame,
+    names: list[str],
+    *,
+    bucket: timedelta,
+    end: datetime,
+    is_money: bool = True,
+) -> alt.Chart:
+    """Stacked bars in one hue, the largest darkest, for what has no colours of its own.
+
+    Args:
+        spend: ``bucket``, ``name``, ``value``, every bucket present.
+        names: those that are told apart, largest first.
+        bucket: the width of a bar.
+        end: where the data ends, on the wall clock.
+        is_money: whether values are dollars; else they are counts.
+    """
+    write: Callable[[Any], str] = numbers.usd if is_money else numbers.count
+    shades = [round(1 - 0.8 * rank / max(1, len(names) - 1), 3) for rank in range(len(names))]
+    frame = (
+        spend.filter((pl.col("value") > 0) | is_edge())
+        .with_columns(
+            when_text(bucket),
+            alpha(bucket, end),
+            pl.col("name")
+            .replace_strict(names, range(len(names)), return_dtype=pl.Int32)
+            .alias("rank"),
+            pl.col("value").map_elements(write, pl.String).alias("value_text"),
+        )
+        .with_columns(pl.col("value").cast(pl.Float64), *edges(bucket))
+    )
+    label = MONEY_LABEL if is_money else "format(datum.value, '~s')"
+    return (
+        alt.Chart(frame)
+        .mark_bar(orient=_ORIENT, binSpacing=0, color="primary")
+        .encode(
+            x=time_axis(spend, bucket),
+            x2="bucket_end",
+            y=alt.Y("value:Q", stack="zero", axis=value_axis(label)),
+            color=alt.value("primary"),
+            opacity=alt.Opacity(
+                "name:N",
+                scale=alt.Scale(domain=names, range=shades),
+                legend=legend("square", values=names),
+            ),
+            order=alt.Order("rank:Q"),
+            tooltip=[
+                alt.Tooltip("when_text:N", title="From"),
+                alt.Tooltip("name:N", title="Name"),
+                alt.Tooltip("value_text:N", title="Spend" if is_money else "Count"),
+            ],
+        )
+        .properties(height=_MAIN_HEIGHT if is_money else SECONDARY_HEIGHT, padding=_PADDING)
+    )
+
+
+def cumulative_chart(sums: pl.DataFrame, *, bucket: timedelta) -> AnyChart:
+    """Money added up over a period, beside the period before.
+
+    Args:
+        sums: ``bucket``, ``now_usd`` and ``before_usd``, each added up to the end of the bucket;
+            null where there is nothing yet.
+        bucket: the distance of two points.
+    """
+    frame = sums.with_columns(
+        when_text(bucket),
+        pl.Series("now_text", [numbers.usd(one) for one in sums["now_usd"]], dtype=pl.String),
+        pl.Series("before_text", [numbers.usd(one) for one in sums["before_usd"]], dtype=pl.String),
+    ).with_columns(pl.col("now_usd", "before_usd").cast(pl.Float64), as_utc("bucket"))
+    base = alt.Chart(frame).encode(x=time_axis(sums, bucket))
+    axis = value_axis(MONEY_LABEL)
+    before = base.mark_line(strokeWidth=1.5, strokeDash=[4, 4]).encode(
+        y=alt.Y("before_usd:Q", axis=axis), color=alt.value("gray")
+    )
+    now = base.mark_line(strokeWidth=2).encode(
+        y=alt.Y("now_usd:Q", axis=axis), color=alt.value("primary")
+    )
+    return alt.layer(
+        before,
+        now,
+        hover_rule(
+            base,
+            [
+                alt.Tooltip("when_text:N", title="To"),
+                alt.Tooltip("now_text:N", title="This period"),
+                alt.Tooltip("before_text:N", title="Before"),
+            ],
+        ),
+    ).properties(height=SECONDARY_HEIGHT, padding=_PADDING)
+
+
+def bridge_chart(steps: pl.DataFrame) -> AnyChart:
+    """From one sum to another by its effects; the axis is cut, so the sums are ticks, not bars.
+
+    Args:
+        steps: ``name``, ``from_usd``, ``to_usd``, ``label`` and ``kind`` (``sum``, ``more`` or
+            ``less``), in their order.
+    """
+    frame = steps.with_columns(pl.col("from_usd", "to_usd").cast(pl.Float64)).with_columns(
+        top=pl.max_horizontal("from_usd", "to_usd")
+    )
+    ends: list[float] = [*frame["from_usd"], *frame["to_usd"]]
+    low, high = min(ends), max(ends)
+    margin = (high - low) * 0.18 or 1.0
+    x = alt.X(
+        "name:N",
+        sort=None,
+        axis=alt.Axis(title=None, labelAngle=0, domain=False, ticks=False, labelOverlap=False),
+    )
+    scale = alt.Scale(domain=[low - margin, high + margin], zero=False, nice=False)
+    y = alt.Y("from_usd:Q", scale=scale, axis=value_axis(MONEY_LABEL))
+    base = alt.Chart(frame).encode(
+        x=x, tooltip=[alt.Tooltip("name:N", title="Effect"), alt.Tooltip("label:N", title="Change")]
+    )
+    bars = (
+        base.transform_filter("datum.kind != 'sum'")
+        .mark_bar(cornerRadius=2)
+        .encode(
+            y=y,
+            y2="to_usd:Q",
+            color=alt.Color(
+                "kind:N",
+                scale=alt.Scale(domain=["more", "less"], range=["orange", "green"]),
+                legend=None,
+            ),
+        )
+    )
+    ticks = (
+        base.transform_filter("datum.kind == 'sum'")
+        .mark_tick(thickness=3, orient="horizontal")
+        .encode(y=alt.Y("to_usd:Q", scale=scale), color=alt.value("gray"))
+    )
+    texts = base.mark_text(baseline="bottom", dy=-6, fontSize=12, fontWeight=600).encode(
+        y=alt.Y("top:Q", scale=scale), text="label:N", color=alt.value("gray")
+    )
+    return alt.layer(bars, ticks, texts).properties(height=SECONDARY_HEIGHT, padding=_PADDING)
+
+
+def hover_rule(base: alt.Chart, tooltip: list[alt.Tooltip]) -> alt.Chart:
+    """An invisible rule for each bucket that shows one tooltip for all lines."""
+    hover = alt.selection_point(
+        nearest=True, on="pointerover", clear="pointerout", fields=["bucket"], empty=False
+    )
+    return (
+        base.mark_rule(strokeWidth=1)
+        .encode(
+            color=alt.value("gray"),
+            opacity=alt.condition(hover, alt.value(0.7), alt.value(0)),
+            tooltip=tooltip,
+        )
+        .add_params(hover)
+    )

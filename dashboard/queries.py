@@ -25,6 +25,7 @@ from uuid import UUID
 import msgspec
 import polars as pl
 
+from dashboard.periods import Period
 from gateway.domain.histograms import GROWTH
 from pricing.cost import TOKENS_PER_MTOK
 
@@ -201,6 +202,92 @@ def with_total(sums: pl.DataFrame, column: str, *, by: str | None = None) -> pl.
 def change(now: float | None, before: float | None) -> float | None:
     """By which share something grew; None without anything to compare with."""
     return None if now is None or not before else now / before - 1
+
+
+def spend_of(sums: pl.DataFrame) -> Spend:
+    """The sum over rows of `schemas.ATTEMPT_SUMS`."""
+    unpriced, attempts = int(sums["unpriced"].sum()), int(sums["attempts"].sum())
+    return Spend(
+        known_usd=total_usd(sums, "cost_usd") if attempts > unpriced else None,
+        billable=int(sums["billable"].sum()),
+        unpriced=unpriced,
+    )
+
+
+def total_usd(sums: pl.DataFrame, column: str) -> Decimal:
+    """The exact sum of a column of money."""
+    amounts = (cast("Decimal", amount) for amount in sums[column].drop_nulls())
+    return sum(amounts, Decimal(0))
+
+
+def per(amount: Decimal | None, quantity: int, unit: int = 1) -> Decimal | None:
+    """Money for each ``unit`` of something; None when either is not known or nothing."""
+    return None if amount is None or not quantity else amount * unit / quantity
+
+
+def grown(now: Decimal | None, before: Decimal | None) -> float | None:
+    """By which share money grew; None without anything to compare with."""
+    return None if now is None or before is None or before <= 0 else float(now / before) - 1
+
+
+def usd_share(part: Decimal, whole: Decimal | None) -> float | None:
+    """Which share of money a part is; None when there is none."""
+    return float(part / whole) if whole else None
+
+
+def ranked(now: pl.DataFrame, before: pl.DataFrame, dimension: str) -> pl.DataFrame:
+    """Sums of the whole period by ``name``, dearest first, with ``before_usd``."""
+    numeric = [name for name in now.columns if name not in {"bucket", dimension}]
+    past = before.group_by(dimension).agg(pl.col("cost_usd").sum().alias("before_usd"))
+    return (
+        now.group_by(dimension)
+        .agg(pl.col(numeric).sum())
+        .join(past, on=dimension, how="left")
+        .rename({dimension: "name"})
+        .sort("cost_usd", "attempts", "name", descending=[True, True, False])
+    )
+
+
+def cumulative(now: pl.DataFrame, before: pl.DataFrame, period: Period) -> pl.DataFrame:
+    """``bucket``, ``now_usd`` and ``before_usd``, added up; the period before is moved here."""
+    starts = bucket_starts(period.origin, period.wall_end, period.bucket).to_frame()
+    past = before.with_columns(pl.col("bucket") + (period.origin - period.before.origin))
+    for frame, name in ((now, "now_usd"), (past, "before_usd")):
+        sums = frame.group_by("bucket").agg(pl.col("cost_usd").sum().alias(name))
+        starts = starts.join(sums, on="bucket", how="left", maintain_order="left").with_columns(
+            pl.col(name).fill_null(pl.lit(Decimal(0))).cum_sum()
+        )
+    return starts
+
+
+def tokens_by_meter(
+    sums: pl.DataFrame, starts: pl.Series, groups: Mapping[str, str]
+) -> pl.DataFrame:
+    """``bucket``, ``name`` and ``value``: tokens of each group, every bucket present."""
+    counted = sums.group_by("bucket").agg(
+        *(pl.col(f"{group}_tokens").sum().alias(word) for group, word in groups.items())
+    )
+    return (
+        starts.to_frame()
+        .join(counted, on="bucket", how="left", maintain_order="left")
+        .with_columns(pl.col(list(groups.values())).fill_null(0))
+        .unpivot(index="bucket", variable_name="name", value_name="value")
+    )
+
+
+def waste(sums: pl.DataFrame) -> pl.DataFrame:
+    """What failed attempts cost, by ``provider`` and ``outcome``, dearest first."""
+    nothing = pl.lit(Decimal(0), sums.schema["cost_usd"])
+    return sums.filter(
+        pl.col("outcome") != "success", (pl.col("cost_usd") > nothing) | (pl.col("unpriced") > 0)
+    ).sort("cost_usd", "attempts", descending=True)
+
+
+def label_names(dimensions: pl.DataFrame) -> list[str]:
+    """The names of labels in `schemas.DIMENSIONS`, the most varied last."""
+    labels = dimensions.filter(pl.col("kind") == "label")["value"].str.split_exact("=", 1)
+    names = labels.struct.field("field_0").value_counts(sort=True)
+    return names.sort("count", names.columns[0])[names.columns[0]].to_list()
 
 
 def provider_table(providers: pl.DataFrame) -> pl.DataFrame:

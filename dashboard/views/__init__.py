@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from dashboard.periods import Period
-from dashboard.views import overview, prices, requests
+from dashboard.views import overview, prices, requests, spend
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +21,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 VIEWS: tuple[View, ...] = (
     View(title="Overview", path="overview", render=overview.render),
+    View(title="Spend", path="spend", render=spend.render),
     View(title="Requests", path="requests", render=requests.render),
     View(title="Prices", path="prices", render=prices.render, is_of_records=False),
 )
