@@ -8,6 +8,7 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 from gateway.cli.database import Database, ask
+from gateway.cli.demo import live_senders, make_past
 from gateway.cli.printing import note
 from gateway.cli.schema import bring_up_to_date, reader_url
 from gateway.execution.shared_health import TABLE_NAME, forget_table
@@ -137,10 +138,24 @@ class Installation:
         if self._dashboard is not None:
             self._dashboard.await_port("127.0.0.1", self._ports["dashboard"])
 
+    def make_past(self, requests: int) -> None:
+        """Give the installation a made-up past to look at, once.
+
+        Raises:
+            CommandError: it could not be stored.
+        """
+        make_past(
+            self._url(),
+            requests,
+            pepper=self._pepper,
+            with_rules=self._settings.rules_path is None,
+            quiet=self._quiet,
+        )
+
     def start_traffic(self) -> None:
         """Send a little traffic through the gateway, so that there is something to see."""
-        text = self._issue(KeyWish(name="demo traffic", labels={"team": "demo"}))
-        self._adopt(start_traffic(self.told()["gateway_url"], text))
+        senders = live_senders(self._url(), pepper=self._pepper)
+        self._adopt(start_traffic(self.told()["gateway_url"], senders))
 
     def start_workers(self, *, drain_listen_s: float) -> None:
         """Start the gateway's processes and wait until they are ready.

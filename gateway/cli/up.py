@@ -4,10 +4,12 @@ import shlex
 from typing import Annotated, Any
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from gateway.cli.options import AsJson, Config, DataDir
 from gateway.cli.printing import print_json, say
 from gateway.cli.running import Installation
+from gateway.demo.scenario import REQUESTS
 from gateway.settings.load import load_settings
 from gateway.settings.values import Flags
 
@@ -21,6 +23,7 @@ def up(
     dashboard_port: int | None = None,
     workers: int | None = None,
     demo: Annotated[bool, Parameter(negative="")] = False,
+    demo_requests: Annotated[int, Parameter(validator=Number(gte=0))] = REQUESTS,
     as_json: AsJson = False,
 ) -> None:
     """Start PostgreSQL, the gateway and the dashboard on 127.0.0.1, and print a first key.
@@ -32,7 +35,9 @@ def up(
         admin_port: default 8081; 0 picks one.
         dashboard_port: default 8501; 0 picks one.
         workers: gateway processes; default 1.
-        demo: let simulated providers serve beside real ones, and send them some traffic.
+        demo: let simulated providers serve beside real ones, write two weeks of traffic that never
+            was into the database (once), and send some that is.
+        demo_requests: how many requests the past of the demo has.
         as_json: print one line of JSON when everything is ready.
     """
     settings = load_settings(
@@ -52,6 +57,8 @@ def up(
         if demo or not installation.has_providers:
             installation.start_simulator()
         key = installation.make_first_key()
+        if demo:
+            installation.make_past(demo_requests)
         # Nobody balances load to a desk: there is no reason to go on listening after Ctrl-C.
         installation.start_workers(drain_listen_s=0.0)
         installation.await_dashboard()

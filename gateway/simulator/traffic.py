@@ -1,7 +1,7 @@
 """A client that keeps a gateway a little busy: plausible requests, streams, and some that fail.
 
-Speaks plain HTTP over asyncio streams and knows nothing of the gateway but its address and a key,
-both told by a JSON line on standard input; it ends when that input does.
+Speaks plain HTTP over asyncio streams and knows nothing of the gateway but its address and a few
+keys, told by a JSON line on standard input; it ends when that input does.
 """
 
 import asyncio
@@ -13,14 +13,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-_MODELS = (
-    ("simulated/fast", 10),
-    ("simulated/smart", 4),
-    ("simulated/vision", 2),
-    ("simulated/long", 2),
-    # Nobody serves it: a refused request belongs to the picture.
-    ("simulated/retired", 1),
-)
 _QUESTIONS = (
     "Summarise the ticket in one sentence.",
     "Which of these invoices is overdue?",
@@ -31,33 +23,59 @@ _QUESTIONS = (
 _PAUSE_S = 0.4
 _MAX_OPEN = 16
 _TIMEOUT_S = 60.0
-_STREAM_SHARE = 0.4
+_MOST_PROMPT_TOKENS = 3_000
+_WORDS_PER_QUESTION = 8
+
+
+class Sender(msgspec.Struct, frozen=True, kw_only=True):
+    """A key and what it asks for."""
+
+    api_key: str
+    share: float
+    models: tuple[tuple[str, float], ...]
+    """With how often each is asked for, relatively."""
+    stream: float
+    """Share of its requests."""
+    prompt_tokens: float
+    """About; longer ones than a few thousand are cut down."""
+    users: int = 0
+    """How many people are behind it; 0 sends no names."""
 
 
 class Orders(msgspec.Struct, frozen=True, kw_only=True):
-    """Where to send requests, and with which key."""
+    """Where to send requests, and as whom."""
 
     gateway_url: str
-    api_key: str
+    senders: tuple[Sender, ...]
+
+
+def _body(sender: Sender, chance: random.Random) -> dict[str, object]:
+    names, weights = zip(*sender.models, strict=True)
+    words = min(sender.prompt_tokens, _MOST_PROMPT_TOKENS) * chance.uniform(0.3, 1.7)
+    body: dict[str, object] = {
+        "model": chance.choices(names, weights)[0],
+        "messages": [
+            {
+                "role": "user",
+                "content": chance.choice(_QUESTIONS) * max(1, int(words / _WORDS_PER_QUESTION)),
+            }
+        ],
+        "max_tokens": chance.choice((64, 256, 512)),
+        "stream": chance.random() < sender.stream,
+    }
+    if sender.users:
+        body["user"] = f"user-{int(sender.users * chance.random() ** 2):04d}"
+    return body
 
 
 async def _send(orders: Orders, chance: random.Random) -> None:
     address = urlsplit(orders.gateway_url)
-    names = [name for name, _ in _MODELS]
-    weights = [weight for _, weight in _MODELS]
-    body = msgspec.json.encode(
-        {
-            "model": chance.choices(names, weights)[0],
-            "messages": [
-                {"role": "user", "content": chance.choice(_QUESTIONS) * chance.randint(1, 40)}
-            ],
-            "max_tokens": chance.choice((64, 256, 512)),
-            "stream": chance.random() < _STREAM_SHARE,
-        }
-    )
+    shares = [sender.share for sender in orders.senders]
+    sender = chance.choices(orders.senders, shares)[0]
+    body = msgspec.json.encode(_body(sender, chance))
     head = (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: {address.netloc}\r\n"
-        f"Authorization: Bearer {orders.api_key}\r\nContent-Type: application/json\r\n"
+        f"Authorization: Bearer {sender.api_key}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     # The gateway may be starting anew; the next request tries again.

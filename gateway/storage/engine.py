@@ -10,6 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 Connection: TypeAlias = AsyncConnection
 """For rooms that pass one on without asking it anything."""
+Engine: TypeAlias = AsyncEngine
+"""The same."""
 
 CONNECT_TIMEOUT_S = 5.0
 STATEMENT_TIMEOUT_S = 10.0
