@@ -31,6 +31,23 @@ id = "embed"
 mode = "embedding"
 input_usd_per_mtok = 1
 """
+CLAUDE = """
+[providers.claude]
+protocol = "anthropic"
+base_url = "{base_url}/anthropic/v1"
+allow_private = true
+[[providers.claude.endpoints]]
+model = "test/claude"
+id = "claude-sonnet-4-5"
+max_output_tokens = 64_000
+input_usd_per_mtok = 3
+output_usd_per_mtok = 15
+cache_read_usd_per_mtok = 0.3
+cache_write_usd_per_mtok = 3.75
+web_search_usd = 0.01
+thinking = {{ style = "budget", min_tokens = 1024, can_be_off = true }}
+capabilities = {{ tools = true, tool_choice = true, web_search = true, reasoning = true }}
+"""
 DEADLINES = ("whole_answer_s = 0.3", "first_token_s = 0.3")
 
 
@@ -54,6 +71,7 @@ def site(
         base_url = f"{simulator.base_url}/v1"
         toml = provider_toml("alpha", base_url, ENDPOINTS, options=DEADLINES) + EMBEDDING
         toml += provider_toml("beta", base_url, OTHER_ENDPOINTS, options=DEADLINES)
+        toml += CLAUDE.format(base_url=simulator.base_url)
         toml += "[deadlines]\ndrain_listen_s = 0\n"
         home = tmp_path_factory.mktemp("clients") / "home"
         with (

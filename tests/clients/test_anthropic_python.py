@@ -223,6 +223,79 @@ def test_tokens_are_counted_before_anything_is_spent(
     assert received() == 0
 
 
+@pytest.mark.parametrize("streams", [False, True])
+def test_thinking_goes_back_to_claude_with_its_signature(
+    claude: anthropic.Anthropic, site: Site, streams: bool
+) -> None:
+    asked: dict[str, Any] = {
+        "model": "test/claude",
+        "max_tokens": 4000,
+        "thinking": {"type": "enabled", "budget_tokens": 1024},
+        "tools": [TOOL],
+    }
+    question = {"role": "user", "content": "Measure the bridge, please, with the tool."}
+    first = ask(claude, streams, **asked, messages=[question])
+    thought = next(block for block in first.content if block.type == "thinking")
+    assert thought.thinking
+    assert thought.signature
+    history: list[Any] = [question, {"role": "assistant", "content": first.content}]
+    calls = [block for block in first.content if block.type == "tool_use"]
+    results = [
+        {"type": "tool_result", "tool_use_id": call.id, "content": "120 metres"} for call in calls
+    ]
+    history.append({"role": "user", "content": [*results, {"type": "text", "text": "And then?"}]})
+    answered = ask(claude, streams, **asked, messages=history)
+
+    assert answered.stop_reason in {"end_turn", "tool_use"}
+    sent = site.simulator.ledger[-1].request
+    replayed = sent["messages"][1]["content"][0]
+    assert (replayed["type"], replayed["signature"]) == ("thinking", thought.signature)
+    assert site.simulator.ledger[-1].path == "/anthropic/v1/messages"
+
+
+def test_cache_marks_arrive_and_what_they_save_is_told(
+    claude: anthropic.Anthropic, site: Site
+) -> None:
+    law = {"type": "text", "text": "Tolls are two. " * 800, "cache_control": {"type": "ephemeral"}}
+    asked: dict[str, Any] = {"model": "test/claude", "max_tokens": 50, "system": [law]}
+    written = ask(claude, False, **asked, messages=[USER]).usage
+    read = ask(claude, False, **asked, messages=[USER]).usage
+
+    sent = site.simulator.ledger[-1].request
+    assert sent["system"][0]["cache_control"] == {"type": "ephemeral"}
+    assert (written.cache_creation_input_tokens or 0) > 1024
+    # Caches are read in whole blocks.
+    assert (read.cache_read_input_tokens or 0) > 0.9 * (written.cache_creation_input_tokens or 0)
+    assert read.input_tokens == written.input_tokens
+
+
+def test_a_web_search_is_claudes_own_and_counted(claude: anthropic.Anthropic, site: Site) -> None:
+    message = claude.messages.create(
+        model="test/claude",
+        max_tokens=500,
+        messages=[USER],
+        tools=[{"type": "web_search_20250305", "name": "web_search", "max_uses": 2}],
+    )
+
+    (tool,) = site.simulator.ledger[-1].request["tools"]
+    assert (tool["type"], tool["max_uses"]) == ("web_search_20250305", 2)
+    searches = message.usage.server_tool_use
+    assert searches is not None
+    assert searches.web_search_requests > 0
+    more: dict[str, Any] = message.usage.model_extra or {}
+    assert Decimal(str(more["cost_usd_web_search"])) == Decimal("0.01") * (
+        searches.web_search_requests
+    )
+
+
+@pytest.mark.parametrize("version", ["2023-06-01", "2099-01-01", "not a version"])
+def test_whatever_version_a_client_names_it_is_answered(site: Site, version: str) -> None:
+    with anthropic.Anthropic(
+        base_url=site.gateway.url, api_key=site.key, default_headers={"anthropic-version": version}
+    ) as claude:
+        assert text_of(claude.messages.create(model="test/plain", max_tokens=9, messages=[USER]))
+
+
 def ask(claude: anthropic.Anthropic, streams: bool, **asked: Any) -> anthropic.types.Message:
     create: Callable[..., Any] = claude.messages.create
     if not streams:

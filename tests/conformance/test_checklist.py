@@ -7,8 +7,10 @@
 | 3 | wrapped unions and plain ones become the same request |
 | 4 | `stop` as a text, a list, too long a list, and null |
 | 5 | flat and nested preferences may agree, not differ; an unknown one is refused |
+| 12 | contradictions about reasoning are refused; a budget and a cap are always a valid pair |
 | 13 | the next endpoint answers before the first token, and nobody after it; `[DONE]` is last |
 | 14 | `metadata.routing` has an entry for each attempt |
+| 15 | usage says the same under every name, costs add up, unknown is null; caches, thoughts |
 | 16 | a caller who hangs up leaves a record with an estimated usage |
 | 18 | a refused credential of ours is a 502; no secret comes back |
 | 20 | `X-No-Fallback: true` is `allow_fallbacks: false` |
@@ -67,6 +69,14 @@ ELSEWHERE: dict[int, tuple[str, ...]] = {
     5: (
         "tests/api/test_dialects.py::test_flat_and_nested_preferences_may_agree_and_not_contradict",
     ),
+    12: (
+        "tests/chat/test_reasoning.py::test_contradictions_are_refused",
+        "tests/chat/test_reasoning.py::test_fields_make_one_wish",
+        "tests/providers/test_anthropic_request.py::test_budget_and_cap_are_always_a_valid_pair",
+        "tests/providers/test_gemini_request.py::test_how_much_to_think_follows_the_model",
+        "tests/providers/test_openai_wishes.py::"
+        "test_an_effort_that_the_model_does_not_know_becomes_the_nearest",
+    ),
     13: (
         "tests/faults/test_fallback.py::test_a_whole_answer_comes_from_the_next_endpoint",
         "tests/faults/test_fallback.py::"
@@ -80,6 +90,19 @@ ELSEWHERE: dict[int, tuple[str, ...]] = {
         "tests/pipeline/test_pipeline.py::test_after_a_fallback_tells_of_both_attempts",
         "tests/conformance/test_response_union.py::"
         "test_metadata_tells_who_was_asked_and_who_answered",
+    ),
+    15: (
+        "tests/chat/test_usage_report.py::test_every_name_carries_the_same_numbers",
+        "tests/chat/test_usage_report.py::test_the_parts_add_up_to_the_total",
+        "tests/chat/test_usage_report.py::test_an_unknown_cost_is_null_and_never_zero",
+        "tests/pricing/test_golden.py::"
+        "test_a_golden_example_costs_exactly_what_was_worked_out_by_hand",
+        "tests/providers/test_usage_by_api.py::test_usage_of_every_api_becomes_disjoint_meters",
+        "tests/providers/test_gemini_usage.py::"
+        "test_pitfall_14_thoughts_are_output_beside_the_candidates",
+        "tests/providers/test_anthropic_answer.py::"
+        "test_13_cache_tokens_stand_beside_the_input_and_hours_apart_from_minutes",
+        "tests/providers/test_anthropic_gateway.py::test_golden_costs_reach_the_client",
     ),
     16: (
         "tests/api/test_served.py::test_in_mid_stream_closes_the_upstream_connection_at_once",
