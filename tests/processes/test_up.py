@@ -224,7 +224,7 @@ def test_a_credential_is_all_that_a_real_provider_needs(tmp_path: Path) -> None:
         assert CREDENTIAL not in gateway.log
 
 
-def test_the_demo_sends_traffic_to_look_at(tmp_path: Path) -> None:
+def test_the_demo_has_a_past_and_sends_traffic_to_look_at(tmp_path: Path) -> None:
     with (
         SimulatorProcess("--speed", "0") as simulator,
         installation(
@@ -233,11 +233,11 @@ def test_the_demo_sends_traffic_to_look_at(tmp_path: Path) -> None:
             OPENAI_API_KEY=CREDENTIAL,
             OPENAI_BASE_URL=f"{simulator.base_url}/v1",
         ) as place,
-        place.up("--demo") as gateway,
+        place.up("--demo", "--demo-requests", "500") as gateway,
     ):
         assert "openai" in gateway.told["providers"]
         assert any(name.startswith("simulated-") for name in gateway.told["providers"])
-        wait_until("there is something to see", lambda: len(gateway.records()) >= 5, within_s=20)
+        wait_until("there is more to see", lambda: len(gateway.records()) >= 505, within_s=20)
         assert gateway.stop() == 0
 
 
