@@ -251,7 +251,8 @@ class Exchange:
         if self.plan is not None:
             compacted = compact(self.plan, self.request, self.inputs)
         if self.ruled is not None and self.ruled.rules:
-            compacted = {**compacted, **self.ruled.compact()}
+            arm = {"mode_in_arm": compacted["mode"]} if "mode" in compacted else {}
+            compacted = {**compacted, **self.ruled.compact(), **(arm if self.ruled.splits else {})}
         if self.is_of_caller:
             named = [one.provider for one in self.request.provider_configs]
             compacted = {**compacted, "provider_configs": named}

@@ -37,3 +37,16 @@ async def test_a_conversation_is_expected_to_find_its_prompt_where_it_was_answer
         assert warm == ["p2"], "the first failed, the second answered"
         other = next_plan(rig, session_id="another")
         assert not any(one.cached_tokens for one in other.candidates)
+
+
+async def test_a_conversation_moves_to_whoever_answered_it_after_a_failure(
+    simulator: Simulator,
+) -> None:
+    async with rig_on(simulator, Offer(), Offer()) as rig:
+        await rig.whole(session_id="talk")
+        # As when the first one fails: it is the second that holds the prompt now.
+        await rig.whole(session_id="talk", provider={"order": ["p2"]})
+
+        plan = next_plan(rig, session_id="talk")
+        warm = [one.endpoint.provider for one in plan.candidates if one.cached_tokens]
+    assert warm == ["p2"]

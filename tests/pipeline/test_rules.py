@@ -123,6 +123,9 @@ async def test_a_split_is_on_the_record_and_sticks(simulator: Simulator) -> None
         assert splits[0] == splits[1] == splits[2]
         assert splits[0][0]["probability"] == 0.5
         assert splits[0][0]["unit"] == "session"
+        plan = rig.ledger.records[0].plan
+        assert (plan["mode"], plan["mode_in_arm"]) == ("rule_split", "deterministic")
+        assert (plan["p_arms"], plan["assignment_unit"]) == (0.5, "session")
 
 
 async def test_a_request_under_way_keeps_the_rules_it_began_with(simulator: Simulator) -> None:

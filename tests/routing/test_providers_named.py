@@ -66,7 +66,7 @@ def test_a_flat_contradiction_is_named_as_it_was_sent() -> None:
         "provider_ignore": ["openai"],
     }
 
-    with pytest.raises(InvalidRequestError, match="`provider.only` and in `provider_ignore`"):
+    with pytest.raises(InvalidRequestError, match=r"`provider\.only` and in `provider_ignore`"):
         decode_chat_request(json.dumps(body).encode(), dialect=Dialect.OPENROUTER)
 
 

@@ -4,12 +4,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from gateway.chat.preferences import Bounds
 from gateway.chat.reasoning import Reasoning
 from gateway.domain.errors import NoEndpointError
 from gateway.routing.engine import make_plan
 from gateway.routing.plan import Plan, Sticky
+from pricing.price import Change, ServiceTier, SizeTier
 from tests.routing.factories import (
     NOW_MS,
     ids,
@@ -162,6 +164,42 @@ def test_17_what_counts_is_the_cost_of_this_very_request() -> None:
 
     assert ids(make_plan(long_prompt, inputs))[0] == "reads/large"
     assert ids(make_plan(long_answer, inputs))[0] == "writes/large"
+
+
+def test_21_a_long_prompt_is_weighed_and_capped_at_the_price_of_its_tier() -> None:
+    # 1 USD per million tokens, 3 for the whole request from 200,000 tokens of prompt on.
+    dearer = SizeTier(min_prompt_tokens=200_000, change=Change(scale=Decimal(3)))
+    tiered = make_endpoint("tiered", price=replace(make_price("1", "1"), size_tiers=(dearer,)))
+    inputs = make_inputs(make_catalogue_of(tiered, make_endpoint("flat", price="2")))
+    cap = {"prompt_usd_per_mtok": "2"}
+
+    def plan_for(prompt_tokens: int) -> Plan:
+        return make_plan(
+            make_request(sort="price", prompt_tokens_estimate=prompt_tokens, max_output_tokens=100),
+            inputs,
+        )
+
+    # 199,900 and 200,000 tokens in, and 100 out.
+    assert ids(plan_for(199_900)) == ["tiered/large", "flat/large"]
+    assert plan_for(199_900).candidates[0].expected_cost_usd == Decimal("0.2")
+    assert ids(plan_for(200_000)) == ["flat/large", "tiered/large"]
+    assert plan_for(200_000).candidates[1].expected_cost_usd == Decimal("0.6003")
+    long = make_request(prompt_tokens_estimate=200_000, max_price=cap)
+    assert reasons(make_plan(long, inputs)) == {"tiered/large": "max_price"}
+
+
+def test_21_a_service_tier_is_weighed_at_its_own_price() -> None:
+    half = ServiceTier(change=Change(scale=Decimal("0.5")))
+    flexible = make_endpoint(
+        "flexible", price=replace(make_price("2", "2"), service_tiers={"flex": half})
+    )
+    inputs = make_inputs(make_catalogue_of(flexible, make_endpoint("other", price="1.5")))
+
+    (candidate,) = make_plan(make_request(service_tier="flex"), inputs).candidates
+
+    # 500 tokens in and 500 out, at half of 2 USD per million.
+    assert candidate.endpoint.id == "flexible/large"
+    assert candidate.expected_cost_usd == Decimal("0.001")
 
 
 def test_an_effort_with_auto_means_a_model_that_reasons() -> None:

@@ -12,7 +12,14 @@ import pytest
 
 from gateway.simulator.running import simulator_in_thread
 from gateway.simulator.server import Simulator
-from tests.installation import MESSAGES, Gateway, Installation, installation, provider_toml
+from tests.installation import (
+    MESSAGES,
+    Gateway,
+    Installation,
+    installation,
+    provider_toml,
+    wait_until,
+)
 
 WITHIN_S = 1.0
 WORKERS = 2
@@ -105,7 +112,8 @@ def test_a_file_of_rules_is_read_again_while_the_gateway_serves(
             path.write_text(BAD)
             _await_log(gateway, f"{path}:3: rule `bad`: then.denny: `denny` is not known")
             assert told(ask(gateway, key)) == "Rule one."
-            assert "not in force" in readiness(gateway)
+            # Of the worker that is asked, which may look at the file later than the first.
+            wait_until("told", lambda: "not in force" in readiness(gateway))
 
             # Replaced by renaming, as editors and configuration maps do.
             other = path.with_suffix(".new")

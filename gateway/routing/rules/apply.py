@@ -6,6 +6,7 @@ left it: a model that one of them put in is matched by those behind it, as are l
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from math import prod
 
 import msgspec
 
@@ -61,10 +62,14 @@ class Ruled(msgspec.Struct, frozen=True, kw_only=True):
             return {}
         known: dict[str, object] = {"rules": self.rules}
         if self.splits:
-            known["rng"] = ALGORITHM
+            # Evidence about the arms; what was drawn within one stands in ``mode_in_arm``.
+            known["mode"] = "rule_split"
+            known["p_arms"] = prod([split.probability for split in self.splits])
+            known["assignment_unit"] = self.splits[0].unit
+            known["rng_rules"] = ALGORITHM
             known["splits"] = msgspec.to_builtins(self.splits)
         if self.mirror is not None:
-            known["mirror"] = msgspec.to_builtins(self.mirror)
+            known["mirror"] = {**msgspec.to_builtins(self.mirror), "mode": "shadow"}
         if self.denial is not None:
             known["denied_by"] = self.denial.rule
         if self.has_other_models:

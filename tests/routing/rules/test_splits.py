@@ -153,7 +153,8 @@ def test_the_record_says_who_was_drawn_with_which_probability() -> None:
     assignment = found.splits[0]
 
     stored = found.compact()
-    assert stored["rng"] == "blake2b-rule"
+    assert stored["rng_rules"] == "blake2b-rule"
+    assert stored["mode"] == "rule_split"
     assert msgspec.json.decode(msgspec.json.encode(stored["splits"])) == [
         {
             "rule": "one",
