@@ -6,7 +6,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ class Site:
 
 
 @contextmanager
-def site(tmp_path: Path, dsn: str, *, speed: str) -> Iterator[Site]:
+def site(tmp_path: Path, dsn: str, *, speed: str) -> Generator[Site]:
     with SimulatorProcess("--speed", speed) as simulator:
         toml = TOML.format(workers=WORKERS, ttl_s=TTL_S, base_url=simulator.base_url)
         home = tmp_path / "home"

@@ -1,0 +1,305 @@
+"""The state machine of budgets: real books against a real Postgres, whatever happens in between.
+
+At any time the limit is what is spent, leased and available; what providers billed is within the
+limit; and what is spent is what records say, each counted once however often it is shipped.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import delete
+
+from gateway.domain.budgets import Budget, Window, window_of
+from gateway.ledger.budgets import Slice, Spending
+from gateway.storage.budget_issue import BudgetWish, issue_budget
+from gateway.storage.budgets import set_limit
+from gateway.storage.engine import make_engine
+from gateway.storage.leases import Ask, acquire, charge, give_back, look, release_worker, renew
+from gateway.storage.tables import budget as budget_table
+from gateway.storage.tables import budget_lease, budget_period, notice
+
+T = TypeVar("T")
+LIMIT = 1_000
+MONDAY = datetime(2026, 11, 23, 12, tzinfo=UTC)
+TUESDAY = datetime(2026, 11, 24, 12, tzinfo=UTC)
+AMOUNTS = st.integers(1, 300)
+
+
+class LostError(Exception):
+    """The answer of Postgres was lost on the way."""
+
+
+class Node:
+    """A worker: its books, its open attempts, and a spool that outlives it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.slices: dict[datetime, Slice] = {}
+        self.open: list[tuple[Spending, Slice, int, int]] = []
+        self.spool: list[tuple[datetime, int]] = []
+        self.begun: list[tuple[datetime, int]] = []
+
+
+class Budgets(RuleBasedStateMachine):
+    dsn: ClassVar[str]
+    loop: ClassVar[asyncio.AbstractEventLoop]
+    engine: ClassVar[Any]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes: dict[str, Node] = {}
+        self.dead: list[Node] = []
+        self.made = 0
+        self.billed: dict[datetime, int] = {}
+        self.recorded: dict[datetime, int] = {}
+        self.limit = LIMIT
+        self.highest_limit = LIMIT
+        self.now = MONDAY
+        self.is_down = False
+        self.budget: Budget
+
+    def run(self, work: Callable[[Any], Coroutine[Any, Any, T]], *, is_lost: bool = False) -> T:
+        async def transact() -> T:
+            async with self.engine.begin() as connection:
+                return await work(connection)
+
+        found = self.loop.run_until_complete(transact())
+        if is_lost:
+            raise LostError
+        return found
+
+    @initialize()
+    def begin(self) -> None:
+        async def make(connection: Any) -> Budget:
+            for table in (budget_lease, budget_period, budget_table, notice):
+                await connection.execute(delete(table))
+            wish = BudgetWish(
+                name="b", limit_usd=Decimal(LIMIT).scaleb(-9), period="day", everyone=True
+            )
+            return await issue_budget(connection, wish, actor="test")
+
+        self.budget = self.run(make)
+        for _ in range(2):
+            self.start()
+
+    @rule()
+    def start(self) -> None:
+        """A worker begins, in place of one that died."""
+        if len(self.nodes) < 3:
+            self.made += 1
+            self.nodes[f"w{self.made}"] = Node(f"w{self.made}")
+
+    def node(self, index: int) -> Node | None:
+        names = sorted(self.nodes)
+        return self.nodes[names[index % len(names)]] if names else None
+
+    def window(self) -> Window:
+        return window_of("day", self.now)
+
+    def slice_of(self, node: Node) -> Slice:
+        window = self.window()
+        one = node.slices.get(window.since)
+        if one is None:
+            one = node.slices[window.since] = Slice(self.budget, window, is_hard=True)
+        return one
+
+    @rule(index=st.integers(0, 5), need=AMOUNTS, ahead=AMOUNTS, is_lost=st.booleans())
+    def refill(self, index: int, need: int, ahead: int, is_lost: bool) -> None:
+        node = self.node(index)
+        if node is None or self.is_down:
+            return
+        one = self.slice_of(node)
+        ask = Ask(budget=self.budget.id, since=one.window.since, needs=(need,), ahead=ahead)
+        try:
+            (found,) = self.run(lambda c: acquire(c, node.name, [ask], ttl_s=60), is_lost=is_lost)
+        except LostError:
+            return
+        one.adopt(found.granted_nusd)
+
+    @rule(index=st.integers(0, 5), bound=AMOUNTS, actual=st.integers(0, 300))
+    def reserve(self, index: int, bound: int, actual: int) -> None:
+        """A request begins an attempt; its provider bills it in the course of it."""
+        node = self.node(index)
+        if node is None:
+            return
+        one = self.slice_of(node)
+        spending = Spending((one,), (one.window_ref,))
+        if not spending.reserve({"e": bound}):
+            return
+        spending.begin(1, "e")
+        actual = min(actual, bound)
+        node.open.append((spending, one, bound, actual))
+        node.begun.append((one.window.since, bound))
+        self.billed[one.window.since] = self.billed.get(one.window.since, 0) + actual
+
+    @rule(index=st.integers(0, 5), which=st.integers(0, 5))
+    def settle(self, index: int, which: int) -> None:
+        node = self.node(index)
+        if node is None or not node.open:
+            return
+        spending, one, bound, actual = node.open.pop(which % len(node.open))
+        spending.end(1, actual)
+        node.spool.append((one.window.since, spending.charge.nusd))
+        spending.close()
+        node.begun.remove((one.window.since, bound))
+
+    @rule(index=st.integers(0, 5))
+    def ship(self, index: int) -> None:
+        node = self.node(index)
+        if node is not None and not self.is_down:
+            self.store(node)
+
+    def store(self, node: Node) -> None:
+        sums: dict[tuple[UUID, datetime], int] = {}
+        for since, nusd in node.spool:
+            key = (self.budget.id, since)
+            sums[key] = sums.get(key, 0) + nusd
+            self.recorded[since] = self.recorded.get(since, 0) + nusd
+        node.spool.clear()
+        if sums:
+            self.run(lambda c: charge(c, node.name, sums))
+
+    @rule(index=st.integers(0, 5), is_lost=st.booleans())
+    def look_around(self, index: int, is_lost: bool) -> None:
+        """Renew, and learn what Postgres says was granted."""
+        node = self.node(index)
+        if node is None or self.is_down:
+            return
+        keys = [(self.budget.id, since) for since in node.slices]
+        try:
+            _, found = self.run(lambda c: renew(c, node.name, keys, ttl_s=60), is_lost=is_lost)
+        except LostError:
+            return
+        for holding in found:
+            node.slices[holding.since].adopt(holding.granted_nusd)
+
+    @rule(index=st.integers(0, 5), is_lost=st.booleans())
+    def return_free(self, index: int, is_lost: bool) -> None:
+        node = self.node(index)
+        if node is None or self.is_down:
+            return
+        returned = {
+            (self.budget.id, since): nusd
+            for since, one in node.slices.items()
+            if (nusd := one.return_free())
+        }
+        if returned:
+            try:
+                self.run(lambda c: give_back(c, node.name, returned), is_lost=is_lost)
+            except LostError:
+                return
+
+    @rule(index=st.integers(0, 5))
+    def crash(self, index: int) -> None:
+        node = self.node(index)
+        if node is not None:
+            self.dead.append(self.nodes.pop(node.name))
+
+    @rule()
+    def adopt(self) -> None:
+        """Somebody ships what a dead worker left: open attempts count as what was reserved."""
+        if not self.dead or self.is_down:
+            return
+        node = self.dead.pop(0)
+        node.spool += node.begun
+        node.begun.clear()
+        self.store(node)
+        self.run(lambda c: release_worker(c, node.name))
+
+    @rule(limit=st.integers(0, 2 * LIMIT))
+    def change_limit(self, limit: int) -> None:
+        if self.is_down:
+            return
+        self.limit = limit
+        self.highest_limit = max(self.highest_limit, limit)
+        self.run(lambda c: set_limit(c, "b", limit, at=self.now, actor="test"))
+
+    @rule()
+    def roll_over(self) -> None:
+        """The next day; what is under way belongs to the day it began."""
+        self.now = TUESDAY
+
+    @rule(is_down=st.booleans())
+    def toggle(self, is_down: bool) -> None:
+        self.is_down = is_down
+
+    @invariant()
+    def books_are_even(self) -> None:
+        for node in self.nodes.values():
+            for one in node.slices.values():
+                assert one.granted == one.free + one.reserved + one.spent
+                assert one.free >= 0
+                assert one.reserved >= 0
+
+    @invariant()
+    def postgres_is_even(self) -> None:
+        if not hasattr(self, "budget"):
+            return
+        sinces = [window_of("day", at).since for at in (MONDAY, TUESDAY)]
+        keys = [(self.budget.id, since) for since in sinces]
+        found = self.run(lambda c: look(c, None, keys))
+        for since, key in zip(sinces, keys, strict=True):
+            holding = found[key]
+            assert holding.spent_nusd == self.recorded.get(since, 0)
+            assert holding.leased_nusd >= 0
+            # Lowering a limit takes nothing away from what was leased under a higher one.
+            assert holding.spent_nusd + holding.leased_nusd <= self.highest_limit
+            assert self.billed.get(since, 0) <= holding.spent_nusd + holding.leased_nusd
+
+    def teardown(self) -> None:
+        """Once all is over and shipped, nothing is leased, and spent is what was recorded."""
+        if not hasattr(self, "budget"):
+            return
+        self.is_down = False
+        for node in [*self.nodes.values(), *self.dead]:
+            for spending, one, _, actual in node.open if node.name in self.nodes else ():
+                spending.end(1, actual)
+                node.spool.append((one.window.since, spending.charge.nusd))
+                spending.close()
+            if node.name not in self.nodes:
+                node.spool += node.begun
+            self.store(node)
+            self.run(lambda c, name=node.name: release_worker(c, name))
+        for at in (MONDAY, TUESDAY):
+            since = window_of("day", at).since
+            holding = self.run(lambda c, s=since: look(c, None, [(self.budget.id, s)]))[
+                self.budget.id, since
+            ]
+            assert holding.leased_nusd == 0
+            assert holding.spent_nusd == self.recorded.get(since, 0)
+            assert self.billed.get(since, 0) <= holding.spent_nusd <= self.highest_limit
+
+
+@pytest.mark.timeout(600)
+def test_whatever_happens_the_books_are_even_and_the_limit_holds(dsn: str) -> None:
+    loop = asyncio.new_event_loop()
+    engine = make_engine(dsn, pool_size=1)
+    Budgets.loop, Budgets.engine = loop, engine
+    try:
+        run_state_machine_as_test(
+            Budgets,
+            settings=settings(
+                max_examples=200 if os.environ.get("TOLLWAY_LONG_TESTS") == "1" else 12,
+                stateful_step_count=30,
+                deadline=None,
+                suppress_health_check=(HealthCheck.too_slow,),
+            ),
+        )
+    finally:
+        loop.run_until_complete(engine.dispose())
+        loop.close()
