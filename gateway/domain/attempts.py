@@ -45,6 +45,8 @@ class AttemptEnd(msgspec.Struct, frozen=True, kw_only=True):
     is_usage_doubtful: bool = False
     """The provider's counts contradict each other and were made to fit."""
     reported_cost_usd: Decimal | None = None
+    prompt_usage: Usage | None = None
+    """What went in, where the provider told it before it answered."""
     text_bytes: int = 0
     """UTF-8 bytes that were generated and seen here."""
     retry_after_ms: float | None = None

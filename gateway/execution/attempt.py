@@ -26,6 +26,7 @@ class Attempt:
         "is_over",
         "is_usage_doubtful",
         "native_finish_reason",
+        "prompt_usage",
         "reported_cost_usd",
         "service_tier",
         "start",
@@ -65,6 +66,7 @@ class Attempt:
         self.service_tier: str | None = None
         self.upstream_id: str | None = None
         self.usage: Usage | None = None
+        self.prompt_usage: Usage | None = None
         self.is_usage_doubtful = False
         self.usage_details: Mapping[str, int] | None = None
         """Counts beside the meters that the provider told, such as accepted predictions."""
@@ -97,6 +99,8 @@ class Attempt:
             self.usage = event.usage
             self.is_usage_doubtful = event.is_usage_doubtful
             self.usage_details = event.usage_details
+        if event.prompt_usage is not None:
+            self.prompt_usage = event.prompt_usage
         if event.reported_cost_usd is not None:
             self.reported_cost_usd = event.reported_cost_usd
         if event.service_tier is not None:
@@ -139,6 +143,7 @@ class Attempt:
                 native_finish_reason=self.native_finish_reason,
                 service_tier=self.service_tier,
                 usage=self.usage,
+                prompt_usage=self.prompt_usage,
                 is_usage_doubtful=self.is_usage_doubtful,
                 reported_cost_usd=self.reported_cost_usd,
                 text_bytes=self.text_bytes,

@@ -213,10 +213,8 @@ def _metered(
     if end.text_bytes == 0 and end.outcome in _UNBILLED_WITHOUT_CONTENT:
         return None, None
     output_tokens = -(-end.text_bytes // BYTES_PER_TOKEN)
-    usage = Usage(
-        input_tokens=prompt_tokens_estimate, output_tokens=output_tokens, requests=_ONE_REQUEST
-    )
-    return usage, "estimated"
+    prompt = end.prompt_usage or Usage(input_tokens=prompt_tokens_estimate, requests=_ONE_REQUEST)
+    return msgspec.structs.replace(prompt, output_tokens=output_tokens), "estimated"
 
 
 def _cost_of(end: AttemptEnd, usage: Usage | None, source: UsageSource | None) -> Cost:

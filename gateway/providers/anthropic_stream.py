@@ -25,6 +25,7 @@ from gateway.providers.refusals import make_fault_in_answer, parse_error_body
 from gateway.providers.sse import SseReader
 from gateway.providers.translation.writing import ChunkWriter
 from gateway.providers.usage import Metered, normalise_usage
+from pricing.usage import Usage
 
 _ABSENT: Final = Raw()
 _HEAD_BYTES: Final = 8192
@@ -143,6 +144,7 @@ class AnthropicStreamDecoder:
             choices=self._writer.role(),
             upstream_id=message.id,
             service_tier=tier_of(message.usage),
+            prompt_usage=self._prompt_usage(),
         )
 
     def _finish(self, sent: _Event) -> StreamEvent:
@@ -160,6 +162,12 @@ class AnthropicStreamDecoder:
             usage=metered.usage,
             is_usage_doubtful=metered.is_doubtful,
         )
+
+    def _prompt_usage(self) -> Usage | None:
+        metered = normalise_usage(
+            msgspec.json.encode(self._usage | {"output_tokens": 0}), USAGE_FLAVOUR
+        )
+        return None if metered.is_doubtful or "input_tokens" not in self._usage else metered.usage
 
     def _merge_usage(self, raw: Raw) -> None:
         """Counts are cumulative: a later one replaces an earlier one; one that is absent stays."""

@@ -133,6 +133,9 @@ class StreamEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     extras: bytes = b""
     """Further top-level members, encoded as ``,"name":value`` pairs ready to append."""
     usage: Usage | None = None
+    prompt_usage: Usage | None = None
+    """What went in, where that is counted before anything comes out: all that there is of usage
+    when the answer is left unfinished."""
     is_usage_doubtful: bool = False
     usage_details: dict[str, int] = {}
     reported_cost_usd: Decimal | None = None

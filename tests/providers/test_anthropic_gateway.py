@@ -250,6 +250,25 @@ async def test_17_a_stream_that_breaks_off_is_billed_by_its_text(simulator: Simu
     assert attempt.usage_source == "estimated"
 
 
+async def test_17_what_went_in_is_billed_as_told_when_the_caller_hangs_up(
+    simulator: Simulator,
+) -> None:
+    law = {"type": "text", "text": "Tolls are two. " * 800, "cache_control": {"type": "ephemeral"}}
+    messages = [{"role": "system", "content": [law]}, {"role": "user", "content": "Why?"}]
+    async with rig_on(simulator, claude("tokens=400,tokens_per_s=200")) as rig:
+        answer = await rig.stream(messages=messages)
+        await anext(answer.events)
+        await answer.events.aclose()
+
+    (attempt,) = rig.ledger.only.attempts
+    (entry,) = asked(simulator)
+    assert attempt.usage is not None
+    assert (attempt.outcome, attempt.usage_source) == (Outcome.CLIENT_CANCELLED, "estimated")
+    assert attempt.usage.cache_write_tokens == entry.cache_write_tokens > 0
+    assert attempt.usage.prompt_tokens == entry.prompt_tokens
+    assert attempt.usage.output_tokens > 0
+
+
 async def test_a_request_that_the_api_cannot_take_names_what(simulator: Simulator) -> None:
     part = {"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}
     async with rig_on(simulator, claude()) as rig:
