@@ -25,6 +25,7 @@ _COMMANDS = {
     "prices": "Show what endpoints cost, and change it.",
     "rerate": "Correct what requests cost, after prices were corrected.",
     "rollups": "Make the sums that the dashboard reads anew.",
+    "reconcile": "Compare a provider's own account with what was recorded.",
     "rules": "Look at the rules of routing, change them, and go back.",
     "explain": "Show who would serve a request, and why not the others.",
     "migrate": "Bring the database's tables up to date.",

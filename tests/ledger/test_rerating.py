@@ -22,11 +22,13 @@ from gateway.storage.adjustments import (
     of_request,
     request_adjustments,
 )
+from gateway.storage.provider_totals import read_provider_totals
 from gateway.storage.tables import attempt_record, request_record
 from pricing.catalogue import Catalogue, endpoint_from_config, make_catalogue
 from pricing.cost import UNPRICED, Cost
 from pricing.endpoint import Provider
 from pricing.operator_layer import PriceChange, apply_changes
+from pricing.reconciling import Account
 from pricing.usage import Usage
 from tests.storage.samples import (
     KEY_ID,
@@ -300,3 +302,27 @@ async def test_the_report_says_by_whom_and_how_far_back_records_reach(
     assert {(row.old_usd, row.new_usd) for row in report.rows} == {
         (Decimal("0.002"), Decimal("0.02"))
     }
+
+
+@pytest.mark.anyio
+async def test_what_a_provider_was_used_for_is_told_by_its_own_names_with_corrections(
+    connection: AsyncConnection,
+) -> None:
+    midnight = datetime(2026, 11, 22, tzinfo=NOW.tzinfo)
+    late = attempt(started_at=midnight)
+    await store(connection, record(attempt(), attempt(number=2, usage=None)), record(late))
+    await run(connection, priced_from(midnight, TENFOLD))
+
+    found = await read_provider_totals(connection, "acme", first=NOW.date(), last=midnight.date())
+
+    assert sorted(found, key=lambda one: one.day) == [
+        Account(
+            day=day,
+            model="large",
+            cost_usd=Decimal(usd),
+            prompt_tokens=1_000,
+            completion_tokens=500,
+            requests=1,
+        )
+        for day, usd in ((NOW.date(), "0.002"), (midnight.date(), "0.02"))
+    ]
