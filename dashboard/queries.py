@@ -283,6 +283,143 @@ def waste(sums: pl.DataFrame) -> pl.DataFrame:
     ).sort("cost_usd", "attempts", descending=True)
 
 
+def latency_table(
+    now: pl.DataFrame, before: pl.DataFrame, shares: Mapping[str, float]
+) -> pl.DataFrame:
+    """A row per endpoint, slowest first: percentiles of attempts, first token, speed, and before.
+
+    Args:
+        now: `schemas.HISTOGRAM` by ``metric`` and ``endpoint``.
+        before: the same, of the period before.
+        shares: as for `percentiles`, with ``p95``.
+    """
+
+    def of(frame: pl.DataFrame, metric: str, wanted: Mapping[str, float]) -> pl.DataFrame:
+        return percentiles(frame.filter(pl.col("metric") == metric), ["endpoint"], wanted)
+
+    return (
+        of(now, "attempt", shares)
+        .join(
+            of(now, "attempt_ttft", {"ttft_p95": 0.95}).drop("samples"), on="endpoint", how="left"
+        )
+        .join(of(now, "speed", {"speed": 0.5}).drop("samples"), on="endpoint", how="left")
+        .join(
+            of(before, "attempt", {"before_p95": 0.95}).drop("samples"), on="endpoint", how="left"
+        )
+        .sort("p95", descending=True)
+    )
+
+
+def quantile_curve(histogram: pl.DataFrame, points: int, enough: int) -> pl.DataFrame:
+    """``provider``, ``nines`` (of the quantile: 1 is p90, 2 is p99), ``share`` and ``ms``.
+
+    Providers with fewer than ``enough`` samples are left out, and the quantiles that would rest on
+    less than two samples.
+    """
+    nines = {f"{index:03}": 3 * index / points for index in range(1, points + 1)}
+    shares = {name: 1 - 10**-value for name, value in nines.items()}
+    return (
+        percentiles(histogram, ["provider"], shares)
+        .filter(pl.col("samples") >= enough)
+        .unpivot(index=["provider", "samples"], variable_name="point", value_name="ms")
+        .with_columns(
+            nines=pl.col("point").replace_strict(nines, return_dtype=pl.Float64),
+            share=pl.col("point").replace_strict(shares, return_dtype=pl.Float64),
+        )
+        .filter((1 - pl.col("share")) * pl.col("samples") >= 1)
+        .sort("provider", "nines")
+        .select("provider", "nines", "share", "ms")
+    )
+
+
+def busiest(histogram: pl.DataFrame, by: str, top: int) -> list[str]:
+    """Those with the most samples."""
+    return (
+        histogram.group_by(by)
+        .agg(pl.col("samples").sum())
+        .sort("samples", by, descending=[True, False])[by]
+        .head(top)
+        .to_list()
+    )
+
+
+def hours_of_week(histogram: pl.DataFrame, enough: int) -> pl.DataFrame:
+    """``weekday`` (1 is Monday), ``hour``, ``p95`` and ``samples``; cells with too few left out.
+
+    Args:
+        histogram: `schemas.HISTOGRAM` with ``weekday`` and ``hour``.
+        enough: how many samples a cell needs.
+    """
+    cells = percentiles(histogram, ["weekday", "hour"], {"p95": 0.95})
+    return cells.filter(pl.col("samples") >= enough)
+
+
+def moved(now: float | None, before: float | None) -> float | None:
+    """The difference of two shares; None without one of them."""
+    return None if now is None or before is None else now - before
+
+
+def attempt_success(providers: pl.DataFrame) -> float | None:
+    """The share of attempts that succeeded, from `schemas.PROVIDERS`."""
+    whole = providers.filter(pl.col("bucket").is_null())
+    return ratio(int(whole["succeeded"].sum()), int(whole["judged"].sum()))
+
+
+def success_rates(
+    traffic: pl.DataFrame, providers: pl.DataFrame, starts: pl.Series
+) -> pl.DataFrame:
+    """``bucket``, ``requests`` and ``attempts``: shares that succeeded, null without any."""
+    attempts = providers.group_by("bucket").agg(pl.col("succeeded", "judged").sum())
+    return (
+        starts.to_frame()
+        .join(
+            traffic.select("bucket", _rate("succeeded", "judged").alias("requests")),
+            on="bucket",
+            how="left",
+        )
+        .join(
+            attempts.select("bucket", _rate("succeeded", "judged").alias("attempts")),
+            on="bucket",
+            how="left",
+        )
+        .sort("bucket")
+    )
+
+
+def fallback_matrix(fallbacks: pl.DataFrame) -> pl.DataFrame:
+    """``from_provider``, ``to_provider``, ``requests`` and ``reasons`` in words."""
+    reason = (
+        pl.col("reason").str.replace_all("_", " ", literal=True)
+        + " "
+        + pl.col("attempts").cast(pl.String)
+    )
+    return (
+        fallbacks.sort("attempts", "reason", descending=[True, False])
+        .group_by("from_provider", "to_provider", maintain_order=True)
+        .agg(pl.col("requests", "attempts").sum(), reason.str.join(", ").alias("reasons"))
+        .sort("from_provider", "to_provider")
+    )
+
+
+def fallback_reasons(fallbacks: pl.DataFrame) -> pl.DataFrame:
+    """`schemas.FALLBACKS` by ``reason`` alone, the most frequent first."""
+    sums = ["attempts", "requests", "rescued", "added_us", "added_usd", "unpriced"]
+    return (
+        fallbacks.group_by("reason")
+        .agg(pl.col(sums).sum())
+        .sort("attempts", "reason", descending=[True, False])
+    )
+
+
+def error_classes(sums: pl.DataFrame) -> pl.DataFrame:
+    """Failed attempts by ``provider`` and ``outcome``, with their ``share`` of the provider's."""
+    return (
+        sums.with_columns(share=pl.col("attempts") / pl.col("attempts").sum().over("provider"))
+        .filter(~pl.col("outcome").is_in(["success", "superseded"]))
+        .sort("attempts", "provider", "outcome", descending=[True, False, False])
+    )
+
+
 def label_names(dimensions: pl.DataFrame) -> list[str]:
     """The names of labels in `schemas.DIMENSIONS`, the most varied last."""
     labels = dimensions.filter(pl.col("kind") == "label")["value"].str.split_exact("=", 1)

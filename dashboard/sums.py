@@ -234,6 +234,34 @@ def read_histogram(
     return pl.concat([frame, whole])
 
 
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_hours(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
+    """`HISTOGRAM` of successful requests with ``weekday`` (1 is Monday) and ``hour`` in the zone."""
+    schema: Schema = {"weekday": pl.Int64(), "hour": pl.Int64(), **HISTOGRAM}
+    if not only.has_latency:
+        return pl.DataFrame(schema=schema)
+    view = v_latency_minute if period.bucket < MINUTE_GRAIN_BELOW else v_latency
+    v = view.c
+    wall = func.timezone(as_literal(period.zone), v.at)
+    columns = {
+        "weekday": cast(func.extract("isodow", wall), postgresql.BIGINT),
+        "hour": cast(func.extract("hour", wall), postgresql.BIGINT),
+        "bucket": cast(v.bucket, postgresql.BIGINT),
+    }
+    statement = (
+        select(*(column.label(name) for name, column in columns.items()))
+        .add_columns(_sum(v.samples).label("samples"))
+        .where(
+            v.metric == "request",
+            v.at >= as_instant(period.start),
+            v.at < as_instant(period.end),
+            *_narrowed(view, only),
+        )
+        .group_by(*(literal_column(str(place + 1)) for place in range(len(columns))))
+    )
+    return read_statement(statement, schema)
+
+
 @st.cache_data(ttl=_OPTIONS_S, max_entries=1, show_spinner=False)
 def read_dimensions() -> pl.DataFrame:
     """`DIMENSIONS`: what may be chosen in filters, over all time."""

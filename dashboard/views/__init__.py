@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from dashboard.periods import Period
-from dashboard.views import overview, prices, requests, spend
+from dashboard.views import latency, overview, prices, reliability, requests, spend
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +22,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 VIEWS: tuple[View, ...] = (
     View(title="Overview", path="overview", render=overview.render),
     View(title="Spend", path="spend", render=spend.render),
+    View(title="Latency", path="latency", render=latency.render),
+    View(title="Reliability", path="reliability", render=reliability.render),
     View(title="Requests", path="requests", render=requests.render),
     View(title="Prices", path="prices", render=prices.render, is_of_records=False),
 )
