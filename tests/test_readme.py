@@ -25,7 +25,14 @@ from pricing.cost import Cost
 from pricing.usage import Usage
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "deploy/README.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "SECURITY.md",
+    "deploy/README.md",
+    "docs/routing.md",
+)
 # Made by running, or at a place of the reader's.
 NOT_IN_THE_TREE = re.compile(r"^(\.venv|\.tollway|bench\.json|tollway\.toml|/|deploy/\.env|~)")
 
@@ -139,8 +146,8 @@ def test_the_answer_shown_has_the_fields_of_an_answer() -> None:
 
     metadata = shown["metadata"]
     assert set(shown["usage"]) <= set(usage)
-    # Told only where something was repaired, or where `auto` chose.
-    sometimes = {"repairs", "pool"}
+    # Told only where something was repaired, where `auto` chose, or where it was asked for.
+    sometimes = {"repairs", "pool", "plan"}
     told = {field.name for field in msgspec.structs.fields(AnswerMetadata)} - sometimes
     assert set(metadata) == told
     assert set(metadata["routing"][0]) == {
