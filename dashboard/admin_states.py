@@ -40,15 +40,16 @@ def show_refusal(error: AdminError, *, key: str) -> None:
         st.text(error.remedy)
 
 
-def note(text: str) -> None:
+def note(text: str, *, is_done: bool = True) -> None:
     """Say something above the page when it is drawn next."""
-    st.session_state[_NOTE] = text
+    st.session_state[_NOTE] = (text, is_done)
 
 
 def show_note() -> None:
     """What `note` left, once."""
-    text = st.session_state.pop(_NOTE, None)
+    text, is_done = st.session_state.pop(_NOTE, (None, True))
     if text is not None:
+        word = ("done", "good") if is_done else ("nothing was changed", "bad")
         with st.container(horizontal=True, vertical_alignment="center", key="note"):
-            st.html(pieces.chips([("done", "good")]), width="content")
+            st.html(pieces.chips([word]), width="content")
             st.text(text)

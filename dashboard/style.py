@@ -65,7 +65,8 @@ STYLE = f"""<style>
 .tw-swatch.bad {{ background: var(--tw-bad-mark); }}
 .tw-bar {{ height: .27rem; border-radius: .2rem; background: var(--tw-quiet);
   margin-top: .35rem; min-width: 5rem; }}
-.tw-bar i {{ display: block; height: 100%; border-radius: .2rem; background: var(--tw-slot); }}
+.tw-bar i {{ display: block; height: 100%; border-radius: .2rem;
+  background: var(--tw-slot, var(--tw-idle-mark)); }}
 .tw-chip {{ display: inline-block; border-radius: .3rem; padding: .08rem .4rem; font-size: .78rem;
   background: var(--tw-quiet); color: var(--tw-muted); }}
 .tw-chip.good {{ background: var(--tw-good-bg); color: var(--tw-good); }}
@@ -79,4 +80,6 @@ STYLE = f"""<style>
 .stVegaLiteChart .mark-text text {{ fill: var(--tw-text) !important; }}
 .stVegaLiteChart .role-axis-label text,
 .stVegaLiteChart .role-legend-label text {{ fill: var(--tw-muted) !important; }}
+.st-key-editor textarea, .st-key-dry_run textarea {{ font-size: .85rem;
+  font-family: "Source Code Pro", monospace; }}
 </style>"""
