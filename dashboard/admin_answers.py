@@ -4,6 +4,7 @@ Prices, changes and decisions are those of `pricing`.
 """
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any, Literal
 
 import msgspec
@@ -205,6 +206,9 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     allowed_models: tuple[str, ...] = ()
     allowed_providers: tuple[str, ...] = ()
     default_model: str | None = None
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
     created_at: datetime
     created_by: str
     expires_at: datetime | None = None
@@ -225,3 +229,28 @@ class CreatedKey(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         return f"CreatedKey({self.key.kid!r})"
+
+
+class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
+    """A budget in its window of now; `kid`, `labels` or `everyone` say whose spending it limits."""
+
+    name: str
+    kid: str | None
+    labels: dict[str, str]
+    everyone: bool
+    period: Literal["day", "week", "month", "total"]
+    mode: Literal["hard", "soft", "shadow"]
+    limit_usd: Decimal
+    spent_usd: Decimal
+    leased_usd: Decimal
+    remaining_usd: Decimal
+    since: datetime
+    resets_at: datetime | None
+    created_at: datetime
+    created_by: str
+
+
+class Budgets(msgspec.Struct, frozen=True, kw_only=True):
+    """By name."""
+
+    data: tuple[BudgetView, ...]

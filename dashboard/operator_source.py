@@ -21,7 +21,6 @@ from sqlalchemy.dialects.postgresql import BIGINT
 from dashboard.schemas import USD, UTC_INSTANT, Schema
 from dashboard.source import FRESH_S, read_statement
 from gateway.storage.rollup_tables import v_usage_attempt
-from gateway.storage.tables import v_budget, v_budget_period
 
 _Select = Select[*tuple[Any, ...]]
 
@@ -45,24 +44,8 @@ KEY_SPEND: Schema = {
 }
 """What each key spent; `cost_usd` is what is known, and `last_at` right to a quarter of an hour."""
 
-BUDGETS: Schema = {
-    "id": pl.String(),
-    "name": pl.String(),
-    "key_id": pl.String(),
-    "labels": pl.String(),
-    "period": pl.String(),
-    "limit_nusd": pl.Int64(),
-    "mode": pl.String(),
-    "created_at": UTC_INSTANT,
-}
-
-BUDGET_WINDOWS: Schema = {
-    "budget_id": pl.String(),
-    "since": UTC_INSTANT,
-    "spent_nusd": pl.Int64(),
-}
-
 SPEND_OVER_TIME: Schema = {"key_id": pl.String(), "at": UTC_INSTANT, "cost_usd": USD}
+"""What each key is known to have spent by hour or day of UTC."""
 
 _MOST_UNPRICED = 30
 
@@ -106,34 +89,6 @@ def read_key_spend(start: datetime, end: datetime) -> pl.DataFrame:
         .group_by(usage.key_id)
     )
     return read_statement(statement, KEY_SPEND)
-
-
-@st.cache_data(ttl=5, max_entries=1, show_spinner=False)
-def read_budgets() -> pl.DataFrame:
-    """`BUDGETS` that are not deleted, by name."""
-    statement: _Select = (
-        select(
-            *(
-                (cast(v_budget.c[name], Text) if kind == pl.String() else v_budget.c[name]).label(
-                    name
-                )
-                for name, kind in BUDGETS.items()
-            )
-        )
-        .where(v_budget.c.deleted_at.is_(None))
-        .order_by(v_budget.c.name)
-    )
-    return read_statement(statement, BUDGETS)
-
-
-@st.cache_data(ttl=5, max_entries=8, show_spinner=False)
-def read_budget_windows(since: datetime) -> pl.DataFrame:
-    """`BUDGET_WINDOWS` that began then or later, and those of budgets without an end."""
-    window = v_budget_period.c
-    statement: _Select = select(
-        cast(window.budget_id, Text).label("budget_id"), window.since, window.spent_nusd
-    ).where((window.since >= _instant(since)) | (func.date_part("year", window.since) == 1970))  # noqa: PLR2004 - where windows without an end begin
-    return read_statement(statement, BUDGET_WINDOWS)
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=16, show_spinner=False)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from dashboard.periods import Period
-from dashboard.views import latency, overview, prices, reliability, requests, rules, spend
+from dashboard.views import keys, latency, overview, prices, reliability, requests, rules, spend
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,5 +27,6 @@ VIEWS: tuple[View, ...] = (
     View(title="Requests", path="requests", render=requests.render),
     View(title="Prices", path="prices", render=prices.render, is_of_records=False),
     View(title="Rules", path="rules", render=rules.render, is_of_records=False),
+    View(title="Keys", path="keys", render=keys.render, is_of_records=False),
 )
 """In the order of the navigation: what is read first, what changes things last."""

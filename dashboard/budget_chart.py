@@ -1,0 +1,65 @@
+"""A budget over time: what is left of it, and the way it goes. Pure."""
+
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+import altair as alt
+import polars as pl
+
+from dashboard import numbers
+from dashboard.axes import MONEY_LABEL, value_axis
+from dashboard.charts import AnyChart
+
+_HEIGHT = 216
+
+
+def burn_down_chart(points: pl.DataFrame, limit: float, zone: str) -> AnyChart:
+    """From `budget_words.burn_down`; the limit is a dotted rule, the forecast a dashed line."""
+    rows = [
+        {
+            "at": _wall(row["at"], zone),
+            "left": float(row["left_usd"]),
+            "part": row["part"],
+            "left_text": numbers.usd(row["left_usd"]),
+            "when_text": numbers.when(row["at"], zone),
+        }
+        for row in points.iter_rows(named=True)
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X(
+            "at:T",
+            scale=alt.Scale(type="utc", nice=False),
+            axis=alt.Axis(
+                title=None,
+                grid=False,
+                domain=False,
+                ticks=False,
+                tickCount=7,
+                labelOverlap=True,
+                labelFlush=False,
+            ),
+        ),
+        y=alt.Y("left:Q", scale=alt.Scale(zero=True), axis=value_axis(MONEY_LABEL)),
+        tooltip=[
+            alt.Tooltip("when_text:N", title="When"),
+            alt.Tooltip("left_text:N", title="Left"),
+            alt.Tooltip("part:N", title="What"),
+        ],
+    )
+    left = base.transform_filter("datum.part == 'left'").mark_area(
+        line={"strokeWidth": 2}, opacity=0.18, interpolate="linear"
+    )
+    forecast = base.transform_filter("datum.part == 'forecast'").mark_line(
+        strokeDash=[5, 4], strokeWidth=2
+    )
+    rule = (
+        alt.Chart(alt.Data(values=[{"limit": limit}]))
+        .mark_rule(strokeDash=[1, 3], opacity=0.7)
+        .encode(y="limit:Q")
+    )
+    return alt.layer(left, forecast, rule).properties(height=_HEIGHT)
+
+
+def _wall(at: datetime, zone: str) -> str:
+    # On the wall clock, drawn on a UTC scale, so that no browser shifts it.
+    return at.astimezone(ZoneInfo(zone)).replace(tzinfo=UTC).isoformat()
