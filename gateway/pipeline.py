@@ -542,7 +542,8 @@ async def _stream(
         failed = FailedAttempt(endpoint=endpoint.id, provider=endpoint.provider, fault=exc.fault)
         error = error_of([failed])
         exchange.close(exc.fault.outcome, _OK, error_kind=error.code or error.kind)
-        yield frame.error(error.message, error.kind, error.code, error.metadata) + frame.done
+        metadata = {**error.metadata, "usage": _usage_of_broken(exchange, served)}
+        yield frame.error(error.message, error.kind, error.code, metadata) + frame.done
     except asyncio.CancelledError:
         if not exchange.interruption.is_shutdown or exchange.journal.is_closed:
             raise
@@ -632,6 +633,17 @@ def _usage(exchange: Exchange, served: Served) -> bytes:
         is_estimated=answered.usage_source == "estimated",
         details=served.attempt.usage_details,
         **({"is_byok": True} if exchange.is_of_caller else {}),
+    )
+
+
+def _usage_of_broken(exchange: Exchange, served: Served) -> msgspec.Raw:
+    """What a stream that broke off used and cost; the provider bills it all the same."""
+    number = served.attempt.start.number
+    broken = next(one for one in exchange.journal.attempts if one.number == number)
+    return msgspec.Raw(
+        exchange.api.render_usage(
+            broken.usage, broken.cost, is_estimated=broken.usage_source == "estimated"
+        )
     )
 
 

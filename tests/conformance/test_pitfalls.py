@@ -305,6 +305,9 @@ async def test_pitfall_17_a_stream_that_breaks_off_is_billed_by_its_text(
     assert attempt.usage is not None
     said = len(text_of(events).encode())
     # Gemini counts as it goes, so that a count of what was said may be there already.
+    told = events[-2]["error"]["metadata"]["usage"]
+    assert told["completion_tokens"] == attempt.usage.completion_tokens
+    assert told["cost_usd_total"] > 0
     counts_early = protocol == "gemini" and attempt.usage_source == "reported"
     assert counts_early or attempt.usage_source == "estimated"
     assert attempt.usage.completion_tokens >= said // 4 > 1
