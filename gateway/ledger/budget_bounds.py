@@ -55,7 +55,7 @@ def attempt_bounds(
     prompt_tokens = prompt_bound(request)
     searches = 1 if "web_search" in request.needs else 0
     choices, tier = request.choice_count, request.service_tier
-    lengths: dict[str, int | None] = {}
+    lengths: dict[str, int] = {}
     bounds: dict[str, int] = {}
     for candidate in candidates:
         endpoint, price = candidate.endpoint, candidate.price
@@ -68,8 +68,9 @@ def attempt_bounds(
             if model not in lengths:
                 lengths[model] = _usual(request, model, rules, learned)
             answer_tokens = lengths[model]
-            if endpoint.max_output_tokens is not None and answer_tokens is not None:
-                answer_tokens = min(answer_tokens, endpoint.max_output_tokens)
+            longest = endpoint.max_output_tokens
+            if longest is not None and answer_tokens > longest:
+                answer_tokens = longest
         if answer_tokens is None:
             continue
         answer_tokens *= choices
@@ -79,21 +80,24 @@ def attempt_bounds(
             output_tokens=answer_tokens,
             web_searches=searches,
         )
+        if most is None:
+            continue
         tiered = resolve(endpoint, at=at, prompt_tokens=prompt_tokens, service_tier=tier)
-        if tiered is not None and tiered is not price and most is not None:
+        if tiered is not None and tiered is not price:
             other = worst_nano_usd(
                 tiered,
                 prompt_tokens=prompt_tokens,
                 output_tokens=answer_tokens,
                 web_searches=searches,
             )
-            most = None if other is None else max(most, other)
-        if most is not None:
-            bounds[endpoint.id] = most
+            if other is None:
+                continue
+            most = max(most, other)
+        bounds[endpoint.id] = most
     return bounds
 
 
-def _usual(request: ChatRequest, model: str, rules: BoundRules, learned: LearnedP95) -> int | None:
+def _usual(request: ChatRequest, model: str, rules: BoundRules, learned: LearnedP95) -> int:
     known = learned(model)
     tokens = rules.answer_tokens if known is None else min(ceil(known), rules.answer_tokens)
     asked = request.max_output_tokens

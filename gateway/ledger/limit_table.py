@@ -26,7 +26,7 @@ _KEYS_AT = _HEADER_BYTES
 _ROWS_AT = _KEYS_AT + PLACES * _KEY_BYTES
 _BUCKETS = struct.Struct("=dddd")
 """When the buckets of requests and of tokens are full, when last used; one to spare."""
-_OPEN = struct.Struct(f"={MOST_WORKERS}H")
+_OPEN = struct.Struct(f"<{MOST_WORKERS}H")
 _ROW_BYTES = _BUCKETS.size + _OPEN.size
 _SIZE = _ROWS_AT + PLACES * _ROW_BYTES
 _IDLE_S = 120.0
@@ -44,16 +44,12 @@ class TableBusyError(Exception):
 class Place:
     """A key's numbers while the lock is held; write them back with `LimitTable.store`."""
 
-    __slots__ = ("at", "open_here", "open_in_all", "requests_full_at_s", "tokens_full_at_s")
+    __slots__ = ("at", "requests_full_at_s", "tokens_full_at_s")
 
-    def __init__(
-        self, at: int, requests_s: float, tokens_s: float, open_here: int, open_in_all: int
-    ) -> None:
+    def __init__(self, at: int, requests_s: float, tokens_s: float) -> None:
         self.at = at
         self.requests_full_at_s = requests_s
         self.tokens_full_at_s = tokens_s
-        self.open_here = open_here
-        self.open_in_all = open_in_all
 
 
 class LimitTable:
@@ -92,17 +88,32 @@ class LimitTable:
             place = self._places[key] = self._search(raw, now_s)
         at = _ROWS_AT + place * _ROW_BYTES
         requests_s, tokens_s, _, _ = _BUCKETS.unpack_from(self._mmap, at)
-        counts = _OPEN.unpack_from(self._mmap, at + _BUCKETS.size)
-        return Place(at, requests_s, tokens_s, counts[self._worker], sum(counts))
+        return Place(at, requests_s, tokens_s)
+
+    def count_open(self, place: Place) -> int:
+        """How many requests of a key are open, at all workers; while the lock is held."""
+        return sum(_OPEN.unpack_from(self._mmap, place.at + _BUCKETS.size))
+
+    def open_one(self, place: Place) -> None:
+        """One more is open at this worker; while the lock is held."""
+        self._add_open(place.at, 1)
+
+    def close_one(self, key: UUID) -> None:
+        """One less is open at this worker. Nobody else writes that number: no lock is needed.
+
+        The key has kept its place, since keys with open requests do.
+        """
+        place = self._places.get(key)
+        if place is None or self._key_at(place) != key.bytes:
+            place = self._seek(key.bytes)
+        if place is not None:
+            self._add_open(_ROWS_AT + place * _ROW_BYTES, -1)
 
     def store(self, place: Place, now_s: float) -> None:
         """Write a key's numbers; only while the lock is held."""
         _BUCKETS.pack_into(
             self._mmap, place.at, place.requests_full_at_s, place.tokens_full_at_s, now_s, 0.0
         )
-        at = place.at + _BUCKETS.size + 2 * self._worker
-        here = min(max(place.open_here, 0), _MOST_OPEN)
-        self._mmap[at : at + 2] = here.to_bytes(2, "little")
 
     def lock(self) -> None:
         """Take the lock.
@@ -135,6 +146,11 @@ class LimitTable:
         self._mmap.close()
         if self._fd is not None:
             os.close(self._fd)
+
+    def _add_open(self, at: int, change: int) -> None:
+        at += _BUCKETS.size + 2 * self._worker
+        here = int.from_bytes(self._mmap[at : at + 2], "little") + change
+        self._mmap[at : at + 2] = min(max(here, 0), _MOST_OPEN).to_bytes(2, "little")
 
     def _key_at(self, place: int) -> bytes:
         at = _KEYS_AT + place * _KEY_BYTES

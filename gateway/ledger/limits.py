@@ -26,6 +26,8 @@ class Permit(msgspec.Struct, kw_only=True):
     """Taken for it, before its true number was known."""
     requests: Level | None
     tokens_level: Level | None
+    is_open: bool
+    """Counts among the open requests of its key."""
     is_counted: bool
 
 
@@ -72,10 +74,12 @@ class Limiter:
             return _unchecked(caller)
         try:
             place = table.find(caller.key_id, now_s)
-            refusal = _refusal(caller, place, tokens, now_s)
+            refusal = _refusal(table, caller, place, tokens, now_s)
             if refusal is None or not self._is_enforced:
                 _count(caller, place, tokens, now_s)
                 table.store(place, now_s)
+                if caller.concurrency is not None:
+                    table.open_one(place)
         except TableBusyError:
             self.unchecked += 1
             return _unchecked(caller)
@@ -94,6 +98,7 @@ class Limiter:
             tokens=tokens,
             requests=requests,
             tokens_level=tokens_level,
+            is_open=caller.concurrency is not None,
             is_counted=True,
         )
 
@@ -102,20 +107,22 @@ class Limiter:
         if not permit.is_counted:
             return
         permit.is_counted = False
-        table, now_s = self._table, self._clock()
+        table = self._table
+        if permit.is_open:
+            table.close_one(permit.key_id)
+        per_minute = permit.tokens_per_minute
+        if per_minute is None or tokens is None:
+            return
+        now_s = self._clock()
         try:
             table.lock()
         except TableBusyError:
-            # Its place at the table is lost until this worker is started anew.
             self.unchecked += 1
             return
         try:
             place = table.find(permit.key_id, now_s)
-            place.open_here -= 1
-            per_minute = permit.tokens_per_minute
-            if per_minute is not None and tokens is not None:
-                taken = min(permit.tokens, per_minute)
-                place.tokens_full_at_s += (min(tokens, per_minute) - taken) * 60 / per_minute
+            taken = min(permit.tokens, per_minute)
+            place.tokens_full_at_s += (min(tokens, per_minute) - taken) * 60 / per_minute
             table.store(place, now_s)
         except TableBusyError:
             self.unchecked += 1
@@ -156,11 +163,13 @@ def rate_headers(requests: Level | None, tokens: Level | None) -> Headers:
     return headers
 
 
-def _refusal(caller: Caller, place: Place, tokens: int, now_s: float) -> RateLimitedError | None:
+def _refusal(
+    table: LimitTable, caller: Caller, place: Place, tokens: int, now_s: float
+) -> RateLimitedError | None:
     most = caller.concurrency
-    if most is not None and place.open_in_all >= most:
+    if most is not None and (count := table.count_open(place)) >= most:
         return _refused(
-            f"{place.open_in_all} requests of this key are open, and {most} may be",
+            f"{count} requests of this key are open, and {most} may be",
             "concurrency_limit_exceeded",
             _SOON_S,
         )
@@ -188,8 +197,6 @@ def _refused(what: str, code: str, after_s: float) -> RateLimitedError:
 
 
 def _count(caller: Caller, place: Place, tokens: int, now_s: float) -> None:
-    place.open_here += 1
-    place.open_in_all += 1
     if caller.requests_per_minute is not None:
         place.requests_full_at_s = take(
             place.requests_full_at_s, now_s, 1, caller.requests_per_minute
@@ -215,6 +222,7 @@ def _unchecked(caller: Caller) -> Permit:
         tokens=0,
         requests=None,
         tokens_level=None,
+        is_open=False,
         is_counted=False,
     )
 

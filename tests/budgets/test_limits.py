@@ -67,6 +67,22 @@ def test_workers_of_a_node_count_together_and_exactly(tmp_path: Path) -> None:
         one.close()
 
 
+def test_tokens_are_put_right_once_they_are_known(tmp_path: Path) -> None:
+    limiter = Limiter(open_limits(tmp_path / "limits.table", worker=0), clock=Clock())
+    caller = make_caller(tokens_per_minute=1_000)
+
+    limiter.leave(limiter.enter(caller, 400), 100)
+    permit = limiter.enter(caller, 50)
+    limiter.leave(permit, 450)
+
+    assert permit.tokens_level is not None
+    assert permit.tokens_level.remaining == 850
+    again = limiter.enter(caller, 1)
+    assert again.tokens_level is not None
+    assert again.tokens_level.remaining == 449
+    limiter.close()
+
+
 def test_open_requests_are_counted_over_all_workers_and_given_back(tmp_path: Path) -> None:
     path = tmp_path / "limits.table"
     first, second = (Limiter(open_limits(path, worker=number)) for number in (0, 1))
