@@ -10,7 +10,7 @@ from gateway.storage.charging import Charged, charge_new
 from gateway.storage.engine import Connection, Engine
 from gateway.storage.ingest import insert_absent
 from gateway.storage.partitions import days_ahead, ensure_partitions
-from gateway.storage.rollup_upkeep import sum_quarters
+from gateway.storage.rollup_upkeep import note_sizes, sum_quarters
 from gateway.storage.rows import attempt_rows, record_day, request_row
 from gateway.storage.waiting import run_bounded
 
@@ -46,10 +46,12 @@ async def store_hours(
 
 async def sum_up(engine: Engine, now: datetime) -> None:
     """Sum the minutes up, as the gateway would by and by."""
+    await run_bounded(engine, note_sizes, seconds=_STORE_S)
     while await run_bounded(
         engine, lambda connection: sum_quarters(connection, now), seconds=_STORE_S
     ):
         pass
+    await run_bounded(engine, note_sizes, seconds=_STORE_S)
 
 
 async def _store(engine: Engine, records: list[RequestRecord]) -> None:
