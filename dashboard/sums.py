@@ -225,7 +225,7 @@ def read_histogram(
             v.at < as_instant(period.end),
             *_narrowed(view, only),
         )
-        .group_by(*(literal_column(str(place + 1)) for place in range(len(columns))))
+        .group_by(*_places(len(columns)))
     )
     frame = read_statement(statement, schema)
     if not is_by_time:
@@ -236,14 +236,14 @@ def read_histogram(
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
 def read_hours(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
-    """`HISTOGRAM` of successful requests with ``weekday`` (1 is Monday) and ``hour`` in the zone."""
+    """`HISTOGRAM` of successful requests by ``weekday`` (1 is Monday) and ``hour`` there."""
     schema: Schema = {"weekday": pl.Int64(), "hour": pl.Int64(), **HISTOGRAM}
     if not only.has_latency:
         return pl.DataFrame(schema=schema)
     view = v_latency_minute if period.bucket < MINUTE_GRAIN_BELOW else v_latency
     v = view.c
     wall = func.timezone(as_literal(period.zone), v.at)
-    columns = {
+    columns: dict[str, ColumnElement[Any]] = {
         "weekday": cast(func.extract("isodow", wall), postgresql.BIGINT),
         "hour": cast(func.extract("hour", wall), postgresql.BIGINT),
         "bucket": cast(v.bucket, postgresql.BIGINT),
@@ -257,7 +257,7 @@ def read_hours(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
             v.at < as_instant(period.end),
             *_narrowed(view, only),
         )
-        .group_by(*(literal_column(str(place + 1)) for place in range(len(columns))))
+        .group_by(*_places(len(columns)))
     )
     return read_statement(statement, schema)
 
@@ -322,7 +322,7 @@ def _read_grouped(
         .where(
             v.at >= as_instant(period.start), v.at < as_instant(period.end), *_narrowed(view, only)
         )
-        .group_by(*(literal_column(str(place + 1)) for place in range(len(dimensions))))
+        .group_by(*_places(len(dimensions)))
     )
     schema: Schema = {
         **{name: WALL_CLOCK if name == "bucket" else pl.String() for name in dimensions},
@@ -379,3 +379,7 @@ def _sum(
     if condition is not None:
         quantity = case((condition, quantity), else_=_ZERO)
     return cast(func.coalesce(func.sum(quantity), _ZERO), postgresql.BIGINT)
+
+
+def _places(count: int) -> list[ColumnElement[Any]]:
+    return [literal_column(str(place), Integer()) for place in range(1, count + 1)]
