@@ -1,5 +1,6 @@
 """The catalogue over the admin API: what may be bought here, and where each price comes from."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from pricing.terms import terms_of
 
 Layer = Literal["tables", "operator", "discount"]
 _MOST_LISTED = 500
+_DISCOUNTED = re.compile(r"\*[0-9.]+#[0-9]+\Z")
 
 
 class OfferedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,9 +140,8 @@ def admin_catalogue_routes(desk: PriceDesk) -> list[HTTPRouteHandler]:
 
 def layers_of(version: str) -> tuple[Layer, ...]:
     """Where a price version comes from, by the name that `pricing.operator_layer` gives it."""
-    named, _, discount = version.rpartition("*")
-    base: Layer = "operator" if "@operator#" in (named or version) else "tables"
-    return (base, "discount") if named and "#" in discount else (base,)
+    base: Layer = "operator" if "@operator#" in version else "tables"
+    return (base, "discount") if _DISCOUNTED.search(version) else (base,)
 
 
 def _sought(endpoints: Iterable[Endpoint], search: str, provider: str | None) -> list[Endpoint]:
