@@ -22,6 +22,7 @@ from gateway.api.admin.rules import RulesDesk, admin_rule_routes
 from gateway.api.admin.sessions import SessionDesk, admin_session_routes
 from gateway.api.admin.users import admin_user_routes
 from gateway.api.auth import KEYS_STALE_AFTER_S, authenticate
+from gateway.api.admin.webhooks import admin_webhook_routes
 from gateway.api.embeddings import EMBEDDINGS, for_embeddings
 from gateway.api.front import Front
 from gateway.api.health import Readiness, health_routes
@@ -58,6 +59,9 @@ from gateway.ledger.upkeep import Retention, Upkeep
 from gateway.metrics.node import NodeFiles
 from gateway.metrics.watch import Watch, WatchedLedger
 from gateway.pipeline import CHAT, Pipeline, Policy
+from gateway.notices.sender import Sender
+from gateway.notices.sending import Courier
+from gateway.notices.watching import NoticeWatch, NoticingLedger, Unpriced
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for, quirks_of
 from gateway.routing.plan import BalanceWeights
@@ -166,8 +170,13 @@ class Worker:
             place.database_url, within_s=_ACCOUNT_S, application_name="tollway account"
         )
         self._tasks: set[asyncio.Task[None]] = set()
+        self._notice_ask = Asker(
+            place.database_url, within_s=_ADMIN_S, application_name="tollway notices"
+        )
+        self._unpriced = Unpriced()
         self.data = self._data_app(settings)
         self.admin = self._admin_app() if place.has_admin else None
+        self._set_up_notices(settings)
 
     async def start(self) -> None:
         """Begin what runs in the background; returns once requests can be answered."""
@@ -185,6 +194,8 @@ class Worker:
             ("traffic", self.traffic.sweep()),
             ("metrics", self._watch.run()),
         ):
+            ("notices", self._notice_watch.run()),
+            *([("webhooks", self._sender.run())] if self._place.worker == 0 else []),
             task = asyncio.create_task(work, name=name)
             task.add_done_callback(self._tasks.discard)
             task.add_done_callback(_tell_failure)
@@ -207,7 +218,9 @@ class Worker:
         await self._transport.aclose()
         await self._media_transport.aclose()
         await self._ask.aclose()
+        await self._webhook_transport.aclose()
         await self._account.aclose()
+        await self._notice_ask.aclose()
         self._health.close()
         self._limiter.close()
 
@@ -329,6 +342,26 @@ class Worker:
         )
 
     def _admin_app(self) -> Litestar:
+    def _set_up_notices(self, settings: Settings) -> None:
+        """Every worker looks; the first one sends, for what another one looked at too."""
+        origins = settings.webhooks.private_origins
+        self._webhook_transport = AiohttpTransport(policy=make_policy(origins))
+        self._courier = Courier(
+            self._webhook_transport,
+            self._place.pepper,
+            private_origins=frozenset(origin_of(httpx.URL(origin)) for origin in origins),
+        )
+        self._sender = Sender(self._notice_ask, self._courier)
+        is_first = self._place.worker == 0
+        self._notice_watch = NoticeWatch(
+            self._notice_ask,
+            health_since=self._health.events.since,
+            unpriced=self._unpriced,
+            spool_age_s=lambda: self._spool.oldest_unshipped_s,
+            node=self._spool.writer.name,
+            tell_without_database=self._sender.send_from_memory if is_first else None,
+        )
+
         sessions = SessionDesk(self._ask)
         prices = PriceDesk(self._ask, self._snapshots, self._offer.catalogue)
         rules = RulesDesk(self._ask, self._snapshots, self._rules_path)
@@ -345,6 +378,7 @@ class Worker:
                 *admin_audit_routes(self._ask),
                 *health_routes(self._readiness),
                 *self._metrics_routes(),
+                *admin_webhook_routes(self._ask, self._courier),
             ],
             Guard(self._place.owner_token, sessions.find),
         )

@@ -21,6 +21,7 @@ _COMMANDS = {
     "keys": "Make, list and revoke API keys.",
     "budgets": "Limit what keys may spend.",
     "users": "Make, list, change and revoke those who may sign in.",
+    "webhooks": "Make, list, try and delete webhooks.",
     "requests": "Look into recorded requests.",
     "prices": "Show what endpoints cost, and change it.",
     "rerate": "Correct what requests cost, after prices were corrected.",

@@ -93,6 +93,7 @@ def load_settings(
         limits=file.limits,
         budgets=file.budgets,
         media=file.media,
+        webhooks=file.webhooks,
         cors=file.cors,
         metrics=file.metrics,
         savings=file.savings,

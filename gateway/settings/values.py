@@ -192,6 +192,13 @@ class MediaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """File servers of the operator's own, whose address may be private and without TLS."""
 
 
+class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[webhooks]``: where operators are told of budgets, providers, prices and the spool."""
+
+    private_origins: tuple[HttpOrigin, ...] = ()
+    """Receivers of the operator's own, whose address may be private and without TLS."""
+
+
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[cors]``."""
 
@@ -239,6 +246,7 @@ class FileSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     limits: LimitSettings = LimitSettings()
     budgets: BudgetSettings = BudgetSettings()
     media: MediaSettings = MediaSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     cors: CorsSettings = CorsSettings()
     metrics: MetricsSettings = MetricsSettings()
     savings: SavingsSettings = SavingsSettings()
@@ -270,6 +278,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: LimitSettings
     budgets: BudgetSettings = BudgetSettings()
     media: MediaSettings = MediaSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     cors: CorsSettings
     metrics: MetricsSettings = MetricsSettings()
     breaker: BreakerSettings = BreakerSettings()

@@ -29,6 +29,8 @@ EXAMPLES: dict[str, Any] = {
     "changeBudgetLimit": {"limit_usd": 750},
     "checkPriceChange": _PRICE,
     "changePrice": _PRICE,
+    "acceptPriceProposal": {"reason": "as their price list says"},
+    "refusePriceProposal": {"reason": "the list has cents for dollars"},
     "explainAsKey": {
         "request": {
             "model": "openai/gpt-4o-mini",
@@ -42,6 +44,10 @@ EXAMPLES: dict[str, Any] = {
         "requests_per_minute": 600,
     },
     "rotateKey": {"overlap_s": 86_400},
+    "createWebhook": {
+        "url": "https://alerts.example.com/tollway",
+        "kinds": ["budget_threshold", "provider_down"],
+    },
     "signIn": {"name": "ada", "password": "correct horse battery"},
     "changeOwnPassword": {"current": "correct horse battery", "new": "another long password"},
     "createUser": {"name": "ada", "role": "operator", "password": "correct horse battery"},
