@@ -21,8 +21,8 @@ from gateway.api.admin.prices import PriceDesk, admin_price_routes
 from gateway.api.admin.rules import RulesDesk, admin_rule_routes
 from gateway.api.admin.sessions import SessionDesk, admin_session_routes
 from gateway.api.admin.users import admin_user_routes
-from gateway.api.auth import KEYS_STALE_AFTER_S, authenticate
 from gateway.api.admin.webhooks import admin_webhook_routes
+from gateway.api.auth import KEYS_STALE_AFTER_S, authenticate
 from gateway.api.embeddings import EMBEDDINGS, for_embeddings
 from gateway.api.front import Front
 from gateway.api.health import Readiness, health_routes
@@ -58,10 +58,10 @@ from gateway.ledger.toll import Tollbooth
 from gateway.ledger.upkeep import Retention, Upkeep
 from gateway.metrics.node import NodeFiles
 from gateway.metrics.watch import Watch, WatchedLedger
-from gateway.pipeline import CHAT, Pipeline, Policy
 from gateway.notices.sender import Sender
 from gateway.notices.sending import Courier
 from gateway.notices.watching import NoticeWatch, NoticingLedger, Unpriced
+from gateway.pipeline import CHAT, Pipeline, Policy
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for, quirks_of
 from gateway.routing.plan import BalanceWeights
@@ -169,14 +169,14 @@ class Worker:
         self._account = Asker(
             place.database_url, within_s=_ACCOUNT_S, application_name="tollway account"
         )
-        self._tasks: set[asyncio.Task[None]] = set()
         self._notice_ask = Asker(
             place.database_url, within_s=_ADMIN_S, application_name="tollway notices"
         )
         self._unpriced = Unpriced()
+        self._tasks: set[asyncio.Task[None]] = set()
         self.data = self._data_app(settings)
-        self.admin = self._admin_app() if place.has_admin else None
         self._set_up_notices(settings)
+        self.admin = self._admin_app() if place.has_admin else None
 
     async def start(self) -> None:
         """Begin what runs in the background; returns once requests can be answered."""
@@ -193,9 +193,9 @@ class Worker:
             *([("upkeep", self._upkeep.run())] if self._place.worker == 0 else []),
             ("traffic", self.traffic.sweep()),
             ("metrics", self._watch.run()),
-        ):
             ("notices", self._notice_watch.run()),
             *([("webhooks", self._sender.run())] if self._place.worker == 0 else []),
+        ):
             task = asyncio.create_task(work, name=name)
             task.add_done_callback(self._tasks.discard)
             task.add_done_callback(_tell_failure)
@@ -217,10 +217,10 @@ class Worker:
             await tokens.aclose()
         await self._transport.aclose()
         await self._media_transport.aclose()
-        await self._ask.aclose()
         await self._webhook_transport.aclose()
-        await self._account.aclose()
+        await self._ask.aclose()
         await self._notice_ask.aclose()
+        await self._account.aclose()
         self._health.close()
         self._limiter.close()
 
@@ -276,7 +276,7 @@ class Worker:
             gauges=self._sources.gauges,
             follow=self._sources.follow,
         )
-        ledger = WatchedLedger(self._spool, self._watch)
+        ledger = NoticingLedger(WatchedLedger(self._spool, self._watch), self._unpriced)
         experience = Experience()
         booth = Tollbooth(
             self._purse,
@@ -341,7 +341,6 @@ class Worker:
             )
         )
 
-    def _admin_app(self) -> Litestar:
     def _set_up_notices(self, settings: Settings) -> None:
         """Every worker looks; the first one sends, for what another one looked at too."""
         origins = settings.webhooks.private_origins
@@ -362,6 +361,7 @@ class Worker:
             tell_without_database=self._sender.send_from_memory if is_first else None,
         )
 
+    def _admin_app(self) -> Litestar:
         sessions = SessionDesk(self._ask)
         prices = PriceDesk(self._ask, self._snapshots, self._offer.catalogue)
         rules = RulesDesk(self._ask, self._snapshots, self._rules_path)
@@ -376,9 +376,9 @@ class Worker:
                 *admin_session_routes(sessions),
                 *admin_user_routes(self._ask, sessions),
                 *admin_audit_routes(self._ask),
+                *admin_webhook_routes(self._ask, self._courier),
                 *health_routes(self._readiness),
                 *self._metrics_routes(),
-                *admin_webhook_routes(self._ask, self._courier),
             ],
             Guard(self._place.owner_token, sessions.find),
         )
