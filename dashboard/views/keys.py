@@ -147,7 +147,7 @@ def _ends(key: Key, zone: str) -> str:
 
 def _render_revoke(keys: tuple[Key, ...]) -> None:
     live = {key.kid: key for key in keys if key.revoked_at is None}
-    st.html(pieces.heading("Revoke a key", "for good; others take its place within a second"))
+    st.html(pieces.heading("Revoke a key", "for good; every gateway process knows within a second"))
     chosen = st.selectbox(
         "Key",
         list(live),

@@ -69,7 +69,7 @@ def _render_verdict(text: str, active: RuleSetVersion | None, *, is_file: bool) 
     base = st.session_state.get(_BASE)
     if active is not None and base is not None and base != active.number:
         st.html(pieces.chips([(f"version {active.number} came into force meanwhile", "warn")]))
-    is_other = active is None or active.source != text
+    is_other = text != (_EXAMPLE if active is None else active.source)
     comment = st.text_input(
         "Comment",
         key=_COMMENT,
