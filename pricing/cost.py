@@ -386,18 +386,31 @@ def worst_cost_usd(
 _PICOS_PER_NANO = 1_000
 
 
-def worst_nano_usd(
-    price: Price, *, prompt_tokens: int, output_tokens: int, web_searches: int = 0
-) -> int | None:
-    """`worst_cost_usd` in whole nano-dollars, rounded up, for reservations: the same and faster."""
-    rates = price.dearest_rates
-    if rates is None:
-        return None
-    prompt, answer, request, search = rates
-    if (answer is None and output_tokens) or (search is None and web_searches):
-        return None
-    picos = prompt * prompt_tokens + (answer or 0) * output_tokens + request
-    return -(-(picos + (search or 0) * web_searches) // _PICOS_PER_NANO)
+def worst_nano_estimator(
+    *, prompt_tokens: int, web_searches: int = 0
+) -> Callable[[Price, int], int | None]:
+    """`worst_cost_usd` of one prompt by price and output tokens, for reservations.
+
+    In whole nano-dollars, rounded up; None where a needed rate is unknown or may be higher.
+    """
+
+    def estimate(price: Price, output_tokens: int) -> int | None:
+        rates = price.dearest_rates
+        if rates is None:
+            return None
+        prompt, answer, request, search = rates
+        picos = prompt * prompt_tokens + request
+        if answer is not None:
+            picos += answer * output_tokens
+        elif output_tokens:
+            return None
+        if web_searches:
+            if search is None:
+                return None
+            picos += search * web_searches
+        return -(-picos // _PICOS_PER_NANO)
+
+    return estimate
 
 
 def to_nano_usd(amount_usd: Decimal) -> int:

@@ -14,7 +14,7 @@ import msgspec
 
 from gateway.chat.request import ChatRequest
 from gateway.routing.plan import Candidate
-from pricing.cost import worst_nano_usd
+from pricing.cost import worst_nano_estimator
 from pricing.endpoint import Endpoint
 from pricing.price import resolve
 
@@ -53,7 +53,9 @@ def attempt_bounds(
 ) -> dict[str, int]:
     """By endpoint, nano-dollars; endpoints whose cost has no bound are missing."""
     prompt_tokens = prompt_bound(request)
-    searches = 1 if "web_search" in request.needs else 0
+    worst = worst_nano_estimator(
+        prompt_tokens=prompt_tokens, web_searches=1 if "web_search" in request.needs else 0
+    )
     choices, tier = request.choice_count, request.service_tier
     lengths: dict[str, int] = {}
     bounds: dict[str, int] = {}
@@ -61,35 +63,26 @@ def attempt_bounds(
         endpoint, price = candidate.endpoint, candidate.price
         if price is None:
             continue
+        longest = endpoint.max_output_tokens
         if is_strict:
             answer_tokens = _longest(request, endpoint)
+            if answer_tokens is None:
+                continue
         else:
-            model = endpoint.model
-            if model not in lengths:
-                lengths[model] = _usual(request, model, rules, learned)
-            answer_tokens = lengths[model]
-            longest = endpoint.max_output_tokens
+            answer_tokens = lengths.get(endpoint.model)
+            if answer_tokens is None:
+                answer_tokens = _usual(request, endpoint.model, rules, learned)
+                lengths[endpoint.model] = answer_tokens
             if longest is not None and answer_tokens > longest:
                 answer_tokens = longest
-        if answer_tokens is None:
-            continue
         answer_tokens *= choices
-        most = worst_nano_usd(
-            price,
-            prompt_tokens=prompt_tokens,
-            output_tokens=answer_tokens,
-            web_searches=searches,
-        )
+        most = worst(price, answer_tokens)
         if most is None:
             continue
+        # The price was resolved for the prompt that is expected; this one may reach another tier.
         tiered = resolve(endpoint, at=at, prompt_tokens=prompt_tokens, service_tier=tier)
         if tiered is not None and tiered is not price:
-            other = worst_nano_usd(
-                tiered,
-                prompt_tokens=prompt_tokens,
-                output_tokens=answer_tokens,
-                web_searches=searches,
-            )
+            other = worst(tiered, answer_tokens)
             if other is None:
                 continue
             most = max(most, other)

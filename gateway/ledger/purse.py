@@ -96,8 +96,8 @@ class Purse:
         self.slices: dict[tuple[UUID, datetime], Slice] = {}
         self.wanted = asyncio.Event()
         """Somebody waits, or a slice runs low."""
-        self.is_away = True
-        """Postgres does not answer: nobody waits for it. Until it has answered once, too."""
+        self.is_away = False
+        """Postgres does not answer: nobody waits for it."""
         self.clock_offset_s = 0.0
         """What the server's clock is ahead of ours."""
         self.refused = 0

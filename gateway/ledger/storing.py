@@ -147,7 +147,10 @@ class RecordStore:
 
 def _charged(record: RequestRecord | LateAttempts, day: date) -> Charged | None:
     charge = record.charge if isinstance(record, RequestRecord) else None
-    return None if charge is None else Charged(id=record.id, day=day, charge=charge)
+    if charge is None or charge.nusd == 0:
+        # Refusals and free answers change no budget.
+        return None
+    return Charged(id=record.id, day=day, charge=charge)
 
 
 def lacks_partition(exc: Exception) -> bool:

@@ -54,6 +54,8 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """The part of it whose workers have not been heard of for too long."""
     granted_nusd: int = 0
     """To this worker, all in all."""
+    others: int = 0
+    """How many other workers hold some of it and are alive."""
     is_wanted: bool = False
     """Another worker asked in vain a moment ago."""
 
@@ -90,7 +92,6 @@ async def acquire(
             delete(budget_lease).where(expired, budget_lease.c.expires_at < func.now())
         )
     found = await look(connection, worker, keys)
-    live = await _count_live(connection, worker, keys)
     grants: dict[Key, int] = {}
     for key, holding in found.items():
         ask = by_key[key]
@@ -98,7 +99,7 @@ async def acquire(
         for need in ask.needs:
             if need <= left:
                 left, granted = left - need, granted + need
-        ahead = min(ask.ahead, left // (2 * live.get(key, 1))) // ask.unit * ask.unit
+        ahead = min(ask.ahead, left // (2 * (1 + holding.others))) // ask.unit * ask.unit
         grants[key] = granted + max(_NOTHING, ahead)
     await _grant(connection, worker, grants, ttl_s)
     starved = [
@@ -206,6 +207,7 @@ async def look(
             leased_nusd=int(lease.leased) if lease is not None else 0,
             expired_nusd=int(lease.expired or 0) if lease is not None else 0,
             granted_nusd=int(lease.granted or 0) if lease is not None else 0,
+            others=int(lease.others) if lease is not None else 0,
         )
     return found
 
@@ -297,23 +299,6 @@ def _held(keys: Sequence[Key]) -> Select[UUID, datetime, int, int]:
     )
 
 
-async def _count_live(
-    connection: AsyncConnection, worker: str, keys: Sequence[Key]
-) -> dict[Key, int]:
-    """How many workers share each window, this one included."""
-    columns = budget_lease.c
-    rows = await connection.execute(
-        select(columns.budget_id, columns.since, func.count().label("others"))
-        .where(
-            _of(keys, columns.budget_id, columns.since),
-            columns.worker != worker,
-            columns.expires_at > func.now(),
-        )
-        .group_by(columns.budget_id, columns.since)
-    )
-    return {(row.budget_id, row.since): row.others + 1 for row in rows}
-
-
 async def _grant(
     connection: AsyncConnection, worker: str, grants: Mapping[Key, int], ttl_s: float
 ) -> None:
@@ -350,7 +335,7 @@ def _of(
     return tuple_(budget_id, since).in_(list(keys))
 
 
-def _leases(keys: Sequence[Key], worker: str | None) -> Select[UUID, datetime, int, int, int]:
+def _leases(keys: Sequence[Key], worker: str | None) -> Select[UUID, datetime, int, int, int, int]:
     columns = budget_lease.c
     outstanding = func.greatest(columns.granted_nusd - columns.shipped_nusd, 0)
     return (
@@ -360,6 +345,9 @@ def _leases(keys: Sequence[Key], worker: str | None) -> Select[UUID, datetime, i
             func.sum(outstanding).label("leased"),
             func.sum(outstanding).filter(columns.expires_at < func.now()).label("expired"),
             func.sum(columns.granted_nusd).filter(columns.worker == worker).label("granted"),
+            func.count()
+            .filter(columns.worker != worker, columns.expires_at > func.now())
+            .label("others"),
         )
         .where(_of(keys, columns.budget_id, columns.since))
         .group_by(columns.budget_id, columns.since)
