@@ -314,6 +314,9 @@ def ranked_chart(
         is_money: whether values are dollars; else they are counts.
     """
     write: Callable[[Any], str] = numbers.usd if is_money else numbers.count
+    shown = legend("square", values=names)
+    # Their opacity is what tells them apart.
+    shown.symbolOpacity = alt.Undefined
     shades = [round(1 - 0.8 * rank / max(1, len(names) - 1), 3) for rank in range(len(names))]
     frame = (
         spend.filter((pl.col("value") > 0) | is_edge())
@@ -339,7 +342,7 @@ def ranked_chart(
             opacity=alt.Opacity(
                 "name:N",
                 scale=alt.Scale(domain=names, range=shades),
-                legend=legend("square", values=names),
+                legend=shown,
             ),
             order=alt.Order("rank:Q"),
             tooltip=[

@@ -23,6 +23,7 @@ _AXIS_HEIGHT = 30
 _CELL_HEIGHT = 30
 _PADDING: Any = {"left": 2, "right": 4, "top": 2, "bottom": 2}
 _QUANTILES = {0.30103: "p50", 1.0: "p90", 1.30103: "p95", 2.0: "p99", 3.0: "p99.9"}
+_LOG_TICKS = [size * 10**power for power in range(6) for size in (1, 2, 5)]
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 
 
@@ -43,7 +44,13 @@ def ranges_chart(table: pl.DataFrame) -> AnyChart:
     )
     scale = alt.Scale(domain=[table.height, 0], nice=False, zero=False)
     axis = alt.Axis(
-        title=None, orient="top", tickCount=5, labelExpr=LATENCY_LABEL, domain=False, ticks=False
+        title=None,
+        orient="top",
+        values=_LOG_TICKS,
+        labelExpr=LATENCY_LABEL,
+        domain=False,
+        ticks=False,
+        gridOpacity=0.55,
     )
     x = alt.X("p50:Q", scale=alt.Scale(type="log", nice=True), axis=axis)
     base = alt.Chart(frame).encode(
@@ -106,7 +113,7 @@ def quantile_chart(curve: pl.DataFrame, slots: dict[str, int]) -> AnyChart:
                     ticks=False,
                 ),
             ),
-            y=alt.Y("ms:Q", scale=alt.Scale(type="log"), axis=value_axis(LATENCY_LABEL)),
+            y=alt.Y("ms:Q", scale=alt.Scale(type="log"), axis=_log_axis()),
             color=alt.Color(
                 "provider:N",
                 scale=alt.Scale(domain=slot_domain(slots)),
@@ -244,6 +251,17 @@ def matrix_chart(matrix: pl.DataFrame) -> AnyChart:
     rows = frame["from_provider"].n_unique()
     return alt.layer(cells, texts).properties(
         height=max(SECONDARY_HEIGHT, rows * _CELL_HEIGHT + _AXIS_HEIGHT), padding=_PADDING
+    )
+
+
+def _log_axis() -> alt.Axis:
+    return alt.Axis(
+        title=None,
+        values=_LOG_TICKS,
+        labelExpr=LATENCY_LABEL,
+        domain=False,
+        ticks=False,
+        gridOpacity=0.55,
     )
 
 

@@ -1,5 +1,6 @@
 """Spend: where the money goes, why it changed, and what of it was wasted."""
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -19,6 +20,7 @@ _LABEL = "label:"
 _MOST_LABELS = 3
 _ROWS = 8
 _THOUSAND = 1_000
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _UNLABELLED = "(none)"
 
 _WASTE_COLUMNS = (
@@ -141,7 +143,7 @@ def _choose_dimension() -> str:
         chosen = st.segmented_control(
             "By",
             [*_DIMENSIONS, *labels],
-            format_func=_dimension_name,
+            format_func=_as_markdown,
             default="provider",
             required=True,
             key="by",
@@ -154,6 +156,11 @@ def _choose_dimension() -> str:
 
 def _dimension_name(dimension: str) -> str:
     return _DIMENSIONS.get(dimension) or dimension.removeprefix(_LABEL)
+
+
+def _as_markdown(dimension: str) -> str:
+    # Buttons read Markdown, and the name of a label may be anybody's.
+    return _PUNCTUATION.sub(r"\\\g<0>", _dimension_name(dimension))
 
 
 def _draw_dimension(dimension: str, period: Period, only: Narrowing) -> None:
