@@ -65,8 +65,9 @@ def read_unpriced(start: datetime, end: datetime) -> pl.DataFrame:
             cast(func.sum(usage.input_tokens + usage.output_tokens), BIGINT).label("tokens"),
             func.max(usage.at).label("last_at"),
         )
-        .where(_within(usage.at, start, end), usage.unpriced > 0)
+        .where(_within(usage.at, start, end))
         .group_by(usage.provider, usage.model, usage.endpoint)
+        .having(unpriced > 0)
         .order_by(unpriced.desc(), usage.endpoint)
         .limit(_MOST_UNPRICED)
     )

@@ -25,7 +25,7 @@ _UNPRICED_COLUMNS = (
     Column(name="Endpoint"),
     Column(name="Model"),
     Column(name="Without a price", is_number=True, hint="Attempts whose cost is not known."),
-    Column(name="Tokens", is_number=True, hint="Of these attempts: input and output."),
+    Column(name="Tokens", is_number=True, hint="Of all its attempts: input and output."),
     Column(name="Last seen"),
 )
 
