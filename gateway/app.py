@@ -18,6 +18,7 @@ from gateway.api.admin.dry_run import admin_dry_run_routes
 from gateway.api.admin.guard import Guard
 from gateway.api.admin.keys import admin_key_routes
 from gateway.api.admin.prices import PriceDesk, admin_price_routes
+from gateway.api.admin.proposals import admin_proposal_routes
 from gateway.api.admin.rules import RulesDesk, admin_rule_routes
 from gateway.api.admin.sessions import SessionDesk, admin_session_routes
 from gateway.api.admin.users import admin_user_routes
@@ -370,6 +371,7 @@ class Worker:
                 *admin_key_routes(self._ask, self._place.pepper),
                 *admin_budget_routes(self._ask),
                 *admin_price_routes(prices),
+                *admin_proposal_routes(prices),
                 *admin_catalogue_routes(prices),
                 *admin_rule_routes(rules),
                 *admin_dry_run_routes(self._pipelines[CHAT.name], self._snapshots, rules),
