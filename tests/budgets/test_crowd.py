@@ -187,7 +187,8 @@ def test_whoever_is_killed_nothing_is_billed_beyond_the_limit(
         assert most_billed <= place.billed <= ADMITTED
         assert leased == 0
         assert rows == spent <= LIMIT_NUSD
-        assert spent > (ADMITTED - 1) * FEE_NUSD, "nothing was lost either"
+        # Each worker may have held a part of a fee that nobody could use.
+        assert spent > (ADMITTED - WORKERS) * FEE_NUSD, "nothing was lost either"
         print(f"{KILLS} kills: {place.billed} billed, {spent / FEE_NUSD:.2f} fees counted")
         print(dict(statuses))
 
