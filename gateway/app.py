@@ -26,6 +26,7 @@ from gateway.api.admin.webhooks import admin_webhook_routes
 from gateway.api.auth import KEYS_STALE_AFTER_S, authenticate
 from gateway.api.embeddings import EMBEDDINGS, for_embeddings
 from gateway.api.front import Front
+from gateway.api.guessing import Guesses
 from gateway.api.health import Readiness, health_routes
 from gateway.api.messages import MESSAGES
 from gateway.api.metrics import Sources, metrics_routes
@@ -174,6 +175,7 @@ class Worker:
             place.database_url, within_s=_ADMIN_S, application_name="tollway notices"
         )
         self._unpriced = Unpriced()
+        self._guesses = Guesses()
         self._tasks: set[asyncio.Task[None]] = set()
         self.data = self._data_app(settings)
         self._set_up_notices(settings)
@@ -389,7 +391,13 @@ class Worker:
         return metrics_routes(self._watch, self._sources.info)
 
     def _authenticate(self, headers: Mapping[str, str]) -> Caller:
-        return authenticate(headers, self._snapshots.current, self._place.pepper, now_s=time.time())
+        return authenticate(
+            headers,
+            self._snapshots.current,
+            self._place.pepper,
+            now_s=time.time(),
+            guesses=self._guesses,
+        )
 
     def _readiness(self) -> Readiness:
         if self.traffic.is_draining:

@@ -4,6 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 
+from gateway.api.guessing import Guesses
 from gateway.domain.caller import Caller
 from gateway.domain.errors import AuthenticationError, OverloadedError
 from gateway.domain.keys import digest_key, parse_key
@@ -41,7 +42,12 @@ def carried_key(headers: Mapping[str, str]) -> str:
 
 
 def authenticate(
-    headers: Mapping[str, str], snapshot: Snapshot, pepper: bytes, *, now_s: float
+    headers: Mapping[str, str],
+    snapshot: Snapshot,
+    pepper: bytes,
+    *,
+    now_s: float,
+    guesses: Guesses | None = None,
 ) -> Caller:
     """The caller behind a request.
 
@@ -50,12 +56,27 @@ def authenticate(
         snapshot: where keys are looked up; Postgres is never asked.
         pepper: of the key digests.
         now_s: Unix seconds.
+        guesses: what was tried lately; None lets everybody try as often as they like.
 
     Raises:
+        RateLimitedError: too many wrong keys came from there.
         AuthenticationError: the same words for a key that is unknown, wrong, expired or revoked.
         OverloadedError: keys could not be confirmed for too long, or were never loaded.
     """
     token = carried_key(headers)
+    if guesses is None:
+        return _authenticated(token, snapshot, pepper, now_s)
+    guesses.check(token)
+    try:
+        caller = _authenticated(token, snapshot, pepper, now_s)
+    except AuthenticationError:
+        guesses.note_wrong(token)
+        raise
+    guesses.note_right(token)
+    return caller
+
+
+def _authenticated(token: str, snapshot: Snapshot, pepper: bytes, now_s: float) -> Caller:
     caller = snapshot.callers.get(digest_key(token, pepper))
     # A key that is known is well-formed: its checksum, a loop of 3 µs, need not be worked out.
     if caller is None and parse_key(token) is None:

@@ -5,6 +5,7 @@ import random
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.api.cors import Cors, Headers, preflight_of
+from gateway.domain.peers import peer
 from gateway.domain.request_ids import request_id as request_id_of_this_task
 
 _MAX_ID_BYTES = 128
@@ -38,6 +39,8 @@ class Front:
         if not _is_usable(request_id):
             request_id = b"req-%024x" % random.getrandbits(_ID_BITS)
         request_id_of_this_task.set(request_id.decode("ascii"))
+        client = scope["client"]
+        peer.set(client[0] if client else "")
         more: Headers = [(b"x-request-id", request_id)]
         if self._cors is not None and origin:
             preflight = preflight_of(scope["method"], scope["headers"])
