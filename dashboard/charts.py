@@ -340,7 +340,8 @@ def ranked_chart(
             y=alt.Y("value:Q", stack="zero", axis=value_axis(label)),
             color=alt.value("primary"),
             opacity=alt.Opacity(
-                "name:N",
+                "name:O",
+                sort=names,
                 scale=alt.Scale(domain=names, range=shades),
                 legend=shown,
             ),
