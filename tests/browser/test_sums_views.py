@@ -34,7 +34,7 @@ def test_a_view_of_sums_is_drawn_without_a_complaint(
 def test_a_shared_link_keeps_its_filters(filled: Dashboard, visit: Callable[..., Visit]) -> None:
     opened = visit(filled.url)
 
-    page = opened.open("/spend?provider=groq&by=model")
+    page = opened.open("/spend?provider=groq&by=Model")
 
     expect(page.get_by_text("meta-llama/llama-3.3-70b-instruct").first).to_be_visible()
     assert page.get_by_text("anthropic/claude-sonnet-4.5").count() == 0
