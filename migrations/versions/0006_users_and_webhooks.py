@@ -111,7 +111,9 @@ def _create_webhooks() -> None:
             name=op.f("fk_webhook_delivery_webhook_id_webhook"),
             ondelete="CASCADE",
         ),
-        sa.UniqueConstraint("webhook_id", "notice_id", name=op.f("uq_webhook_delivery_webhook_id")),
+        sa.UniqueConstraint(
+            "webhook_id", "notice_id", name=op.f("uq_webhook_delivery_webhook_id_notice_id")
+        ),
     )
     op.create_index(
         "ix_webhook_delivery_due",
