@@ -8,10 +8,12 @@ from pathlib import Path
 import streamlit as st
 
 from dashboard import numbers, pieces, queries, source
+from dashboard.admin import AdminError
 from dashboard.failures import show_source_error
 from dashboard.filters import choose_narrowing, choose_period
 from dashboard.periods import Period
 from dashboard.pool import SourceError
+from dashboard.reader import reader
 from dashboard.style import STYLE
 from dashboard.views import VIEWS
 
@@ -42,8 +44,19 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="bar"):
         _draw_title(page.title)
         chosen.append(choose_period(datetime.fromtimestamp(time.time(), UTC)))
+        _draw_reader()
         choose_narrowing()
     page.run()
+
+
+def _draw_reader() -> None:
+    try:
+        found = reader()
+    except AdminError:
+        # The page itself says what does not answer.
+        return
+    if found is not None:
+        st.html(pieces.signed_in(found.name, found.role), width="content")
 
 
 def _as_page(

@@ -110,6 +110,14 @@ def facts(items: Sequence[tuple[str, str]]) -> str:
     return f'<div class="tw-facts">{"".join(parts)}</div>'
 
 
+def signed_in(name: str, role: str) -> str:
+    """Who is signed in, and the way out."""
+    return (
+        f'<span class="tw-note">{escape(name)} ({escape(role)}) · '
+        '<a href="/sign-out" target="_self">Sign out</a></span>'
+    )
+
+
 def chips(items: Sequence[tuple[str, str]]) -> str:
     """Words with a tone each, of `TONES`."""
     return " ".join(
