@@ -33,6 +33,7 @@ from gateway.api.metrics import Sources, metrics_routes
 from gateway.api.surface import Surroundings, data_app
 from gateway.api.traffic import Traffic
 from gateway.domain.caller import Caller
+from gateway.exchange import CHAT
 from gateway.execution.access import AccessBook, ProviderAccess
 from gateway.execution.aws_signing import make_signer
 from gateway.execution.breaker import BreakerRules
@@ -48,6 +49,7 @@ from gateway.execution.shadow import Shadows
 from gateway.execution.shared_health import TABLE_NAME, open_table
 from gateway.execution.transport import AiohttpTransport
 from gateway.execution.upstream import Upstream
+from gateway.gathering import Policy
 from gateway.ledger.budget_bounds import BoundRules
 from gateway.ledger.budget_keeper import BudgetKeeper
 from gateway.ledger.limit_table import TABLE_NAME as LIMIT_TABLE_NAME
@@ -63,7 +65,7 @@ from gateway.metrics.watch import Watch, WatchedLedger
 from gateway.notices.sender import Sender
 from gateway.notices.sending import Courier
 from gateway.notices.watching import NoticeWatch, NoticingLedger, Unpriced
-from gateway.pipeline import CHAT, Pipeline, Policy
+from gateway.pipeline import Pipeline
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for, quirks_of
 from gateway.routing.plan import BalanceWeights

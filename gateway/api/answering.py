@@ -8,13 +8,13 @@ from collections.abc import Awaitable, Callable
 from litestar.types import Receive, Scope, Send
 from litestar.types.asgi_types import HTTPResponseStartEvent
 
+from gateway.answers import StreamedAnswer, WholeAnswer
 from gateway.api.body import CallerGoneError
 from gateway.api.headers import read_headers
 from gateway.api.traffic import OpenRequest, Traffic
 from gateway.chat.dialects import Dialect
 from gateway.chat.errors import render_error
 from gateway.domain.errors import GatewayError, InternalError
-from gateway.pipeline import StreamedAnswer, WholeAnswer
 
 _log = logging.getLogger("tollway.api")
 

@@ -7,6 +7,7 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive
 
+from gateway.answers import StreamedAnswer, WholeAnswer
 from gateway.api.answering import Answering
 from gateway.api.body import read_json_body
 from gateway.api.direct import DIRECT
@@ -16,7 +17,7 @@ from gateway.api.traffic import OpenRequest, Traffic
 from gateway.chat.decode import decode_chat_request
 from gateway.domain.caller import Caller
 from gateway.domain.errors import PayloadTooLargeError
-from gateway.pipeline import Pipeline, StreamedAnswer, WholeAnswer
+from gateway.pipeline import Pipeline
 
 Authenticate = Callable[[dict[str, str]], Caller]
 

@@ -8,6 +8,7 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive
 
+from gateway.answers import StreamedAnswer, WholeAnswer
 from gateway.api.answering import Answering
 from gateway.api.body import read_json_body
 from gateway.api.chat import Authenticate
@@ -17,8 +18,9 @@ from gateway.api.traffic import OpenRequest, Traffic
 from gateway.chat.dialects import Dialect
 from gateway.chat.embeddings import decode_embedding_request, render_embeddings
 from gateway.domain.errors import GatewayError
+from gateway.exchange import Api
 from gateway.execution.access import ProviderAccess
-from gateway.pipeline import Api, Pipeline, StreamedAnswer, WholeAnswer
+from gateway.pipeline import Pipeline
 from gateway.providers.openai_embeddings import OpenAIEmbeddings
 from gateway.routing.embeddings import make_embedding_plan
 from gateway.version import USER_AGENT

@@ -12,6 +12,7 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive
 
+from gateway.answers import WholeAnswer
 from gateway.api.answering import Answering
 from gateway.api.body import read_json_body
 from gateway.api.chat import Authenticate
@@ -22,7 +23,7 @@ from gateway.chat.decode import decode_chat_request
 from gateway.chat.dialects import Dialect
 from gateway.chat.messages_api.read import decode_messages_request
 from gateway.chat.request import ChatRequest
-from gateway.pipeline import Pipeline, WholeAnswer
+from gateway.pipeline import Pipeline
 
 CHAT_EXPLAIN_PATHS = ("/v1/explain", "/api/v1/explain", "/api/v1/openai/explain")
 MESSAGES_EXPLAIN_PATHS = tuple(f"{path}/explain" for path in MESSAGES_PATHS)

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import msgspec
 
+from gateway.answers import StreamedAnswer, WholeAnswer
 from gateway.domain.errors import GatewayError, InvalidRequestError
-from gateway.pipeline import StreamedAnswer, WholeAnswer
 
 KEEP_S = 24 * 60 * 60.0
 MAX_ENTRIES = 10_000

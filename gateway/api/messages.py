@@ -7,6 +7,7 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive
 
+from gateway.answers import StreamedAnswer, WholeAnswer
 from gateway.api.answering import Answering
 from gateway.api.body import read_json_body
 from gateway.api.chat import Authenticate
@@ -19,7 +20,8 @@ from gateway.chat.messages_api.events import MessageFrame
 from gateway.chat.messages_api.read import decode_count_request, decode_messages_request
 from gateway.chat.messages_api.usage import render_messages_usage
 from gateway.domain.errors import PayloadTooLargeError
-from gateway.pipeline import Api, Pipeline, StreamedAnswer, WholeAnswer
+from gateway.exchange import Api
+from gateway.pipeline import Pipeline
 from gateway.routing.engine import make_plan
 
 MESSAGES_PATHS = ("/v1/messages", "/api/v1/messages")

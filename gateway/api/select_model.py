@@ -12,6 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Receive
 from msgspec import Meta, Raw
 
+from gateway.answers import WholeAnswer
 from gateway.api.answering import Answering
 from gateway.api.body import read_json_body
 from gateway.api.chat import Authenticate
@@ -20,7 +21,7 @@ from gateway.api.wire import MaybeUsd, encode, usd
 from gateway.chat.decode import decode_chat_request
 from gateway.chat.dialects import Dialect
 from gateway.domain.errors import InvalidRequestError
-from gateway.pipeline import Pipeline, WholeAnswer
+from gateway.pipeline import Pipeline
 from gateway.routing.plan import Plan
 
 PATH = "/v1/select-model"

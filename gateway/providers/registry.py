@@ -95,7 +95,7 @@ PROFILES: dict[str, Quirks] = {
     "cohere": Quirks(
         usage_flavour="cohere",
         refused_parameters=_OPENAI_ONLY
-        | {"logit_bias", "top_logprobs", "n", "modalities", "service_tier", "parallel_tool_calls"}
+        | {"logit_bias", "top_logprobs", "n", "modalities", "service_tier", "parallel_tool_calls"},
     ),
     # ai.google.dev/gemini-api/docs/openai; unknown members are a 400 ("Cannot find field").
     "google": Quirks(

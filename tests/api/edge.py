@@ -20,8 +20,10 @@ from gateway.api.surface import Surroundings, data_app
 from gateway.api.traffic import Traffic
 from gateway.domain.caller import Caller
 from gateway.domain.keys import digest_key, make_key
+from gateway.exchange import Api
 from gateway.execution.access import AccessBook, ProviderAccess
-from gateway.pipeline import Api, Pipeline, Policy
+from gateway.gathering import Policy
+from gateway.pipeline import Pipeline
 from gateway.processes.worker import _server  # pyright: ignore[reportPrivateUsage]
 from gateway.storage.asking import Asker
 from tests.pipeline.rig import Rig

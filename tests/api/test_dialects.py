@@ -54,6 +54,9 @@ def message_in(path: str, answer: httpx.Response) -> str:
                 assert all({"loc", "msg", "type"} <= set(fault) for fault in body["detail"])
                 return body["detail"][0]["msg"]
             return body["detail"]
+        case Dialect.ANTHROPIC:
+            assert set(body) == {"type", "error", "request_id"}
+            return body["error"]["message"]
 
 
 @pytest.mark.parametrize("path", CHAT_PATHS)

@@ -6,11 +6,11 @@ import uuid
 import httpx
 import pytest
 
+from gateway.answers import WholeAnswer
 from gateway.api.idempotency import KEEP_S, MAX_ANSWER_BYTES, Idempotency
 from gateway.api.paths import CHAT_PATHS
 from gateway.domain.errors import GatewayError, InvalidRequestError
 from gateway.domain.keys import make_key
-from gateway.pipeline import WholeAnswer
 from gateway.simulator.server import Simulator
 from tests.api.edge import CHAT, Edge, chat_json, served
 from tests.pipeline.rig import Offer, asked, rig_on, until

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.answers import StreamedAnswer, WholeAnswer
 from gateway.chat.dialects import Dialect
 from gateway.chat.errors import render_error
 from gateway.domain.budgets import Budget, window_of
@@ -23,7 +24,6 @@ from gateway.ledger.limit_table import open_limits
 from gateway.ledger.limits import Limiter
 from gateway.ledger.purse import BudgetRules, Purse
 from gateway.ledger.toll import Tollbooth
-from gateway.pipeline import StreamedAnswer, WholeAnswer
 from gateway.simulator.server import Simulator
 from gateway.storage.budget_issue import BudgetWish, issue_budget
 from gateway.storage.budgets import load_budgets

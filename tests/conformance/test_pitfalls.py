@@ -36,9 +36,9 @@ from typing import Any
 
 import pytest
 
+from gateway.answers import StreamedAnswer
 from gateway.domain.errors import GatewayError
 from gateway.execution.health import HealthBoard
-from gateway.pipeline import StreamedAnswer
 from gateway.routing.engine import make_plan
 from gateway.routing.plan import EndpointHealth
 from gateway.simulator.server import Simulator

@@ -670,7 +670,9 @@ async def test_pitfall_19_credit_for_a_shorter_answer_is_asked_for_that(stream: 
     assert "`max_tokens` was lowered to 1234" in served.attempt.warnings[-1]
 
 
-async def test_pitfall_19_an_account_that_can_pay_for_nothing_is_asked_once_less_and_then_left() -> None:
+async def test_pitfall_19_an_account_that_can_pay_for_nothing_is_asked_once_less_then_left() -> (
+    None
+):
     caps: list[int] = []
 
     async def broke(peer: Peer) -> None:

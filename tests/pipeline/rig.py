@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from gateway.answers import StreamedAnswer, WholeAnswer
 from gateway.chat.decode import decode_chat_request
 from gateway.chat.dialects import Dialect
 from gateway.chat.request import ChatRequest
@@ -30,7 +31,8 @@ from gateway.execution.runner import Limits, Runner, Served
 from gateway.execution.shadow import Shadows
 from gateway.execution.transport import AiohttpTransport
 from gateway.execution.upstream import Upstream
-from gateway.pipeline import Pipeline, Policy, StreamedAnswer, WholeAnswer
+from gateway.gathering import Policy
+from gateway.pipeline import Pipeline
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for
 from gateway.routing.plan import Candidate

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from gateway.domain.errors import GatewayError
-from gateway.pipeline import Pipeline, Policy
+from gateway.gathering import Policy
+from gateway.pipeline import Pipeline
 from gateway.simulator.server import Simulator
 from pricing.savings import Baseline
 from tests.pipeline.rig import Offer, Rig, rig_on

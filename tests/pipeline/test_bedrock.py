@@ -9,9 +9,9 @@ import httpx
 import msgspec
 import pytest
 
+from gateway.answers import StreamedAnswer
 from gateway.domain.errors import GatewayError
 from gateway.execution.aws_signing import AwsCredential, make_signer
-from gateway.pipeline import StreamedAnswer
 from gateway.simulator.bedrock_frames import message
 from gateway.simulator.bedrock_signature import (
     ACCESS_KEY_ID,

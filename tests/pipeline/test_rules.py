@@ -5,10 +5,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from gateway.answers import WholeAnswer
 from gateway.chat.dialects import Dialect
 from gateway.domain.errors import NoEndpointError, OverloadedError, PermissionDeniedError
 from gateway.domain.outcomes import Outcome
-from gateway.pipeline import WholeAnswer
 from gateway.simulator.server import Simulator
 from tests.pipeline.rig import Offer, Rig, chat_request, rig_on
 from tests.routing.factories import make_caller

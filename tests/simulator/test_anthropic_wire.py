@@ -126,7 +126,9 @@ REFUSED = [
         id="long-mark-after-short",
     ),
     pytest.param(
-        {"tools": [TOOL | {"input_schema": {"anyOf": [{"type": "object"}]}}]}, "'object'", id="schema-type"
+        {"tools": [TOOL | {"input_schema": {"anyOf": [{"type": "object"}]}}]},
+        "'object'",
+        id="schema-type",
     ),
     pytest.param({"tool_choice": {"type": "any"}}, "while providing tools", id="choice-alone"),
     pytest.param(strict({"type": "object"}), "additionalProperties", id="open-object"),
