@@ -102,7 +102,7 @@ async def gate_on(
             learned=lambda _key, _model: None,
             expected_output_tokens=100,
         )
-        rig.pipeline._booth = booth  # pyright: ignore[reportPrivateUsage] - the rig knows no budgets
+        rig.pipeline._gathering._booth = booth  # pyright: ignore[reportPrivateUsage] - the rig knows no budgets
         rig.snapshots.current = msgspec.structs.replace(rig.snapshots.current, budgets=budgets)
         keeper = BudgetKeeper(purse, dsn, "tests", budgets=lambda: rig.snapshots.current.budgets)
         task = asyncio.create_task(keeper.run()) if is_running else None
@@ -281,8 +281,8 @@ async def test_an_installation_in_shadow_mode_enforces_nothing(
         for _ in range(3):
             await gate.ask(caller=caller)
 
-        assert gate.rig.pipeline._booth is not None  # pyright: ignore[reportPrivateUsage]
-        assert gate.rig.pipeline._booth.limiter.shadow_refused == 2  # pyright: ignore[reportPrivateUsage]
+        assert gate.rig.pipeline._gathering._booth is not None  # pyright: ignore[reportPrivateUsage]
+        assert gate.rig.pipeline._gathering._booth.limiter.shadow_refused == 2  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_a_used_up_slice_and_a_silent_database_give_429_in_time(
@@ -396,7 +396,7 @@ async def test_without_strictness_what_was_learned_of_answers_is_reserved(
 ) -> None:
     wish = for_everyone(10**12, strict=False)
     async with gate_on(simulator, engine, dsn, wish) as gate:
-        booth = gate.rig.pipeline._booth  # pyright: ignore[reportPrivateUsage]
+        booth = gate.rig.pipeline._gathering._booth  # pyright: ignore[reportPrivateUsage]
         assert booth is not None
         booth.learned = fifty_tokens
         await gate.ask(max_tokens=100_000)

@@ -6,6 +6,10 @@ parallel calls answered out of order or not at all, results of calls that nobody
 odd ids, arguments that are no JSON, images, files, marks for caches, foreign reasoning.
 """
 
+# Hypothesis does not tell lambdas what they are given.
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownLambdaType=false
+
 import json
 from typing import Any
 
@@ -48,6 +52,11 @@ REFERRING_SCHEMA: dict[str, Any] = {
         }
     },
 }
+
+
+def _name_of(tool: Any) -> str:
+    return tool["function"]["name"]
+
 
 texts = st.one_of(
     st.sampled_from(["", " ", "\n", "Where does the toll road lead?", "Größe 東京 → 🌉", "Yes. "]),
@@ -198,14 +207,14 @@ tool_definitions = st.lists(
     ),
     min_size=1,
     max_size=3,
-    unique_by=lambda tool: tool["function"]["name"],
+    unique_by=_name_of,
 )
 
 
 @st.composite
 def _tool_members(draw: st.DrawFn) -> dict[str, Any]:
     tools = draw(tool_definitions)
-    named = tools[0]["function"]["name"]
+    named = _name_of(tools[0])
     members: dict[str, Any] = {"tools": tools}
     choice = draw(
         st.sampled_from(
