@@ -46,7 +46,12 @@ class Admin:
     def __init__(self, url: str, token: Callable[[], str]) -> None:
         self._token = token
         self._client = httpx.Client(
-            base_url=url, timeout=_WITHIN, trust_env=False, follow_redirects=False
+            base_url=url,
+            timeout=_WITHIN,
+            # Asked now and then: no connection is kept for the next time.
+            limits=httpx.Limits(max_keepalive_connections=0),
+            trust_env=False,
+            follow_redirects=False,
         )
 
     def __repr__(self) -> str:

@@ -48,7 +48,12 @@ class Sessions:
 
     def __init__(self, admin_url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._client = httpx.Client(
-            base_url=admin_url, timeout=_WITHIN, trust_env=False, follow_redirects=False
+            base_url=admin_url,
+            timeout=_WITHIN,
+            # Asked now and then: no connection is kept for the next time.
+            limits=httpx.Limits(max_keepalive_connections=0),
+            trust_env=False,
+            follow_redirects=False,
         )
         self._clock = clock
         self._lock = threading.Lock()

@@ -197,6 +197,15 @@ class Purse:
             one.used_at_s = now_s
         if not spending.reserve(bounds):
             is_known = await self._wait(account, spending, bounds, now_s)
+            cheaper = _within_reach(hard, bounds) if is_known else bounds
+            if cheaper and len(cheaper) < len(bounds):
+                # The dearest is out of reach: the cheaper ones are asked for by themselves.
+                bounds = cheaper
+                is_known = (
+                    None
+                    if spending.reserve(bounds)
+                    else await self._wait(account, spending, bounds, now_s, is_second=True)
+                )
             if is_known is not None:
                 bounds = self._what_fits(hard, spending, bounds, is_dry=is_known)
         for one in hard:
@@ -316,11 +325,17 @@ class Purse:
         return budget.mode == "hard" and self.rules.is_enforced
 
     async def _wait(
-        self, account: Account, spending: Spending, bounds: dict[str, int], now_s: float
+        self,
+        account: Account,
+        spending: Spending,
+        bounds: dict[str, int],
+        now_s: float,
+        *,
+        is_second: bool = False,
     ) -> bool | None:
         """None once the reservation is made; else whether it is known that there is no more."""
         short = [one for one in account.hard if one.free < max(bounds.values())]
-        if any(now_s < one.dry_until_s for one in short):
+        if not is_second and any(now_s < one.dry_until_s for one in short):
             return True
         if self.is_away:
             return False
@@ -393,6 +408,12 @@ class Purse:
             raise exceeded(tightest, cheapest)
         self.unconfirmed += 1
         raise _unconfirmed(tightest)
+
+
+def _within_reach(hard: Sequence[Slice], bounds: dict[str, int]) -> dict[str, int]:
+    """What would fit if everything that is left were held here."""
+    most = min(one.free + max(0, one.available) for one in hard)
+    return {endpoint: bound for endpoint, bound in bounds.items() if bound <= most}
 
 
 def desired(one: Slice, rules: BudgetRules) -> int:
