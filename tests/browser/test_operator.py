@@ -120,9 +120,17 @@ def test_a_rule_is_applied_tried_and_rolled_back(up: Gateway, opened: Visit) -> 
     apply(2)
     wait_until("the rule is in force", lambda: status() == 404)
 
-    # By the keyboard: a click at the page's end may scroll it, which shuts the list again.
-    page.get_by_role("combobox", name="Look at a version").press("ArrowDown")
-    page.get_by_role("option", name="1: no comment").click()
+    versions = page.get_by_role("combobox", name="Look at a version")
+    first = page.get_by_role("option", name="1: no comment")
+
+    def is_open() -> bool:
+        # By the keyboard, and again: the list shuts when the page is drawn anew.
+        versions.press("ArrowDown")
+        page.wait_for_timeout(300)
+        return first.is_visible()
+
+    wait_until("the versions are listed", is_open, within_s=20)
+    first.click()
     page.get_by_role("button", name="Put version 1 in force").click()
     say_so(page, "Version 1 is in force again")
     wait_until("the rule is gone", lambda: status() == 200)
