@@ -287,19 +287,7 @@ async def _record(
     if dry_run:
         return decision, None
     decided = decision.change
-    return decision, await add_price_change(
-        connection,
-        kind=decided.kind,
-        target=decided.target,
-        effective_from=decided.effective_from,
-        effective_to=decided.effective_to,
-        terms=decided.terms,
-        factor=decided.factor,
-        endpoint=decided.endpoint,
-        at=decided.recorded_at,
-        actor=decided.recorded_by,
-        reason=decided.reason,
-    )
+    return decision, await add_price_change(connection, decided)
 
 
 def _utc(at: datetime | None) -> datetime | None:

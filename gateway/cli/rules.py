@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 from cyclopts import App
 
+from gateway.cli.catalogues import offered_tables
 from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.printing import CommandError, print_json, print_table, say
@@ -14,7 +15,6 @@ from gateway.routing.rules.diff import describe, diff
 from gateway.routing.rules.problems import Problem, RulesError
 from gateway.routing.rules.references import check_references
 from gateway.routing.rules.rule_set import NO_RULES, RuleSet, compile_rules
-from gateway.settings.offer import make_offer
 from gateway.settings.values import Settings
 from gateway.storage.rule_sets import (
     EMPTY_VERSION,
@@ -24,12 +24,11 @@ from gateway.storage.rule_sets import (
     list_rule_sets,
     roll_back,
 )
-from pricing.catalogue import Catalogue, load_catalogue
+from pricing.catalogue import load_catalogue
 
 rules = App(name="rules", help="Look at the rules of routing, change them, and go back.")
 _ACTOR = "command line"
 _MOST_VERSIONS = 100
-_NOWHERE = "http://127.0.0.1:9"
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
@@ -267,17 +266,11 @@ def _checked(file: Path, settings: Settings) -> tuple[RuleSet | None, list[Probl
         return None, list(exc.problems)
     return compiled, check_references(
         compiled,
-        _catalogue(settings),
+        offered_tables(settings),
         text=text,
         aliases=settings.aliases,
         shipped=load_catalogue(),
     )
-
-
-def _catalogue(settings: Settings) -> Catalogue:
-    offer = make_offer(settings, None)
-    # Where nothing is enabled the simulated providers serve.
-    return (offer if offer.providers else make_offer(settings, _NOWHERE)).catalogue
 
 
 def _compiled(text: str, *, source: str) -> RuleSet:

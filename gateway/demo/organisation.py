@@ -221,19 +221,7 @@ async def _change_price(connection: Connection, change: Pricing) -> None:
     )
     changes = await load_price_changes(connection)
     decided = decide(wish, simulated_catalogue(), changes, at=change.since, actor=ACTOR).change
-    await add_price_change(
-        connection,
-        kind=decided.kind,
-        target=decided.target,
-        effective_from=decided.effective_from,
-        effective_to=decided.effective_to,
-        terms=decided.terms,
-        factor=decided.factor,
-        endpoint=decided.endpoint,
-        at=decided.recorded_at,
-        actor=ACTOR,
-        reason=decided.reason,
-    )
+    await add_price_change(connection, decided)
 
 
 async def _read_catalogue(connection: Connection) -> Catalogue:

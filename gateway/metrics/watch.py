@@ -39,6 +39,7 @@ class Watch:
         self._tally = files.load()
         self._waiting: list[RequestRecord | LateAttempts] = []
         self._dropped = 0
+        self._writing = asyncio.Lock()
 
     def note(self, record: RequestRecord | LateAttempts) -> None:
         """A record was written. Costs the request nothing but this."""
@@ -69,8 +70,12 @@ class Watch:
                 _log.warning("the last counts are lost: %s", exc.strerror)
 
     async def sum(self) -> Sum:
-        """What the whole node counted until now."""
+        """What the whole node counted until now.
+
+        This worker's file is written first: the next scrape, at another worker, tells no less.
+        """
         await self._count()
+        await self._write()
         own = Told(
             version=VERSION,
             pid=os.getpid(),
@@ -104,7 +109,8 @@ class Watch:
 
     async def _write(self) -> None:
         try:
-            await asyncio.to_thread(self._files.write, self._encoded())
+            async with self._writing:
+                await asyncio.to_thread(self._files.write, self._encoded())
         except OSError as exc:
             _log.warning("other workers cannot read these counts: %s", exc.strerror)
 

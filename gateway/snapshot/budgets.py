@@ -1,12 +1,12 @@
 """Brings budgets into the snapshot, and keeps the last that were known."""
 
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 
 from gateway.domain.budgets import Budget
+from gateway.snapshot.copies import write_copy
 from gateway.snapshot.snapshot import SnapshotHolder
 from gateway.storage.budgets import load_budgets
 from gateway.storage.changes import BUDGETS, read_epoch
@@ -37,7 +37,7 @@ class StoredBudgets:
         budgets = await load_budgets(connection)
         self._enforce(budgets)
         self._epoch = epoch
-        self._save_copy(budgets)
+        write_copy(self._copy, budgets, of="budgets")
 
     def load_copy(self) -> None:
         """Postgres does not answer at the start: take the last good copy."""
@@ -56,14 +56,3 @@ class StoredBudgets:
             return
         self._snapshots.current = msgspec.structs.replace(current, budgets=tuple(budgets))
         _log.info("%d budgets are in force", len(budgets))
-
-    def _save_copy(self, budgets: list[Budget]) -> None:
-        temporary = self._copy.with_suffix(f".{os.getpid()}")
-        try:
-            self._copy.parent.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.msgpack.encode(budgets))
-            temporary.replace(self._copy)
-        except OSError as exc:
-            _log.warning("the last good copy of the budgets cannot be written: %s", exc.strerror)

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 
 import msgspec
 
+from gateway.snapshot.copies import write_copy
 from gateway.snapshot.snapshot import SnapshotHolder
 from gateway.storage.changes import PRICES, read_epoch
 from gateway.storage.engine import Connection
@@ -45,7 +45,7 @@ class StoredPrices:
             return
         changes = await load_price_changes(connection)
         if await self._take(changes):
-            self._save_copy(_Copy(epoch=epoch, changes=changes))
+            write_copy(self._copy, _Copy(epoch=epoch, changes=changes), of="prices")
         # A change that cannot be used is not looked at again before the next one.
         self._epoch = epoch
 
@@ -77,14 +77,3 @@ class StoredPrices:
             return
         self._snapshots.current = msgspec.structs.replace(current, catalogue=catalogue)
         _log.info("prices %s are in force, with %d changes", catalogue.version, changes)
-
-    def _save_copy(self, copy: _Copy) -> None:
-        temporary = self._copy.with_suffix(f".{os.getpid()}")
-        try:
-            self._copy.parent.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.msgpack.encode(copy))
-            temporary.replace(self._copy)
-        except OSError as exc:
-            _log.warning("the last good copy of the prices cannot be written: %s", exc.strerror)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Protocol
 import msgspec
 
 from gateway.domain.caller import Caller
+from gateway.snapshot.copies import write_copy
 from gateway.snapshot.snapshot import SnapshotHolder
 from gateway.storage.changes import CONFIG_CHANNEL, read_epoch
 from gateway.storage.engine import (
@@ -163,19 +163,9 @@ class KeyRefresh:
         )
 
     def _save_copy(self, epoch: int, callers: list[tuple[bytes, Caller]]) -> None:
-        data = msgspec.msgpack.encode(
-            _Copy(epoch=epoch, confirmed_at_s=time.time(), callers=callers)
-        )
+        copy = _Copy(epoch=epoch, confirmed_at_s=time.time(), callers=callers)
         self._copied_at_s = time.monotonic()
-        temporary = self._copy.with_suffix(f".{os.getpid()}")
-        try:
-            self._copy.parent.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-            temporary.replace(self._copy)
-        except OSError as exc:
-            _log.warning("the last good copy of the keys cannot be written: %s", exc.strerror)
+        write_copy(self._copy, copy, of="keys")
 
     def _load_copy(self) -> None:
         try:

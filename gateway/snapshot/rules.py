@@ -7,7 +7,6 @@ on disk is taken; without one nothing is answered, since a rule that denies woul
 
 import asyncio
 import logging
-import os
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from gateway.routing.rules.problems import Problem, RulesError
 from gateway.routing.rules.references import check_references
 from gateway.routing.rules.rule_set import RuleSet, compile_rules
+from gateway.snapshot.copies import write_copy
 from gateway.snapshot.snapshot import SnapshotHolder
 from gateway.storage.changes import RULES, read_epoch
 from gateway.storage.engine import Connection
@@ -102,19 +102,8 @@ class RuleBook:
                 len(rules.rules),
                 rules.source,
             )
-        self._save_copy(_Copy(source=rules.source, text=text))
+        write_copy(self._copy, _Copy(source=rules.source, text=text), of="rules")
         return True
-
-    def _save_copy(self, copy: _Copy) -> None:
-        temporary = self._copy.with_suffix(f".{os.getpid()}")
-        try:
-            self._copy.parent.mkdir(mode=0o700, exist_ok=True)
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.msgpack.encode(copy))
-            temporary.replace(self._copy)
-        except OSError as exc:
-            _log.warning("the last good copy of the rules cannot be written: %s", exc.strerror)
 
 
 class StoredRules:

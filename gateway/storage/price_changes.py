@@ -1,7 +1,5 @@
 """What the operator decided about prices: rows that are added and never changed."""
 
-from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import RowMapping, func, insert, select
@@ -9,73 +7,43 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.changes import PRICES, record_change
 from gateway.storage.tables import price_change
-from pricing.operator_layer import ChangeKind, PriceChange
+from pricing.operator_layer import PriceChange
 
 _LOCK = int.from_bytes(b"tw-price")
 _COLUMNS = tuple(price_change.c[field] for field in PriceChange.__struct_fields__)
 
 
-async def add_price_change(
-    connection: AsyncConnection,
-    *,
-    kind: ChangeKind,
-    target: str,
-    effective_from: datetime,
-    effective_to: datetime | None,
-    terms: dict[str, Any] | None,
-    factor: Decimal | None,
-    endpoint: dict[str, Any] | None,
-    at: datetime,
-    actor: str,
-    reason: str,
-) -> PriceChange:
+async def add_price_change(connection: AsyncConnection, decided: PriceChange) -> PriceChange:
     """Add a change that has been checked; the caller holds `lock_prices` since then.
 
     Args:
         connection: in a transaction, which the caller commits.
-        kind: what is decided.
-        target: about what; see `PriceChange`.
-        effective_from: aware UTC.
-        effective_to: exclusive; None means until further notice.
-        terms: of a price; amounts as texts.
-        factor: of a discount.
-        endpoint: of an endpoint; amounts as texts.
-        at: now, aware UTC.
-        actor: who did it, as shown to operators.
-        reason: for the history.
+        decided: as `pricing.deciding.decide` made it; amounts inside its JSON are texts.
+
+    Returns:
+        The change with the id that it got.
     """
-    rows = await connection.execute(
-        insert(price_change)
-        .values(
-            kind=kind,
-            target=target,
-            effective_from=effective_from,
-            effective_to=effective_to,
-            terms=terms,
-            factor=factor,
-            endpoint=endpoint,
-            recorded_at=at,
-            recorded_by=actor,
-            reason=reason,
-        )
-        .returning(*_COLUMNS)
-    )
+    fields = {
+        name: getattr(decided, name) for name in PriceChange.__struct_fields__ if name != "id"
+    }
+    rows = await connection.execute(insert(price_change).values(fields).returning(*_COLUMNS))
     added = _read(rows.mappings().one())
+    ends, factor = decided.effective_to, decided.factor
     await record_change(
         connection,
         PRICES,
-        at=at,
-        actor=actor,
-        action=f"price.{kind}",
-        subject=target,
+        at=decided.recorded_at,
+        actor=decided.recorded_by,
+        action=f"price.{decided.kind}",
+        subject=decided.target,
         after={
             "id": added.id,
-            "effective_from": effective_from.isoformat(),
-            "effective_to": None if effective_to is None else effective_to.isoformat(),
-            "terms": terms,
+            "effective_from": decided.effective_from.isoformat(),
+            "effective_to": None if ends is None else ends.isoformat(),
+            "terms": decided.terms,
             "factor": None if factor is None else str(factor),
-            "endpoint": endpoint,
-            "reason": reason,
+            "endpoint": decided.endpoint,
+            "reason": decided.reason,
         },
     )
     return added

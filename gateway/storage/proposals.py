@@ -167,19 +167,7 @@ async def accept_proposal(
         reason=_reason(proposal, comment),
     )
     decided = decide(wish, tables, changes, at=at, actor=actor).change
-    change = await add_price_change(
-        connection,
-        kind=decided.kind,
-        target=decided.target,
-        effective_from=decided.effective_from,
-        effective_to=decided.effective_to,
-        terms=decided.terms,
-        factor=decided.factor,
-        endpoint=decided.endpoint,
-        at=at,
-        actor=actor,
-        reason=decided.reason,
-    )
+    change = await add_price_change(connection, decided)
     await _close(connection, proposal, "accepted", at, actor, comment, int(change.id))
     return change
 

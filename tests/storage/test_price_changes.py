@@ -38,18 +38,15 @@ async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[AsyncConnect
 
 async def add(connection: AsyncConnection, **fields: Any) -> PriceChange:
     known: dict[str, Any] = {
+        "id": "0",
         "kind": "price",
         "target": "acme/large",
         "effective_from": NOW,
-        "effective_to": None,
-        "terms": None,
-        "factor": None,
-        "endpoint": None,
-        "at": NOW,
-        "actor": "ann",
+        "recorded_at": NOW,
+        "recorded_by": "ann",
         "reason": "contract 7",
     }
-    return await add_price_change(connection, **(known | fields))
+    return await add_price_change(connection, PriceChange(**(known | fields)))
 
 
 @pytest.mark.anyio

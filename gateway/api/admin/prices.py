@@ -174,19 +174,7 @@ def admin_price_routes(desk: PriceDesk) -> list[HTTPRouteHandler]:
             await lock_prices(connection)
             changes = await load_price_changes(connection)
             decided = desk.decide(data, changes, actor=request.user.name).change
-            return await add_price_change(
-                connection,
-                kind=decided.kind,
-                target=decided.target,
-                effective_from=decided.effective_from,
-                effective_to=decided.effective_to,
-                terms=decided.terms,
-                factor=decided.factor,
-                endpoint=decided.endpoint,
-                at=decided.recorded_at,
-                actor=decided.recorded_by,
-                reason=decided.reason,
-            )
+            return await add_price_change(connection, decided)
 
         return await desk.ask(record)
 
