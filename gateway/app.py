@@ -16,6 +16,7 @@ from gateway.api.admin.budgets import admin_budget_routes
 from gateway.api.admin.catalogue import admin_catalogue_routes
 from gateway.api.admin.dry_run import admin_dry_run_routes
 from gateway.api.admin.guard import Guard
+from gateway.api.admin.jobs import JobDesk, admin_job_routes
 from gateway.api.admin.keys import admin_key_routes
 from gateway.api.admin.prices import PriceDesk, admin_price_routes
 from gateway.api.admin.proposals import admin_proposal_routes
@@ -86,6 +87,7 @@ from gateway.version import CODE_VERSION, USER_AGENT
 _ADMIN_S = 5.0
 _READ_ON_S = 1.0
 _ACCOUNT_S = 2.0
+_JOB_S = 30.0
 
 _log = logging.getLogger("tollway.app")
 
@@ -173,6 +175,8 @@ class Worker:
         self._account = Asker(
             place.database_url, within_s=_ACCOUNT_S, application_name="tollway account"
         )
+        self._job_ask = Asker(place.database_url, within_s=_JOB_S, application_name="tollway jobs")
+        self._jobs = JobDesk()
         self._notice_ask = Asker(
             place.database_url, within_s=_ADMIN_S, application_name="tollway notices"
         )
@@ -208,6 +212,7 @@ class Worker:
 
     async def stop(self, *, ship_within_s: float) -> None:
         """Bring what is spooled to Postgres if it answers in time, and let everything go."""
+        await self._jobs.aclose()
         for pipeline in self._pipelines.values():
             await pipeline.aclose(within_s=_READ_ON_S)
         await self._shadows.aclose(within_s=_READ_ON_S)
@@ -224,6 +229,7 @@ class Worker:
         await self._media_transport.aclose()
         await self._webhook_transport.aclose()
         await self._ask.aclose()
+        await self._job_ask.aclose()
         await self._notice_ask.aclose()
         await self._account.aclose()
         self._health.close()
@@ -383,6 +389,7 @@ class Worker:
                 *admin_user_routes(self._ask, sessions),
                 *admin_audit_routes(self._ask),
                 *admin_webhook_routes(self._ask, self._courier),
+                *admin_job_routes(self._jobs),
                 *health_routes(self._readiness),
                 *self._metrics_routes(),
             ],
