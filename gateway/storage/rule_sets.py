@@ -113,12 +113,14 @@ async def read_rule_set(connection: AsyncConnection, number: int) -> StoredRuleS
     return None if row is None else _stored(row)
 
 
-async def list_rule_sets(connection: AsyncConnection, *, limit: int) -> list[StoredRuleSet]:
-    """The versions, newest first."""
-    rows = await connection.execute(
-        select(*_COLUMNS).order_by(rule_set.c.number.desc()).limit(limit)
-    )
-    return [_stored(row) for row in rows.mappings()]
+async def list_rule_sets(
+    connection: AsyncConnection, *, limit: int, before: int | None = None
+) -> list[StoredRuleSet]:
+    """The versions, newest first; with a number, only those before it."""
+    statement = select(*_COLUMNS).order_by(rule_set.c.number.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(rule_set.c.number < before)
+    return [_stored(row) for row in (await connection.execute(statement)).mappings()]
 
 
 async def _activate(

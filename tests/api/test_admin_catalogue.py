@@ -79,12 +79,16 @@ async def test_every_word_of_a_search_has_to_be_there(admin: httpx.AsyncClient) 
 
 
 async def test_the_prices_of_an_endpoint_are_told_span_by_span(admin: httpx.AsyncClient) -> None:
-    spans = (await admin.get("/admin/catalogue/prices", params={"endpoint": AZURE})).json()["data"]
+    found = (await admin.get("/admin/catalogue/prices", params={"endpoint": AZURE})).json()
+    spans = found["data"]
 
     assert [span["layers"] for span in spans] == [["tables"], ["tables", "discount"]]
     before, after = (Decimal(span["terms"]["input_usd_per_mtok"]) for span in spans)
     assert after * 2 == before
     assert spans[0]["effective_to"] == spans[1]["effective_from"]
+    (beneath,) = found["tables"]
+    assert beneath["effective_to"] is None
+    assert beneath["terms"] == spans[0]["terms"]
 
 
 async def test_an_endpoint_that_is_not_there_is_a_404(admin: httpx.AsyncClient) -> None:

@@ -115,6 +115,8 @@ async def test_versions_are_applied_listed_and_rolled_back(admin: httpx.AsyncCli
     assert back["number"] == first["number"]
     assert history[1]["is_active"]
     assert history[1]["comment"] == "begin"
+    older = {"before": second["number"], "limit": 1}
+    assert (await admin.get("/admin/rules/history", params=older)).json()["data"] == history[1:]
     assert missing.status_code == 404
 
 

@@ -30,7 +30,8 @@ class OfferedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     mode: str
     price: Price | None
-    """For a short prompt; None is unknown, never 0."""
+    """For a prompt of the length that was asked for, a short one unless said otherwise; None is
+    unknown, never 0."""
     layers: tuple[Layer, ...]
     """Where the price comes from, the lowest first."""
     has_conditions: bool
@@ -74,6 +75,8 @@ class PriceSpans(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
     model: str
     data: tuple[PriceSpan, ...]
+    tables: tuple[PriceSpan, ...]
+    """What the tables alone say, below whatever the operator decided."""
 
 
 def admin_catalogue_routes(desk: PriceDesk) -> list[HTTPRouteHandler]:
@@ -92,6 +95,9 @@ def admin_catalogue_routes(desk: PriceDesk) -> list[HTTPRouteHandler]:
         ] = "",
         provider: Annotated[str | None, Parameter(description="only this one")] = None,
         model: Annotated[str | None, Parameter(description="a model or an alias")] = None,
+        prompt_tokens: Annotated[
+            int, Parameter(description="length of a prompt, for prices that depend on it", ge=0)
+        ] = 0,
     ) -> Offered:
         """The enabled endpoints with the prices that hold now, as this worker resolves them."""
         catalogue, at = desk.catalogue, datetime.now(UTC)
@@ -101,7 +107,7 @@ def admin_catalogue_routes(desk: PriceDesk) -> list[HTTPRouteHandler]:
             version=catalogue.version,
             total=len(found),
             providers=tuple(sorted(catalogue.providers)),
-            data=tuple(_offered(endpoint, at) for endpoint in found[:_MOST_LISTED]),
+            data=tuple(_offered(endpoint, at, prompt_tokens) for endpoint in found[:_MOST_LISTED]),
         )
 
     @get(
@@ -118,21 +124,12 @@ def admin_catalogue_routes(desk: PriceDesk) -> list[HTTPRouteHandler]:
             raise not_found(
                 f"endpoint {endpoint!r}", "GET /admin/catalogue", code="endpoint_not_found"
             )
+        beneath = desk.tables.endpoints_by_id.get(endpoint)
         return PriceSpans(
             endpoint=found.id,
             model=found.model,
-            data=tuple(
-                PriceSpan(
-                    version=version.id,
-                    layers=layers_of(version.id),
-                    effective_from=version.effective_from,
-                    effective_to=version.effective_to,
-                    terms=terms_of(version),
-                    source=version.source,
-                    checked_on=version.checked_on,
-                )
-                for version in found.prices
-            ),
+            data=_spans(found),
+            tables=() if beneath is None else _spans(beneath),
         )
 
     return [show, spans]
@@ -142,6 +139,21 @@ def layers_of(version: str) -> tuple[Layer, ...]:
     """Where a price version comes from, by the name that `pricing.operator_layer` gives it."""
     base: Layer = "operator" if "@operator#" in version else "tables"
     return (base, "discount") if _DISCOUNTED.search(version) else (base,)
+
+
+def _spans(endpoint: Endpoint) -> tuple[PriceSpan, ...]:
+    return tuple(
+        PriceSpan(
+            version=version.id,
+            layers=layers_of(version.id),
+            effective_from=version.effective_from,
+            effective_to=version.effective_to,
+            terms=terms_of(version),
+            source=version.source,
+            checked_on=version.checked_on,
+        )
+        for version in endpoint.prices
+    )
 
 
 def _sought(endpoints: Iterable[Endpoint], search: str, provider: str | None) -> list[Endpoint]:
@@ -155,7 +167,7 @@ def _sought(endpoints: Iterable[Endpoint], search: str, provider: str | None) ->
     return sorted(found, key=lambda one: (one.model, one.id))
 
 
-def _offered(endpoint: Endpoint, at: datetime) -> OfferedEndpoint:
+def _offered(endpoint: Endpoint, at: datetime, prompt_tokens: int) -> OfferedEndpoint:
     held = next((version for version in endpoint.prices if version.holds_at(at)), None)
     later = (one.effective_from for one in endpoint.prices if one.effective_from is not None)
     return OfferedEndpoint(
@@ -163,7 +175,7 @@ def _offered(endpoint: Endpoint, at: datetime) -> OfferedEndpoint:
         provider=endpoint.provider,
         model=endpoint.model,
         mode=endpoint.mode,
-        price=resolve(endpoint, at=at, prompt_tokens=0),
+        price=resolve(endpoint, at=at, prompt_tokens=prompt_tokens),
         layers=() if held is None else layers_of(held.id),
         has_conditions=held is not None and _has_conditions(held),
         next_from=min((begins for begins in later if begins > at), default=None),

@@ -222,10 +222,17 @@ def admin_rule_routes(desk: RulesDesk) -> list[HTTPRouteHandler]:
         tags=["rules"],
         opt=needs("auditor"),
     )
-    async def history() -> History:
+    async def history(
+        before: Annotated[
+            int | None, Parameter(description="only versions with a lower number", ge=1)
+        ] = None,
+        limit: Annotated[int, Parameter(ge=1, le=_MOST_VERSIONS)] = _MOST_VERSIONS,
+    ) -> History:
         """The versions in the database, newest first, with their texts; at most 100."""
         return History(
-            data=await desk.ask(lambda connection: list_rule_sets(connection, limit=_MOST_VERSIONS))
+            data=await desk.ask(
+                lambda connection: list_rule_sets(connection, limit=limit, before=before)
+            )
         )
 
     @post(
