@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Mapping
 
@@ -63,6 +64,7 @@ from gateway.ledger.toll import Tollbooth
 from gateway.ledger.upkeep import Retention, Upkeep
 from gateway.metrics.node import NodeFiles
 from gateway.metrics.watch import Watch, WatchedLedger
+from gateway.notices.health_log import HealthLog
 from gateway.notices.sender import Sender
 from gateway.notices.sending import Courier
 from gateway.notices.watching import NoticeWatch, NoticingLedger, Unpriced
@@ -86,6 +88,7 @@ from gateway.version import CODE_VERSION, USER_AGENT
 
 _ADMIN_S = 5.0
 _READ_ON_S = 1.0
+_REST_S = 1.0
 _ACCOUNT_S = 2.0
 _JOB_S = 30.0
 
@@ -203,6 +206,7 @@ class Worker:
             ("traffic", self.traffic.sweep()),
             ("metrics", self._watch.run()),
             ("notices", self._notice_watch.run()),
+            ("health log", self._health_log.run()),
             *([("webhooks", self._sender.run())] if self._place.worker == 0 else []),
         ):
             task = asyncio.create_task(work, name=name)
@@ -220,6 +224,7 @@ class Worker:
         # What the last records cost is settled by the shipper, and nothing is leased after it.
         await self._keeper.aclose()
         await self._shipper.drain(ship_within_s)
+        await self._health_log.write_rest(within_s=_REST_S)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.wait(self._tasks, timeout=1.0) if self._tasks else None
@@ -370,6 +375,11 @@ class Worker:
             spool_age_s=lambda: self._spool.oldest_unshipped_s,
             node=self._spool.writer.name,
             tell_without_database=self._sender.send_from_memory if is_first else None,
+        )
+        self._health_log = HealthLog(
+            self._notice_ask,
+            since=self._health.events.since,
+            node=f"{socket.gethostname()}:{settings.port}",
         )
 
     def _admin_app(self) -> Litestar:

@@ -56,6 +56,7 @@ class HealthBoard:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
         is_alive: Callable[[int], bool] | None = None,
+        events: HealthEvents | None = None,
     ) -> None:
         """Make a board that knows of no trouble.
 
@@ -67,8 +68,9 @@ class HealthBoard:
             clock: monotonic seconds, the same for all workers of a node.
             chance: within [0, 1).
             is_alive: whether a process lives; None asks the kernel.
+            events: where changes are noted; None makes a place by the same clock.
         """
-        self.events = HealthEvents(clock=clock)
+        self.events = events or HealthEvents(clock=clock)
         self._rules = rules or BreakerRules()
         self._judge = Judge(self._rules, chance)
         self._levels = Levels(table)

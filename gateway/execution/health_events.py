@@ -17,7 +17,7 @@ from gateway.execution.rests import is_resting, outcome_of
 
 HealthChange = Literal["opened", "half-open", "closed", "cooled down", "credential out"]
 
-_KEPT = 512
+_KEPT = 2_048
 _MS_PER_S = 1000.0
 _LOGGED_APART_S = 10.0
 _REMEMBERED = 1_024
@@ -48,9 +48,11 @@ class HealthEvents:
         *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        is_logged: bool = True,
     ) -> None:
         self._clock = clock
         self._wall_clock = wall_clock
+        self._is_logged = is_logged
         self._events: deque[HealthEvent] = deque(maxlen=_KEPT)
         self._count = 0
         self._logged: OrderedDict[tuple[str, str], tuple[float, int]] = OrderedDict()
@@ -60,6 +62,8 @@ class HealthEvents:
 
     def since(self, number: int) -> list[HealthEvent]:
         """Those after the one of that number, as far as they are still kept."""
+        if number >= self._count:
+            return []
         return [event for event in self._events if event.number > number]
 
     def note_change(self, level: Level, before: LevelState, after: LevelState) -> None:
@@ -105,7 +109,8 @@ class HealthEvents:
                 for_s=for_s,
             )
         )
-        self._log(level, change, outcome, for_s)
+        if self._is_logged:
+            self._log(level, change, outcome, for_s)
 
     def _log(
         self, level: str, change: HealthChange, outcome: str | None, for_s: float | None

@@ -10,6 +10,7 @@ from datetime import time as time_of_day
 import msgspec
 
 from gateway.storage.engine import make_engine
+from gateway.storage.health_events import forget_health_events
 from gateway.storage.partitions import drop_days
 from gateway.storage.rollup_upkeep import (
     forget_minutes,
@@ -107,6 +108,11 @@ class Upkeep:
             seconds=_SUM_S,
         ):
             pass
+        await run_bounded(
+            self._engine,
+            lambda connection: forget_health_events(connection, minutes_from),
+            seconds=_SUM_S,
+        )
         await run_bounded(
             self._engine,
             lambda connection: forget_quarters(connection, sums_from),

@@ -475,6 +475,30 @@ audit_entry = Table(
     Column("after", JSONB),
 )
 
+health_event = Table(
+    "health_event",
+    metadata,
+    # What routing believed of providers, change by change. Drawn from the change itself, so that a
+    # batch that is sent twice is there once.
+    Column("id", Uuid, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("node", Text, nullable=False),
+    # `share` is one endpoint with one credential; see `gateway.execution.levels`.
+    Column("level", Text, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("endpoint", Text),
+    # Its place among the provider's credentials, from 0; never anything of it.
+    Column("credential", SmallInteger),
+    Column("state", Text, nullable=False),
+    # When it ends by itself: the time open, after which one attempt may probe, or the rest.
+    Column("until", Instant),
+    # The outcome of the attempt that caused it.
+    Column("reason", Text),
+    CheckConstraint("level IN ('origin', 'credential', 'target', 'share')", name="level_is_known"),
+    CheckConstraint("state IN ('open', 'half_open', 'closed', 'cooling')", name="state_is_known"),
+    Index(None, "at"),
+)
+
 views = MetaData()
 """What the reader role sees. The views are made by the migrations, which must list every column."""
 
@@ -497,3 +521,4 @@ v_cost_adjustment = _view("v_cost_adjustment", cost_adjustment)
 v_budget = _view("v_budget", budget)
 v_budget_period = _view("v_budget_period", budget_period)
 v_budget_lease = _view("v_budget_lease", budget_lease)
+v_health_event = _view("v_health_event", health_event)

@@ -297,10 +297,10 @@ def test_an_opened_breaker_is_a_warning(clock: Clock, caplog: pytest.LogCaptureF
 
 
 def test_events_are_bounded(clock: Clock) -> None:
-    for _ in range(600):
+    for _ in range(2_100):
         clock.report(Outcome.RATE_LIMITED, retry_after_ms=1_000)
         clock.pass_s(1.5)
 
     events = list(clock.board.events)
-    assert len(events) == 512
-    assert events[-1].number == 600
+    assert len(events) == 2_048
+    assert events[-1].number == 2_100
