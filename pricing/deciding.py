@@ -15,7 +15,7 @@ from pricing.price import RATES, Price, resolve
 from pricing.terms import terms_of
 
 MAX_FACTOR = Decimal(10)
-_BASE_ONLY = frozenset({*RATES, "upper_bound"})
+_BASE_ONLY = frozenset({*RATES, "upper_bound", "reviewed"})
 
 
 class PriceWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

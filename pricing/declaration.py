@@ -167,7 +167,9 @@ def _declared_prices(declared: DeclaredEndpoint) -> tuple[DeclaredPrice, ...]:
 def _version(endpoint_id: str, declared: DeclaredPrice, *, is_free: bool) -> PriceVersion:
     begins = declared.effective_from and declared.effective_from.astimezone(UTC)
     since = f"{begins:%Y-%m-%dT%H:%M:%SZ}" if begins else "ever"
-    content = msgspec.json.encode(msgspec.structs.asdict(declared), order="deterministic")
+    # That somebody has looked at a price makes no other price of it.
+    told = {k: v for k, v in msgspec.structs.asdict(declared).items() if k != "reviewed"}
+    content = msgspec.json.encode(told, order="deterministic")
     version_id = f"{endpoint_id}@{since}#{hashlib.sha256(content).hexdigest()[:8]}"
     return PriceVersion(
         id=version_id,
@@ -186,6 +188,7 @@ def _version(endpoint_id: str, declared: DeclaredPrice, *, is_free: bool) -> Pri
         region_multiplier=declared.region_multiplier,
         source=declared.source,
         checked_on=declared.checked,
+        reviewed=declared.reviewed,
     )
 
 

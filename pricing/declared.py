@@ -6,7 +6,7 @@ what the keys mean.
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -15,6 +15,10 @@ from pricing.endpoint import Protocol, ThinkingStyle
 _Count = Annotated[int, msgspec.Meta(gt=0)]
 _Text = Annotated[str, msgspec.Meta(min_length=1)]
 _Weekday = Annotated[int, msgspec.Meta(ge=1, le=7)]
+ReviewableRule = Literal[
+    "far-above-usual", "cache-write-below-input", "output-below-input", "output-far-above-input"
+]
+"""Rules that a price may break once somebody has looked and says so."""
 _CLOCK = r"([01]\d|2[0-3]):[0-5]\d"
 _Span = Annotated[str, msgspec.Meta(pattern=rf"^{_CLOCK}-({_CLOCK}|24:00)$")]
 
@@ -75,6 +79,7 @@ class DeclaredTerms(DeclaredRates, frozen=True, kw_only=True, forbid_unknown_fie
     region_multiplier: dict[str, Decimal] = {}
     source: _Text | None = None
     checked: date | None = None
+    reviewed: tuple[ReviewableRule, ...] = ()
     upper_bound: bool = False
 
 

@@ -39,8 +39,12 @@ class CatalogueError(ValueError):
         self.file = file
         self.line = line
 
-    def in_file(self, file: str, text: str) -> "CatalogueError":
-        """The same error with the file, and the line where it can be found in the file's text."""
+    def in_file(self, file: str, text: str, *, provider: str | None = None) -> "CatalogueError":
+        """The same error with the file, and the line where it can be found in the file's text.
+
+        `provider` is named where the file is the operator's, whose endpoints stand under
+        ``[[providers.X.endpoints]]``.
+        """
         return CatalogueError(
             self.problem,
             remedy=self.remedy,
@@ -48,7 +52,7 @@ class CatalogueError(ValueError):
             key=self.key,
             value=self.value,
             file=file,
-            line=_line_of(text, self.endpoint, self.key, self.value),
+            line=_line_of(text, provider, self.endpoint, self.key, self.value),
         )
 
 
@@ -101,23 +105,54 @@ def _value_at(document: object, steps: list[tuple[str, str]]) -> object:
     return document
 
 
-def _line_of(text: str, endpoint: str | None, key: str | None, value: object) -> int | None:
+def _line_of(
+    text: str, provider: str | None, endpoint: str | None, key: str | None, value: object
+) -> int | None:
     """The line of `key` inside the endpoint's table, else of the endpoint, else of the key."""
     lines = text.splitlines()
-    begin, end = 0, len(lines)
+    blocks = _blocks(lines, provider)
+    if provider is None and endpoint is None:
+        blocks = [range(len(lines))]
     if endpoint is not None:
         own_id = re.compile(rf"""\s*id\s*=\s*["']{re.escape(endpoint)}["']""")
-        begin = next((n for n, line in enumerate(lines) if own_id.match(line)), -1)
-        if begin < 0:
+        own = [block for block in blocks if any(own_id.match(lines[n]) for n in block)]
+        # Of two that are called alike the first may be as it should be.
+        own.sort(key=lambda block: not _keys_in(lines, block, key, value, is_exact=True))
+        if not own:
             return None
-        following = range(begin + 1, end)
-        end = next((n for n in following if lines[n].strip() == "[[endpoints]]"), end)
-    found: list[int] = []
-    if key is not None:
-        own_key = re.compile(rf"""(^|[\s{{,.\[])["']?{re.escape(key)}["']?\s*(=|\])""")
-        found = [number for number in range(begin, end) if own_key.search(lines[number])]
-        # A key stands in every dated price: the one with the wrong value is meant.
-        found = [n for n in found if str(value) in re.split(r"[^\w.:+-]+", lines[n])] or found
-    if found:
-        return found[0] + 1
-    return begin + 1 if endpoint is not None else None
+        blocks = own[:1]
+        begin = next(n for n in blocks[0] if own_id.match(lines[n]))
+    else:
+        begin = None
+    for block in blocks:
+        found = _keys_in(lines, block, key, value)
+        if found:
+            return found[0] + 1
+    return None if begin is None else begin + 1
+
+
+def _blocks(lines: list[str], provider: str | None) -> list[range]:
+    """The lines of each endpoint's table, with the tables inside it."""
+    path = "endpoints" if provider is None else f"providers.{provider}.endpoints"
+    plain = [line.strip().replace('"', "").replace(" ", "") for line in lines]
+    blocks: list[range] = []
+    for first, line in enumerate(plain):
+        if not line.startswith(f"[[{path}]]"):
+            continue
+        following = range(first + 1, len(plain))
+        inner = (f"[[{path}.", f"[{path}.")
+        ends = (n for n in following if plain[n][:1] == "[" and not plain[n].startswith(inner))
+        blocks.append(range(first, next(ends, len(plain))))
+    return blocks
+
+
+def _keys_in(
+    lines: list[str], block: range, key: str | None, value: object, *, is_exact: bool = False
+) -> list[int]:
+    """Where the key stands; a key of every dated price is meant where it has the wrong value."""
+    if key is None:
+        return []
+    own_key = re.compile(rf"""(^|[\s{{,.\[])["']?{re.escape(key)}["']?\s*(=|\])""")
+    found = [number for number in block if own_key.search(lines[number])]
+    exact = [n for n in found if str(value) in re.split(r"[^\w.:+-]+", lines[n])]
+    return exact if is_exact else exact or found

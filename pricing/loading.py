@@ -13,6 +13,7 @@ from pricing.declaration import endpoint_from_config, read_model, read_provider
 from pricing.endpoint import Endpoint, Model, Provider
 from pricing.errors import CatalogueError
 from pricing.price import PriceVersion
+from pricing.rate_rules import check_origin
 
 MODELS_FILE = "models.toml"
 
@@ -115,6 +116,7 @@ def _read_provider_table(document: dict[str, Any]) -> tuple[Provider, list[Endpo
     )
     seen: set[str] = set()
     for endpoint in offers:
+        check_origin(endpoint)
         if endpoint.id in seen:
             raise CatalogueError(
                 "is declared twice",

@@ -180,7 +180,8 @@ class PriceVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     `effective_from` None means since ever, `effective_to` None means until further notice; both
     are aware UTC. Size tiers are sorted by size, the first matching window wins.
     `region_multiplier` scales token rates by the region of processing.
-    `checked_on` is the day somebody last compared this with `source`.
+    `checked_on` is the day somebody last compared this with `source`; `reviewed` are rules that it
+    may break because somebody has looked.
     """
 
     id: str
@@ -193,6 +194,7 @@ class PriceVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     region_multiplier: dict[str, Decimal] = {}
     source: str | None = None
     checked_on: date | None = None
+    reviewed: tuple[str, ...] = ()
 
     def holds_at(self, at: datetime) -> bool:
         """Whether this version is in force at the aware instant `at`."""

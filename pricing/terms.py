@@ -36,6 +36,8 @@ def terms_of(version: PriceVersion) -> dict[str, Any]:
         }
     if version.base.is_upper_bound:
         terms["upper_bound"] = True
+    if version.reviewed:
+        terms["reviewed"] = list(version.reviewed)
     return terms
 
 

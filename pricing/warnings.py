@@ -1,9 +1,9 @@
 """What looks wrong about prices without being refused: rules for people, each of which caught data.
 
-The rules that refuse stand in `validation.py`.
+The rules that refuse stand in `validation.py` and `rate_rules.py`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -11,12 +11,13 @@ import msgspec
 
 from pricing.endpoint import Endpoint
 from pricing.price import Price, PriceVersion
-from pricing.validation import CHAT_MODES
+from pricing.rate_rules import CHAT_MODES
 
 AGGREGATORS = frozenset({"openrouter", "vercel", "cloudflare", "databricks", "nvidia"})
 """Providers that resell others' models at prices that follow theirs."""
 FIRST_PARTY_DAYS, AGGREGATOR_DAYS = 60, 14
 MOST_OUTPUT_TIMES = Decimal(20)
+MOST_TIMES = Decimal(20)
 
 
 class PriceWarning(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,8 +37,8 @@ def warn_of(endpoint: Endpoint, at: datetime) -> Iterator[PriceWarning]:
         if version.effective_to is not None and version.effective_to <= at:
             continue
         if endpoint.mode in CHAT_MODES and "image" not in endpoint.modalities_out:
-            yield from _of_chat(endpoint, version.base)
-        yield from _of_caches(endpoint, version.base)
+            found = _of_chat(endpoint, version.base)
+            yield from (warning for warning in found if warning.rule not in version.reviewed)
         if not endpoint.is_free:
             yield from _of_origin(endpoint, version, at.date())
 
@@ -52,6 +53,43 @@ def unpriced(endpoints: Iterable[Endpoint], at: datetime) -> list[Endpoint]:
         and not (endpoint.retired_at is not None and endpoint.retired_at <= at)
         and not any(version.holds_at(at) for version in endpoint.prices)
     ]
+
+
+def far_from_others(offers: Sequence[Endpoint], at: datetime) -> list[PriceWarning]:
+    """Offers of one model that cost more than 20 times more, or less, than the others usually do.
+
+    Cents for dollars, thousands for millions. Of several rates that are off the first is told.
+    """
+    found: list[PriceWarning] = []
+    for name in ("input_usd_per_mtok", "output_usd_per_mtok"):
+        amounts = {
+            endpoint.id: amount
+            for endpoint in offers
+            if endpoint.mode in CHAT_MODES and (amount := _rate_at(endpoint, name, at))
+        }
+        for endpoint in offers:
+            own = amounts.get(endpoint.id)
+            others = sorted(amount for key, amount in amounts.items() if key != endpoint.id)
+            if own is None or not others or any(w.endpoint == endpoint.id for w in found):
+                continue
+            usual = others[(len(others) - 1) // 2]
+            if own > usual * MOST_TIMES or own * MOST_TIMES < usual:
+                found.append(
+                    _warning(
+                        endpoint,
+                        "far-from-others",
+                        f"other providers of the model usually charge {usual:f}",
+                        name,
+                        own,
+                        "look whether it is a slip of the unit: cents, or per thousand tokens",
+                    )
+                )
+    return found
+
+
+def _rate_at(endpoint: Endpoint, name: str, at: datetime) -> Decimal | None:
+    held = next((version for version in endpoint.prices if version.holds_at(at)), None)
+    return None if held is None else getattr(held.base, name)
 
 
 def _of_chat(endpoint: Endpoint, base: Price) -> Iterator[PriceWarning]:
@@ -75,42 +113,6 @@ def _of_chat(endpoint: Endpoint, base: Price) -> Iterator[PriceWarning]:
             "output_usd_per_mtok",
             written,
             "look whether it is the price of images or sound",
-        )
-
-
-def _of_caches(endpoint: Endpoint, base: Price) -> Iterator[PriceWarning]:
-    read = base.input_usd_per_mtok
-    cached, kept, kept_long = (
-        base.cache_read_usd_per_mtok,
-        base.cache_write_usd_per_mtok,
-        base.cache_write_1h_usd_per_mtok,
-    )
-    if read is not None and cached is not None and cached > read:
-        yield _warning(
-            endpoint,
-            "cache-read-above-input",
-            f"reading from the cache costs more than input ({read:f})",
-            "cache_read_usd_per_mtok",
-            cached,
-            "leave the rate out where there is no discount",
-        )
-    if read is not None and kept is not None and 0 < kept < read:
-        yield _warning(
-            endpoint,
-            "cache-write-below-input",
-            f"writing to the cache costs less than input ({read:f}), and something",
-            "cache_write_usd_per_mtok",
-            kept,
-            "write 0 where writing is free, else at least the input rate",
-        )
-    if kept is not None and kept_long is not None and kept_long < kept:
-        yield _warning(
-            endpoint,
-            "hour-below-minutes",
-            f"an hour in the cache costs less than five minutes ({kept:f})",
-            "cache_write_1h_usd_per_mtok",
-            kept_long,
-            "look whether the two were exchanged",
         )
 
 

@@ -18,7 +18,7 @@ from pricing.catalogue import TABLES, CatalogueError, load_catalogue
 from pricing.endpoint import Endpoint
 from pricing.operator_layer import apply_changes
 from pricing.price import RATES, Price, resolve
-from pricing.warnings import PriceWarning, unpriced, warn_of
+from pricing.warnings import PriceWarning, far_from_others, unpriced, warn_of
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +142,11 @@ def _check(settings: Settings, now: datetime, *, quiet: bool) -> list[Finding]:
         for endpoint in unpriced(believed.endpoints_by_id.values(), now)
     ]
     texts: dict[str, str] = {}
+    for offers in believed.endpoints_by_model.values():
+        for one in far_from_others(offers, now):
+            endpoint = believed.endpoints_by_id[one.endpoint]
+            place = _place(one, endpoint, texts)
+            found.append(_warning(one.rule, place, one.problem, one.remedy))
     for endpoint in believed.endpoints_by_id.values():
         is_own = endpoint is not tables.endpoints_by_id.get(endpoint.id)
         for warning in warn_of(endpoint, now):

@@ -1,5 +1,7 @@
 """What can be routed to here: the enabled providers and the endpoints they offer."""
 
+from typing import Any
+
 import msgspec
 
 from gateway.providers.bedrock_regions import unreached_models
@@ -8,7 +10,13 @@ from gateway.settings.enabled import EnabledProvider, Skipped, find_enabled
 from gateway.settings.values import ProviderSettings, Settings
 from gateway.settings.wire_facts import apply_wire_facts, assume_wire_facts
 from gateway.simulator.manifest import manifest_tables
-from pricing.catalogue import Catalogue, endpoint_from_config, load_catalogue
+from pricing.catalogue import (
+    Catalogue,
+    CatalogueError,
+    Endpoint,
+    endpoint_from_config,
+    load_catalogue,
+)
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +46,7 @@ def make_offer(settings: Settings, simulated_url: str | None) -> Offer:
     )
     protocols = {provider.id: provider.provider.protocol for provider in providers}
     endpoints = [
-        assume_wire_facts(endpoint_from_config(provider.id, table), protocols[provider.id])
+        assume_wire_facts(_declared(settings, provider.id, table), protocols[provider.id])
         for provider in providers
         for table in provider.settings.endpoints
     ]
@@ -62,6 +70,16 @@ def make_offer(settings: Settings, simulated_url: str | None) -> Offer:
         skipped=skipped,
         configured_models=frozenset(endpoint.model for endpoint in endpoints),
     )
+
+
+def _declared(settings: Settings, provider: str, table: dict[str, Any]) -> Endpoint:
+    try:
+        return endpoint_from_config(provider, table)
+    except CatalogueError as exc:
+        if settings.config_path is None:
+            raise
+        text = settings.config_path.read_text("utf-8", errors="replace")
+        raise exc.in_file(str(settings.config_path), text, provider=provider) from None
 
 
 def _unreached_of_bedrock(provider: EnabledProvider, shipped: Catalogue) -> set[str]:

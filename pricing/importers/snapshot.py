@@ -12,9 +12,10 @@ import json
 import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, cast
 
@@ -112,12 +113,34 @@ def _endpoints(
         table = _endpoint(row, their_id, rows, as_of, note)
         behave(provider_id, table, curated.get("rules", []))
         table.update(by_hand.pop(their_id, {}))
+        _mark_reviewed(subject, table, curated.get("reviewed", []))
         checked = _checked(provider_id, table, note)
         if checked is not None:
             found[their_id] = checked
     for their_id in by_hand:
         note(f"{provider_id}/{their_id}", "curated, but the snapshot does not have it")
     return [found[their_id] for their_id in sorted(found)]
+
+
+def _mark_reviewed(subject: str, table: dict[str, Any], reviewed: Iterable[dict[str, Any]]) -> None:
+    """Write on prices that look wrong which rules somebody has let them break."""
+    rules = [
+        item["rule"]
+        for item in reviewed
+        if any(fnmatchcase(subject, pattern) for pattern in item["endpoints"])
+    ]
+    for price in cast(list[dict[str, Any]], table["prices"] or []):
+        found = [rule for rule in rules if _BREAKS[rule](price)]
+        if found:
+            price["reviewed"] = found
+
+
+def _keeps_cheaply(price: dict[str, Any]) -> bool:
+    kept, read = price.get("cache_write_usd_per_mtok"), price.get("input_usd_per_mtok")
+    return kept is not None and read is not None and 0 < kept < read
+
+
+_BREAKS: dict[str, Callable[[dict[str, Any]], bool]] = {"cache-write-below-input": _keeps_cheaply}
 
 
 def _their_id(row: Row) -> str:

@@ -26,6 +26,8 @@ model = "acme/big-1"
 [[endpoints.prices]]
 input_usd_per_mtok = 0.0625
 output_usd_per_mtok = 2
+source = "https://acme.example/prices"
+checked = 2026-11-01
 """
 MODELS = """\
 [[models]]
@@ -180,7 +182,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(folder: Path, tmp_path: 
             "did you mean `name`?",
             id="provider",
         ),
-        pytest.param(TABLE + "\n[[endpoint]]\n", 14, "unknown table `endpoint`", id="table"),
+        pytest.param(TABLE + "\n[[endpoint]]\n", 16, "unknown table `endpoint`", id="table"),
         pytest.param(
             TABLE.replace("output_usd", "ouput_usd"),
             12,
@@ -195,7 +197,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(folder: Path, tmp_path: 
             TABLE.replace("output", "to = 2026-01-01T00:00:00Z\noutput")
             + "\n[[endpoints.prices]]\nfrom = 2026-01-01T00:00:00Z\n"
             "input_usd_per_mtok = 625\noutput_usd_per_mtok = 700\n",
-            17,
+            19,
             "must be at most 200",
             id="value of the second price",
         ),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pricing.catalogue import Catalogue
-from pricing.warnings import unpriced, warn_of
+from pricing.warnings import far_from_others, unpriced, warn_of
 from tests.pricing.conftest import MakeEndpoint
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
@@ -33,15 +33,6 @@ def test_an_ordinary_price_is_left_alone(make_endpoint: MakeEndpoint) -> None:
     [
         ({"output_usd_per_mtok": Decimal("0.9")}, "output-below-input"),
         ({"output_usd_per_mtok": Decimal("20.1")}, "output-far-above-input"),
-        ({"cache_read_usd_per_mtok": Decimal("1.1")}, "cache-read-above-input"),
-        ({"cache_write_usd_per_mtok": Decimal("0.9")}, "cache-write-below-input"),
-        (
-            {
-                "cache_write_usd_per_mtok": Decimal("1.25"),
-                "cache_write_1h_usd_per_mtok": Decimal("1.2"),
-            },
-            "hour-below-minutes",
-        ),
         ({"checked": date(2026, 9, 21)}, "stale"),
         ({"source": None}, "no-origin"),
     ],
@@ -71,6 +62,8 @@ def test_what_looks_wrong_is_told_by_its_rule(
         {"cache_read_usd_per_mtok": Decimal(1)},
         {"cache_write_usd_per_mtok": Decimal(0)},
         {"checked": date(2026, 9, 22)},
+        {"output_usd_per_mtok": Decimal("0.9"), "reviewed": ["output-below-input"]},
+        {"output_usd_per_mtok": Decimal(21), "reviewed": ["output-far-above-input"]},
     ],
 )
 def test_the_bounds_themselves_are_allowed(
@@ -94,6 +87,18 @@ def test_endpoints_without_a_price_are_found(make_endpoint: MakeEndpoint) -> Non
     ]
 
     assert unpriced([bare, *others], AT) == [bare]
+
+
+def test_an_offer_far_off_the_others_of_its_model_may_be_a_slip_of_the_unit(
+    make_endpoint: MakeEndpoint,
+) -> None:
+    others = [make_endpoint(id=f"m{number}") for number in (1, 2)]
+    cents = {"input_usd_per_mtok": Decimal(100), "output_usd_per_mtok": Decimal(200)}
+
+    (found,) = far_from_others([*others, make_endpoint(id="m3", **cents)], AT)
+
+    assert (found.endpoint, found.key, found.value) == ("acme/m3", "input_usd_per_mtok", 100)
+    assert far_from_others(others, AT) == []
 
 
 def test_every_shipped_price_says_where_it_stands(shipped: Catalogue) -> None:
