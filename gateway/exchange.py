@@ -25,7 +25,7 @@ from gateway.ledger.toll import Toll
 from gateway.routing.engine import make_plan
 from gateway.routing.explain import explain_plan
 from gateway.routing.plan import Plan, PlanInputs
-from gateway.routing.record import compact
+from gateway.routing.record import compact, without_plan
 from gateway.routing.rules.apply import Ruled
 from gateway.routing.rules.govern import refusal_of
 from pricing.savings import Baseline, baseline_cost_usd
@@ -72,6 +72,7 @@ class Exchange:
         "_learn",
         "access_of",
         "api",
+        "asked",
         "baseline",
         "echoes",
         "id",
@@ -103,8 +104,11 @@ class Exchange:
         learn: OnAttemptEnd = lambda _: None,
         toll: Toll | None = None,
         baseline: Baseline | None = None,
+        asked: ChatRequest | None = None,
     ) -> None:
         self.request = request
+        self.asked = asked or request
+        """As it came, before any rule."""
         self.access_of = access_of
         """How the endpoints of this request are reached."""
         self.api = api
@@ -247,9 +251,10 @@ class Exchange:
         )
 
     def _compact_plan(self) -> dict[str, object]:
-        compacted: dict[str, object] = {"seed": self.inputs.seed}
         if self.plan is not None:
-            compacted = compact(self.plan, self.request, self.inputs)
+            compacted = compact(self.plan, self.request, self.inputs, self.asked)
+        else:
+            compacted = without_plan(self.asked, self.inputs.seed)
         if self.ruled is not None and self.ruled.rules:
             arm = {"mode_in_arm": compacted["mode"]} if "mode" in compacted else {}
             compacted = {**compacted, **self.ruled.compact(), **(arm if self.ruled.splits else {})}

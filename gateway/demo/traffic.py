@@ -28,7 +28,7 @@ from gateway.domain.records import AttemptRecord, RequestRecord
 from gateway.ledger.settle import RequestEnd, RequestFacts, settle_attempt, settle_request
 from gateway.routing.engine import make_plan
 from gateway.routing.plan import EndpointHealth, Percentiles, Plan, PlanInputs
-from gateway.routing.record import compact
+from gateway.routing.record import compact, without_plan
 from gateway.routing.rules.govern import govern, refusal_of
 from gateway.routing.rules.rule_set import NO_RULES, RuleSet
 from gateway.version import CODE_VERSION
@@ -69,7 +69,7 @@ class Author:
     """Writes the records of a world, hour by hour."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
+        self.world = world
         self._health: dict[tuple[tuple[str, str], ...], dict[str, EndpointHealth]] = {}
         self._budgets = [
             tuple(budget for budget in world.budgets if budget.applies_to(caller))
@@ -78,7 +78,7 @@ class Author:
 
     def hour(self, slot: Slot) -> Iterator[RequestRecord]:
         """The records of an hour, in the order in which their requests came."""
-        chance = random.Random(f"{self._world.seed}/{slot.number}")  # noqa: S311 - no secret
+        chance = random.Random(f"{self.world.seed}/{slot.number}")  # noqa: S311 - no secret
         lasts_s = (slot.until - slot.since).total_seconds()
         arrivals = sorted(
             (chance.random() * lasts_s, place)
@@ -88,7 +88,7 @@ class Author:
         ids = RequestIds()
         under_way = [
             incident
-            for incident in self._world.incidents
+            for incident in self.world.incidents
             if incident.since < slot.until and slot.since < incident.until
         ]
         for after_s, place in arrivals:
@@ -108,7 +108,7 @@ class Author:
         chance: random.Random,
         under_way: Sequence[Incident],
     ) -> RequestRecord:
-        habit, world = HABITS[place], self._world
+        habit, world = HABITS[place], self.world
         ask = _ask(habit, chance)
         request = _request(habit, ask, chance, at)
         inputs = PlanInputs(
@@ -137,7 +137,7 @@ class Author:
             catalogue_version=world.catalogue.version,
             code_version=CODE_VERSION,
         )
-        remembered: dict[str, object] = {"seed": inputs.seed}
+        remembered = without_plan(request, inputs.seed)
         try:
             ruled, inputs = govern(
                 self._rules_at(at), request, inputs, headers={}, secret_salt=b"demo", api="chat"
@@ -155,7 +155,7 @@ class Author:
                 plan=remembered,
             )
             return settle_request(facts, end, ())
-        remembered |= compact(plan, ruled.request, inputs)
+        remembered |= compact(plan, ruled.request, inputs, request)
         attempts = self._attempts(
             plan,
             ask,
@@ -245,7 +245,7 @@ class Author:
 
     def _rules_at(self, at: datetime) -> RuleSet:
         in_force = NO_RULES
-        for since, rules in self._world.rules:
+        for since, rules in self.world.rules:
             if since <= at:
                 in_force = rules
         return in_force
@@ -263,7 +263,7 @@ class Author:
         if known is None:
             known = self._health[troubles] = {
                 endpoint.id: _health(endpoint.provider, dict(troubles).get(endpoint.provider))
-                for endpoint in self._world.catalogue.endpoints_by_id.values()
+                for endpoint in self.world.catalogue.endpoints_by_id.values()
             }
         return known
 

@@ -20,6 +20,7 @@ from gateway.routing.plan import (
     PlanInputs,
     Strategy,
 )
+from gateway.routing.replaying_facts import MEMBER, facts_of
 from gateway.routing.slices import slice_of
 from pricing.endpoint import Endpoint
 
@@ -28,7 +29,10 @@ LISTED_POOL = 24
 
 
 def compact(
-    plan: Plan, request: ChatRequest | None = None, inputs: PlanInputs | None = None
+    plan: Plan,
+    request: ChatRequest | None = None,
+    inputs: PlanInputs | None = None,
+    asked: ChatRequest | None = None,
 ) -> dict[str, object]:
     """What a decision must leave behind to be judged and replayed later, ready for JSON.
 
@@ -39,7 +43,8 @@ def compact(
     ``p`` is the joint probability of a candidate to be drawn first; ``p_model`` has that of each
     model where there were several, so that ``p_endpoint_given_model`` is ``p / p_model``; without
     it the model was certain. What was drawn stands apart from what served, which is an outcome and
-    on the record itself. ``slice`` needs the request and the inputs.
+    on the record itself. ``slice`` needs the request and the inputs; ``asked`` is of the request as
+    it came, before any rule.
     """
     first = plan.candidates[0]
     exclusions = plan.exclusions
@@ -86,7 +91,14 @@ def compact(
         known["slice"] = slice_of(request, inputs)
         if plan.pool:
             known["auto"] = _auto(request)
+    if asked is not None:
+        known[MEMBER] = facts_of(asked)
     return known
+
+
+def without_plan(asked: ChatRequest, seed: int) -> dict[str, object]:
+    """What is remembered where nobody was found to serve, or nobody was looked for."""
+    return {"seed": seed, "tokens_in": asked.prompt_tokens_estimate, MEMBER: facts_of(asked)}
 
 
 def _by_model(plan: Plan) -> dict[str, float]:
