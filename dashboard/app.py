@@ -7,10 +7,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import numbers, pieces, queries, source
+from dashboard import exports, numbers, pieces, queries, source
 from dashboard.admin import AdminError
 from dashboard.failures import show_source_error
-from dashboard.filters import choose_narrowing, choose_period
+from dashboard.filters import choose_narrowing, choose_period, take_over_links
 from dashboard.periods import Period
 from dashboard.pool import SourceError
 from dashboard.reader import reader
@@ -41,11 +41,15 @@ def main() -> None:
     )
     st.logo(str(_MARK))
     st.html(STYLE)
+    take_over_links()
+    applied = next(view.filters for view in VIEWS if view.title == page.title)
     with st.container(horizontal=True, vertical_alignment="center", key="bar"):
         _draw_title(page.title)
-        chosen.append(choose_period(datetime.fromtimestamp(time.time(), UTC)))
+        period = choose_period(datetime.fromtimestamp(time.time(), UTC), applied)
+        exports.draw_menu(period)
         _draw_reader()
-        choose_narrowing()
+    chosen.append(period)
+    choose_narrowing(applied)
     page.run()
 
 

@@ -2,6 +2,16 @@
 
 from typing import NamedTuple
 
+FILTERS: dict[str, str] = {
+    "provider": "Provider",
+    "model": "Model",
+    "key": "Key",
+    "label": "Label",
+    "rule": "Rules",
+    "outcome": "Outcome",
+}
+"""What can be filtered by, in the order of the fields of `Narrowing`, with its name."""
+
 
 class Narrowing(NamedTuple):
     """Nothing given is everything; values of one kind are alternatives, kinds narrow each other.
@@ -15,6 +25,10 @@ class Narrowing(NamedTuple):
     """By name."""
     labels: tuple[str, ...] = ()
     """``name=value``."""
+    rules: tuple[str, ...] = ()
+    """By version. Known of requests alone."""
+    outcomes: tuple[str, ...] = ()
+    """Of `dashboard.queries.OUTCOME_WORDS`. Known of requests alone."""
 
     @property
     def values_count(self) -> int:
@@ -24,7 +38,12 @@ class Narrowing(NamedTuple):
     @property
     def has_latency(self) -> bool:
         """Whether histograms know what it needs: they are kept by endpoint."""
-        return not (self.keys or self.labels)
+        return not (self.keys or self.labels or self.rules or self.outcomes)
+
+    @property
+    def has_attempts(self) -> bool:
+        """Whether sums over attempts know what it needs: they have no rules."""
+        return not (self.rules or self.outcomes)
 
     @property
     def labels_by_name(self) -> dict[str, list[str]]:

@@ -1,48 +1,42 @@
-"""Which provider has which colour, the same in every view. Pure."""
+"""Which provider has which colour: the same in every view, under every filter, for ever."""
 
-import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from dashboard import sums
 from dashboard.looks import OTHER_SLOT
+from dashboard.pool import SourceError
 from dashboard.queries import OTHER
-
-_USUAL: dict[str, int] = {
-    "openai": 0,
-    "anthropic": 1,
-    "google": 2,
-    "amazon-bedrock": 3,
-    "groq": 4,
-    "mistral": 5,
-    "together": 6,
-    "azure": 7,
-    "simulated-atlas": 0,
-    "simulated-birch": 1,
-    "simulated-cedar": 2,
-    "simulated-dune": 3,
-    "simulated-elm": 4,
-}
 
 
 def slots(providers: Iterable[str]) -> dict[str, int]:
-    """Each provider's colour slot.
+    """The colour slot of each provider of a picture, and of "Other"."""
+    try:
+        seen = sums.read_providers_seen()
+    except SourceError:
+        # The page says so itself; what it still shows has a colour all the same.
+        seen = []
+    return slots_among(providers, seen)
 
-    A provider's own slot follows from its name alone, so it does not move between days. Where two
-    of one picture share one, the later by name takes the lowest that is free; beyond eight
-    providers they repeat.
+
+def slots_among(providers: Iterable[str], seen: Sequence[str]) -> dict[str, int]:
+    """A provider's slot is its rank among all that were ever seen, so it never moves. Pure.
+
+    Where two of one picture share a slot, since there are more than eight, the younger one takes
+    the lowest that is free there; so do those that were never seen.
+
+    Args:
+        providers: those of the picture.
+        seen: everybody who ever was tried, the first one first.
     """
+    ranks = {name: rank for rank, name in enumerate(seen)}
+    names = {name for name in providers if name != OTHER}
     given: dict[str, int] = {}
     free = list(range(OTHER_SLOT))
-    names = sorted({name for name in providers if name != OTHER})
-    # Those with a slot of their own come first: a stranger never takes it from them.
-    for name in sorted(names, key=lambda name: (name not in _USUAL, name)):
-        slot = _own_slot(name)
-        if slot not in free and free:
-            slot = free[0]
+    for name in sorted(names, key=lambda name: (ranks.get(name, len(ranks)), name)):
+        slot = ranks[name] % OTHER_SLOT if name in ranks else -1
+        if slot not in free:
+            slot = free[0] if free else len(given) % OTHER_SLOT
         if slot in free:
             free.remove(slot)
         given[name] = slot
     return given | {OTHER: OTHER_SLOT}
-
-
-def _own_slot(name: str) -> int:
-    return _USUAL.get(name, zlib.crc32(name.encode()) % OTHER_SLOT)

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-CUSTOM = "custom"
+MONTH, CUSTOM = "month", "custom"
 DEFAULT = "7d"
 
 
@@ -24,7 +24,7 @@ PRESETS: dict[str, Preset] = {
     "30d": Preset(length=timedelta(days=30), bucket=timedelta(hours=12), words="last 30 days"),
     "90d": Preset(length=timedelta(days=90), bucket=timedelta(days=1), words="last 90 days"),
 }
-CHOICES: tuple[str, ...] = (*PRESETS, CUSTOM)
+CHOICES: tuple[str, ...] = (*PRESETS, MONTH, CUSTOM)
 
 MAX_LENGTH = timedelta(days=400)
 """A longer custom period is cut at its start."""
@@ -52,15 +52,25 @@ class Period(msgspec.Struct, frozen=True, kw_only=True):
     words: str
     shift: timedelta
     """How much earlier the period lies that it is compared with."""
+    before_ends_by: datetime | None = None
+    """Where that one ends at the latest: a month may be longer than the one before it."""
+    is_compared: bool = True
+    """Whether the reader wants to see the period before."""
 
     @property
     def before(self) -> "Period":
         """The period that it is compared with, up to the same moment, to the grain of its sums."""
         grain = timedelta(minutes=1) if self.bucket < MINUTE_GRAIN_BELOW else MINUTE_GRAIN_BELOW
         end = self.end - self.shift
+        if self.before_ends_by is not None:
+            end = min(end, self.before_ends_by)
         past = timedelta(seconds=end.timestamp() % grain.total_seconds())
         return msgspec.structs.replace(
-            self, start=self.start - self.shift, end=end - past, words=f"{self.words} before"
+            self,
+            start=self.start - self.shift,
+            end=end - past,
+            words=f"{self.words} before",
+            before_ends_by=None,
         )
 
     @property
@@ -95,6 +105,8 @@ def make_period(
     until = _ceil(now.astimezone(UTC))
     if choice == CUSTOM:
         return _custom(until, zone, start, end)
+    if choice == MONTH:
+        return _month(until, zone)
     preset = PRESETS.get(choice, PRESETS[DEFAULT])
     return Period(
         start=_floor(until - preset.length, preset.bucket, zone),
@@ -103,6 +115,23 @@ def make_period(
         zone=zone,
         words=preset.words,
         shift=preset.length,
+    )
+
+
+def _month(until: datetime, zone: str) -> Period:
+    # At midnight of the first there is nothing of the new month yet.
+    wall = (until - timedelta(seconds=1)).astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    first = wall.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    before = (first - timedelta(days=1)).replace(day=1)
+    start = _to_utc(first, zone)
+    return Period(
+        start=start,
+        end=until,
+        bucket=timedelta(days=1),
+        zone=zone,
+        words="this month",
+        shift=start - _to_utc(before, zone),
+        before_ends_by=start,
     )
 
 

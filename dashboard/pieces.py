@@ -1,11 +1,14 @@
 """The few pieces of HTML, for what is only read. Every text goes through `html.escape` here."""
 
+import re
 from collections.abc import Sequence
 from html import escape
 
 import msgspec
 
 TONES = frozenset({"", "good", "bad", "warn"})
+
+_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +126,11 @@ def chips(items: Sequence[tuple[str, str]]) -> str:
     return " ".join(
         f'<span class="tw-chip {_tone(tone)}">{escape(text)}</span>' for text, tone in items
     )
+
+
+def as_markdown(text: str) -> str:
+    """For labels of buttons, which read Markdown: a name from traffic stays a text there."""
+    return _PUNCTUATION.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _card(item: Card) -> str:

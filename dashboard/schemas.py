@@ -87,7 +87,9 @@ HISTOGRAM: Schema = {
 """Of `gateway.storage.rollup_tables`; further columns say of what."""
 
 DIMENSIONS: Schema = {"kind": pl.String(), "value": pl.String()}
-"""What may be chosen: ``kind`` is provider, model, key or label."""
+"""What may be chosen: ``kind`` is provider, model, key, label or rule."""
+
+PROVIDERS_SEEN: Schema = {"provider": pl.String()}
 
 FRESHNESS: Schema = {
     "worker": pl.String(),

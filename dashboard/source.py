@@ -26,6 +26,7 @@ from sqlalchemy.dialects import postgresql
 
 from dashboard.installation import installation
 from dashboard.narrowing import EVERYTHING, Narrowing
+from dashboard.outcomes import of_outcomes
 from dashboard.schemas import (
     ATTEMPTS,
     FRESHNESS,
@@ -45,8 +46,6 @@ from gateway.storage.tables import (
 FRESH_S = 30
 """Seconds for which an answer is shared by all readers."""
 
-NOT_JUDGED = ("client_cancelled", "gateway_shutdown")
-"""Outcomes that say nothing about how well anybody served."""
 
 _SUCCESS = "success"
 _DIALECT: Any = postgresql.dialect(paramstyle="numeric_dollar")  # pyright: ignore[reportUnknownMemberType] - untyped
@@ -150,6 +149,10 @@ def _narrowed(only: Narrowing) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
     if only.providers:
         conditions.append(v_request.c.used_provider.in_(list(only.providers)))
+    if only.rules:
+        conditions.append(v_request.c.rule_version.in_(list(only.rules)))
+    if only.outcomes:
+        conditions.append(of_outcomes(only.outcomes, v_request.c.outcome, v_request.c.is_fallback))
     if only.models:
         conditions.append(v_request.c.used_model.in_(list(only.models)))
     if only.keys:

@@ -80,6 +80,7 @@ STYLE = f"""<style>
 .stVegaLiteChart .mark-text text {{ fill: var(--tw-text) !important; }}
 .stVegaLiteChart .role-axis-label text,
 .stVegaLiteChart .role-legend-label text {{ fill: var(--tw-muted) !important; }}
+.st-key-period button p {{ text-transform: capitalize; }}
 .st-key-editor textarea, .st-key-dry_run textarea {{ font-size: .85rem;
   font-family: "Source Code Pro", monospace; }}
 </style>"""

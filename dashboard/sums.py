@@ -30,6 +30,7 @@ from sqlalchemy.dialects.postgresql import INTERVAL
 
 from dashboard import queries
 from dashboard.narrowing import EVERYTHING, Narrowing
+from dashboard.outcomes import NOT_JUDGED, of_outcomes
 from dashboard.periods import MINUTE_GRAIN_BELOW, Period
 from dashboard.schemas import (
     ATTEMPT_SUMS,
@@ -37,12 +38,13 @@ from dashboard.schemas import (
     FALLBACKS,
     HISTOGRAM,
     PROVIDERS,
+    PROVIDERS_SEEN,
     TRAFFIC,
     USD,
     WALL_CLOCK,
     Schema,
 )
-from dashboard.source import FRESH_S, NOT_JUDGED, as_instant, as_literal, read_statement
+from dashboard.source import FRESH_S, as_instant, as_literal, read_statement
 from gateway.storage.rollup_tables import (
     v_fallback,
     v_fallback_minute,
@@ -55,7 +57,7 @@ from gateway.storage.rollup_tables import (
     v_usage_request,
     v_usage_request_minute,
 )
-from gateway.storage.tables import v_api_key
+from gateway.storage.tables import v_api_key, v_rule_set
 
 _Select: TypeAlias = Select[*tuple[Any, ...]]
 
@@ -270,12 +272,21 @@ def read_dimensions() -> pl.DataFrame:
         select(literal("provider", Text).label("kind"), v_provider_seen.c.provider.label("value")),
         select(literal("model", Text), v_usage_attempt.c.model).distinct(),
         select(literal("key", Text), v_api_key.c.name).distinct(),
+        select(literal("rule", Text), v_rule_set.c.version).distinct(),
         select(literal("label", Text), names.c.key + "=" + names.c.value)
         .select_from(v_label_set.join(names, literal_column("true")))
         .distinct(),
     ]
     found = union_all(*(part.limit(_MOST_OPTIONS) for part in parts)).subquery()
     return read_statement(select(found.c.kind, found.c.value), DIMENSIONS)
+
+
+@st.cache_data(ttl=_OPTIONS_S, max_entries=1, show_spinner=False)
+def read_providers_seen() -> list[str]:
+    """Every provider that was ever tried, the first one first."""
+    seen = v_provider_seen.c
+    statement = select(seen.provider).order_by(seen.first_seen_at, seen.provider)
+    return read_statement(statement, PROVIDERS_SEEN)["provider"].to_list()
 
 
 def _attempts(period: Period) -> Table:
@@ -334,6 +345,12 @@ def _read_grouped(
 def _narrowed(view: Table, only: Narrowing) -> Sequence[ColumnElement[bool]]:
     v = view.c
     conditions: list[ColumnElement[bool]] = []
+    if not only.has_attempts and "rule_version" not in v:
+        raise ValueError(f"{view.name} has neither rules nor outcomes of requests")
+    if only.rules:
+        conditions.append(v.rule_version.in_(list(only.rules)))
+    if only.outcomes:
+        conditions.append(of_outcomes(only.outcomes, v.outcome, v.is_fallback))
     if only.providers:
         conditions.append(v.provider.in_(list(only.providers)))
     if only.models:

@@ -1,6 +1,5 @@
 """Spend: where the money goes, why it changed, and what of it was wasted."""
 
-import re
 from decimal import Decimal
 from typing import Any
 
@@ -20,7 +19,6 @@ _LABEL = "label:"
 _MOST_LABELS = 3
 _ROWS = 8
 _THOUSAND = 1_000
-_PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
 _UNLABELLED = "(none)"
 
 _WASTE_COLUMNS = (
@@ -159,8 +157,7 @@ def _dimension_name(dimension: str) -> str:
 
 
 def _as_markdown(dimension: str) -> str:
-    # Buttons read Markdown, and the name of a label may be anybody's.
-    return _PUNCTUATION.sub(r"\\\g<0>", _dimension_name(dimension))
+    return pieces.as_markdown(_dimension_name(dimension))
 
 
 def _draw_dimension(dimension: str, period: Period, only: Narrowing) -> None:

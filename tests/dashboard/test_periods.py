@@ -83,3 +83,24 @@ def test_buckets_follow_the_wall_clock_over_the_change_of_daylight_saving() -> N
 
 def test_every_choice_makes_a_period() -> None:
     assert all(make_period(choice, now=NOW, zone="UTC") for choice in CHOICES)
+
+
+@pytest.mark.parametrize(
+    ("now", "start", "before_start", "before_end"),
+    [
+        pytest.param("2026-11-21T10:30", "2026-11-01", "2026-10-01", "2026-10-21", id="usual"),
+        pytest.param("2027-03-30T12:00", "2027-03-01", "2027-02-01", "2027-03-01", id="shorter"),
+        pytest.param("2027-01-01T00:00", "2026-12-01", "2026-11-01", "2026-12-01", id="midnight"),
+    ],
+)
+def test_a_month_is_compared_with_as_much_of_the_one_before(
+    now: str, start: str, before_start: str, before_end: str
+) -> None:
+    at = datetime.fromisoformat(now).replace(tzinfo=UTC)
+
+    period = make_period("month", now=at, zone="UTC")
+
+    assert period.start.date().isoformat() == start
+    assert period.before.start.date().isoformat() == before_start
+    assert period.before.end.date().isoformat() == before_end
+    assert period.bucket == timedelta(days=1)
