@@ -74,6 +74,7 @@ class _Failure(msgspec.Struct, frozen=True, kw_only=True):
     took_ms: float
     is_exact: bool = False
     """A limit of ours ended it, so it always takes as long."""
+    retry_after_ms: float | None = None
     seen: float = 0.0
     """Share of the answer that had come."""
 
@@ -110,6 +111,17 @@ _LIMITED = _Failure(
     code="rate_limit_exceeded",
     message="Rate limit reached for requests. Try again in 2 s.",
     took_ms=90,
+    retry_after_ms=2_000,
+)
+_LIMITED_FOR_LONGER = msgspec.structs.replace(
+    _LIMITED,
+    message="Rate limit reached for tokens. Try again in 40 s.",
+    retry_after_ms=40_000,
+)
+_BUSY = msgspec.structs.replace(
+    _OVERLOADED,
+    message="The model is overloaded. Try again in 90 s.",
+    retry_after_ms=90_000,
 )
 _CUT_OFF = _Failure(
     outcome=Outcome.READ_ERROR,
@@ -138,7 +150,9 @@ _USUAL: _Table = (
     (0.34, 0.2, 0.24, 0.03, 0.06, 0.08, 0.05),
 )
 _OUTAGE: _Table = ((_UNREACHABLE, _OVERLOADED, _BROKEN, _SILENT), (0.3, 0.45, 0.22, 0.03))
-_LIMITS: _Table = ((_LIMITED,), (1.0,))
+_LIMITS: _Table = ((_LIMITED_FOR_LONGER,), (1.0,))
+_SLOWED: _Table = ((_BUSY, _SILENT), (0.9, 0.1))
+_SLOWED_FAILURES = 0.02
 
 
 def attempt(
@@ -153,6 +167,8 @@ def attempt(
             continue
         if incident.trouble == "slow":
             slowness = incident.strength
+            failures += _SLOWED_FAILURES
+            table = _SLOWED
         else:
             failures = incident.strength
             table = _OUTAGE if incident.trouble == "outage" else _LIMITS
@@ -227,7 +243,7 @@ def _failed(start: AttemptStart, ask: Ask, chance: random.Random, failure: _Fail
         ttft_ms=round(took_ms / 2, 3) if seen else None,
         duration_ms=round(took_ms, 3),
         text_bytes=seen * _BYTES_PER_TOKEN,
-        retry_after_ms=2_000.0 if failure.outcome is Outcome.RATE_LIMITED else None,
+        retry_after_ms=failure.retry_after_ms,
     )
 
 

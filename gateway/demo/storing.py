@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 
+from gateway.demo.health import Witness, name_of
 from gateway.demo.timetable import Slot
 from gateway.demo.traffic import Author
 from gateway.domain.records import RequestRecord
 from gateway.storage.charging import Charged, charge_new
 from gateway.storage.engine import Connection, Engine
+from gateway.storage.health_events import StoredHealthEvent, add_health_events
 from gateway.storage.ingest import insert_absent
 from gateway.storage.partitions import days_ahead, ensure_partitions
 from gateway.storage.rollup_upkeep import note_sizes, sum_quarters
@@ -33,8 +35,16 @@ async def store_hours(
 ) -> None:
     """Write and store the records of these hours; those that are there already stay as they are."""
     batch: list[RequestRecord] = []
+    day, witness = "", None
     for slot in slots:
-        batch.extend(author.hour(slot))
+        if day != name_of(author.world.seed, slot.since):
+            await _store_changes(engine, witness)
+            day = name_of(author.world.seed, slot.since)
+            witness = Witness(author.world.catalogue, name=day)
+        for record in author.hour(slot):
+            batch.append(record)
+            if witness is not None:
+                witness.see(record)
         if len(batch) >= BATCH:
             await _store(engine, batch)
             on_stored(len(batch))
@@ -42,6 +52,7 @@ async def store_hours(
     if batch:
         await _store(engine, batch)
         on_stored(len(batch))
+    await _store_changes(engine, witness)
 
 
 async def sum_up(engine: Engine, now: datetime) -> None:
@@ -52,6 +63,17 @@ async def sum_up(engine: Engine, now: datetime) -> None:
     ):
         pass
     await run_bounded(engine, note_sizes, seconds=_STORE_S)
+
+
+async def _store_changes(engine: Engine, witness: Witness | None) -> None:
+    changes = witness.changes() if witness is not None else []
+    for start in range(0, len(changes), BATCH):
+        part: list[StoredHealthEvent] = changes[start : start + BATCH]
+        await run_bounded(
+            engine,
+            lambda connection, part=part: add_health_events(connection, part),
+            seconds=_STORE_S,
+        )
 
 
 async def _store(engine: Engine, records: list[RequestRecord]) -> None:

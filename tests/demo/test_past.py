@@ -25,7 +25,7 @@ from gateway.storage.engine import Connection, make_engine
 from gateway.storage.keys import load_callers
 from gateway.storage.rollup_tables import provider_seen, rollup_pending, usage_attempt
 from gateway.storage.rule_sets import active_rule_set, list_rule_sets
-from gateway.storage.tables import attempt_record, request_record
+from gateway.storage.tables import attempt_record, health_event, request_record
 from pricing.cost import from_nano_usd
 
 REQUESTS = 1_500
@@ -110,6 +110,13 @@ def test_providers_were_seen_when_they_were_first_called(database: str) -> None:
         return int(await connection.scalar(select(func.count()).select_from(provider_seen)) or 0)
 
     assert ask(database, read) == 5
+
+
+def test_the_timeline_of_health_has_something_to_show(database: str) -> None:
+    async def read(connection: Connection) -> set[str]:
+        return set(await connection.scalars(select(health_event.c.state)))
+
+    assert ask(database, read) >= {"cooling"}
 
 
 def test_live_traffic_goes_on_with_the_same_keys(database: str) -> None:
