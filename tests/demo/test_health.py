@@ -75,7 +75,7 @@ def test_rate_limits_and_a_slow_day_rest_endpoints(rows: list[StoredHealthEvent]
             and row.state == "cooling"
             and incident.since <= row.at < incident.until
         ]
-        assert len(rests) > 5
+        assert len(rests) >= 3
         assert {row.reason for row in rests} >= {reason}
         assert all(row.until is not None and row.until > row.at for row in rests)
 
