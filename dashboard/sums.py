@@ -73,19 +73,19 @@ def read_traffic(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
     """`TRAFFIC` of a period. Percentiles are of successful requests."""
     view = v_usage_request_minute if period.bucket < MINUTE_GRAIN_BELOW else v_usage_request
     v = view.c
-    at = _bucket(v.at, period).label("bucket")
+    at = bucket_of(v.at, period).label("bucket")
     is_judged = v.outcome.not_in(NOT_JUDGED)
     measures: dict[str, ColumnElement[Any]] = {
-        "requests": _sum(v.requests),
-        "tried": _sum(v.tried),
-        "judged": _sum(v.tried, is_judged),
-        "succeeded": _sum(v.requests, v.outcome == _SUCCESS),
-        "fell_back": _sum(v.requests, v.is_fallback),
-        "rescued": _sum(v.requests, and_(v.is_fallback, v.outcome == _SUCCESS)),
-        "tokens": _sum(v.prompt_tokens + v.completion_tokens),
-        "prompt_tokens": _sum(v.prompt_tokens),
-        "cached_tokens": _sum(v.cached_tokens),
-        "baselined": _sum(v.baselined),
+        "requests": sum_of(v.requests),
+        "tried": sum_of(v.tried),
+        "judged": sum_of(v.tried, is_judged),
+        "succeeded": sum_of(v.requests, v.outcome == _SUCCESS),
+        "fell_back": sum_of(v.requests, v.is_fallback),
+        "rescued": sum_of(v.requests, and_(v.is_fallback, v.outcome == _SUCCESS)),
+        "tokens": sum_of(v.prompt_tokens + v.completion_tokens),
+        "prompt_tokens": sum_of(v.prompt_tokens),
+        "cached_tokens": sum_of(v.cached_tokens),
+        "baselined": sum_of(v.baselined),
         "baseline_usd": cast(func.sum(v.baseline_usd), Text),
         "baselined_cost_usd": cast(func.sum(v.baselined_cost_usd), Text),
     }
@@ -133,9 +133,9 @@ def read_attempts_by(
         period: which time, and its buckets.
         only: which part of the traffic.
     """
-    view = _attempts(period)
+    view = attempts_of(period)
     dimensions = {
-        "bucket": _bucket(view.c.at, period),
+        "bucket": bucket_of(view.c.at, period),
         dimension: _dimension(view, dimension),
     }
     return _read_attempts(view, dimensions, period, only).with_columns(
@@ -150,7 +150,7 @@ def read_attempt_totals(
     only: Narrowing = EVERYTHING,
 ) -> pl.DataFrame:
     """`ATTEMPT_SUMS` of the whole period by several dimensions; also ``outcome`` and ``kind``."""
-    view = _attempts(period)
+    view = attempts_of(period)
     found = {name: _dimension(view, name) for name in dimensions}
     return _read_attempts(view, found, period, only)
 
@@ -167,7 +167,7 @@ def read_fallbacks(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame
             *(
                 cast(func.sum(v[name]), Text).label(name)
                 if kind == USD
-                else _sum(v[name]).label(name)
+                else sum_of(v[name]).label(name)
                 for name, kind in FALLBACKS.items()
                 if name not in names
             ),
@@ -214,20 +214,20 @@ def read_histogram(
     v = view.c
     columns: dict[str, ColumnElement[Any]] = {"metric": v.metric}
     if is_by_time:
-        columns["at"] = _bucket(v.at, period)
+        columns["at"] = bucket_of(v.at, period)
     if by:
         columns[by] = v[by]
     columns["bucket"] = cast(v.bucket, postgresql.BIGINT)
     statement = (
         select(*(column.label(name) for name, column in columns.items()))
-        .add_columns(_sum(v.samples).label("samples"))
+        .add_columns(sum_of(v.samples).label("samples"))
         .where(
             v.metric.in_(metrics),
             v.at >= as_instant(period.start),
             v.at < as_instant(period.end),
-            *_narrowed(view, only),
+            *narrowed(view, only),
         )
-        .group_by(*_places(len(columns)))
+        .group_by(*places(len(columns)))
     )
     frame = read_statement(statement, schema)
     if not is_by_time:
@@ -252,14 +252,14 @@ def read_hours(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
     }
     statement = (
         select(*(column.label(name) for name, column in columns.items()))
-        .add_columns(_sum(v.samples).label("samples"))
+        .add_columns(sum_of(v.samples).label("samples"))
         .where(
             v.metric == "request",
             v.at >= as_instant(period.start),
             v.at < as_instant(period.end),
-            *_narrowed(view, only),
+            *narrowed(view, only),
         )
-        .group_by(*_places(len(columns)))
+        .group_by(*places(len(columns)))
     )
     return read_statement(statement, schema)
 
@@ -289,7 +289,8 @@ def read_providers_seen() -> list[str]:
     return read_statement(statement, PROVIDERS_SEEN)["provider"].to_list()
 
 
-def _attempts(period: Period) -> Table:
+def attempts_of(period: Period) -> Table:
+    """The sums over attempts in the grain that a period is drawn from."""
     return v_usage_attempt_minute if period.bucket < MINUTE_GRAIN_BELOW else v_usage_attempt
 
 
@@ -304,13 +305,15 @@ def _read_attempts(
     is_real = v.kind != "shadow"
     sources = {"first_tried": "first_tries"}
     measures: dict[str, ColumnElement[Any]] = {
-        "judged": _sum(v.attempts, and_(is_real, v.outcome.not_in([*NOT_JUDGED, "superseded"]))),
-        "succeeded": _sum(v.attempts, and_(is_real, v.outcome == _SUCCESS)),
+        "judged": sum_of(v.attempts, and_(is_real, v.outcome.not_in([*NOT_JUDGED, "superseded"]))),
+        "succeeded": sum_of(v.attempts, and_(is_real, v.outcome == _SUCCESS)),
         "wasted_usd": cast(
             func.coalesce(func.sum(v.cost_usd).filter(v.outcome != _SUCCESS), 0), Text
         ),
         **{
-            name: cast(func.sum(v[name]), Text) if kind == USD else _sum(v[sources.get(name, name)])
+            name: cast(func.sum(v[name]), Text)
+            if kind == USD
+            else sum_of(v[sources.get(name, name)])
             for name, kind in ATTEMPT_SUMS.items()
         },
     }
@@ -331,9 +334,9 @@ def _read_grouped(
             *(column.label(name) for name, column in measures.items()),
         )
         .where(
-            v.at >= as_instant(period.start), v.at < as_instant(period.end), *_narrowed(view, only)
+            v.at >= as_instant(period.start), v.at < as_instant(period.end), *narrowed(view, only)
         )
-        .group_by(*_places(len(dimensions)))
+        .group_by(*places(len(dimensions)))
     )
     schema: Schema = {
         **{name: WALL_CLOCK if name == "bucket" else pl.String() for name in dimensions},
@@ -342,7 +345,8 @@ def _read_grouped(
     return read_statement(statement, schema)
 
 
-def _narrowed(view: Table, only: Narrowing) -> Sequence[ColumnElement[bool]]:
+def narrowed(view: Table, only: Narrowing) -> Sequence[ColumnElement[bool]]:
+    """What a view's rows must be to belong to this part of the traffic."""
     v = view.c
     conditions: list[ColumnElement[bool]] = []
     if not only.has_attempts and "rule_version" not in v:
@@ -382,21 +386,24 @@ def _dimension(view: Table, name: str) -> ColumnElement[Any]:
     return v[name]
 
 
-def _bucket(at: ColumnElement[Any], period: Period) -> ColumnElement[Any]:
+def bucket_of(at: ColumnElement[Any], period: Period) -> ColumnElement[Any]:
+    """The bucket of the period that an instant lies in, on its wall clock."""
     width = cast(literal(f"{int(period.bucket.total_seconds())} seconds", Text), INTERVAL)
     zone = as_literal(period.zone)
     wall, origin = func.timezone(zone, at), func.timezone(zone, as_instant(period.start))
     return func.date_bin(width, wall, origin)
 
 
-def _sum(
+def sum_of(
     quantity: ColumnElement[Any], condition: ColumnElement[bool] | None = None
 ) -> ColumnElement[Any]:
+    """A sum as the driver can read it; with a condition, of the rows where it holds."""
     # The sum of bigint is NUMERIC, which would arrive opaque.
     if condition is not None:
         quantity = case((condition, quantity), else_=_ZERO)
     return cast(func.coalesce(func.sum(quantity), _ZERO), postgresql.BIGINT)
 
 
-def _places(count: int) -> list[ColumnElement[Any]]:
+def places(count: int) -> list[ColumnElement[Any]]:
+    """To group by the first columns of a statement."""
     return [literal_column(str(place), Integer()) for place in range(1, count + 1)]
