@@ -3,14 +3,20 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 
 from pricing.catalogue import Catalogue
 from pricing.endpoint import Endpoint
 from pricing.errors import CatalogueError
-from pricing.operator_layer import ChangeKind, PriceChange, apply_changes, standing_changes
+from pricing.operator_layer import (
+    WISHED,
+    ChangeKind,
+    PriceChange,
+    apply_changes,
+    standing_changes,
+)
 from pricing.price import RATES, Price, resolve
 from pricing.terms import terms_of
 
@@ -83,9 +89,11 @@ def decide(
         )
     if not wish.reason.strip():
         raise _refused("the reason is missing", "say why, for the history", key="reason")
+    for given in (wish.terms, wish.endpoint):
+        _refuse_numbers(given, "")
     before = apply_changes(tables, changes)
     change = PriceChange(
-        id="new",
+        id=WISHED,
         kind=wish.kind,
         target=wish.target,
         effective_from=begins,
@@ -156,6 +164,23 @@ def _terms(wish: PriceWish, endpoint: Endpoint, at: datetime) -> dict[str, Any]:
     if wish.free:
         terms["free"] = True
     return terms
+
+
+def _refuse_numbers(value: object, key: str) -> None:
+    """Numbers with a point came through binary fractions, which cannot hold a price."""
+    if isinstance(value, float):
+        raise _refused(
+            f"`{key}` must be exact",
+            f'send the amount as a text: "{value!r}"',
+            key=key,
+            value=value,
+        )
+    if isinstance(value, dict):
+        for name, item in cast("dict[str, object]", value).items():
+            _refuse_numbers(item, name)
+    elif isinstance(value, list):
+        for item in cast("list[object]", value):
+            _refuse_numbers(item, key)
 
 
 def _factor(text: str | None) -> Decimal:

@@ -7,6 +7,11 @@ from typing import Any, cast
 import msgspec
 
 _SHOWN_CHARACTERS = 80
+_REMEDIES = {
+    "Invalid decimal string": "write a number, as 0.15",
+    "Expected `decimal`, got `bool`": "write a number, as 0.15",
+}
+"""For what msgspec says, where that does not say what to do."""
 
 
 class CatalogueError(ValueError):
@@ -77,7 +82,7 @@ def error_from_validation(
     key = next((name for name, _ in reversed(steps) if name), None)
     return CatalogueError(
         f"`{key}` is wrong" if key else "the table is wrong",
-        remedy=message[:1].lower() + message[1:],
+        remedy=_REMEDIES.get(message) or message[:1].lower() + message[1:],
         endpoint=named,
         key=key,
         value=_value_at(document, steps),

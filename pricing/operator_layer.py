@@ -21,6 +21,8 @@ from pricing.validation import check_endpoint
 
 ChangeKind = Literal["price", "discount", "endpoint", "disable", "revoke"]
 
+WISHED = "new"
+"""The id of a change that is not recorded yet."""
 _EVER = datetime.min.replace(tzinfo=UTC)
 _FOREVER = datetime.max.replace(tzinfo=UTC)
 
@@ -90,7 +92,10 @@ def own_endpoint(change: PriceChange) -> Endpoint:
     """
     provider, _, native = change.target.partition("/")
     table = {**(change.endpoint or {}), "id": native}
-    return endpoint_from_config(provider, table)
+    try:
+        return endpoint_from_config(provider, table)
+    except CatalogueError as exc:
+        raise _of(change, exc, change.target) from None
 
 
 def price_version_of(change: PriceChange) -> PriceVersion:
@@ -100,7 +105,10 @@ def price_version_of(change: PriceChange) -> PriceVersion:
         CatalogueError: its terms are wrong.
     """
     terms = {name: value for name, value in (change.terms or {}).items() if name != "free"}
-    version = version_from_terms(change.target, terms)
+    try:
+        version = version_from_terms(change.target, terms)
+    except CatalogueError as exc:
+        raise _of(change, exc, change.target) from None
     name = f"{change.target}@operator#{change.id}"
     return msgspec.structs.replace(
         version,
@@ -149,14 +157,20 @@ def _changed(endpoint: Endpoint, changes: Sequence[PriceChange]) -> Endpoint:
     try:
         check_endpoint(changed)
     except CatalogueError as exc:
-        raise CatalogueError(
-            f"{exc.problem} (with the operator's change {changes[-1].id})",
-            endpoint=endpoint.id,
-            remedy=exc.remedy,
-            key=exc.key,
-            value=exc.value,
-        ) from None
+        raise _of(changes[-1], exc, endpoint.id) from None
     return changed
+
+
+def _of(change: PriceChange, exc: CatalogueError, endpoint: str) -> CatalogueError:
+    """The error with the endpoint, and the change that makes it unless it is the one asked for."""
+    told = "" if change.id == WISHED else f" (with the operator's change {change.id})"
+    return CatalogueError(
+        f"{exc.problem}{told}",
+        endpoint=endpoint,
+        remedy=exc.remedy,
+        key=exc.key,
+        value=exc.value,
+    )
 
 
 def _is_free(change: PriceChange) -> bool:
