@@ -14,7 +14,7 @@ from gateway.domain.budgets import Budget
 from gateway.ledger.budgets import Slice
 from gateway.ledger.purse import Purse
 from gateway.storage.engine import make_engine
-from gateway.storage.leases import Ask, Holding, acquire, give_back, renew
+from gateway.storage.leases import Ask, Holding, acquire, free_expired, give_back, renew
 from gateway.storage.waiting import DatabaseUnavailableError, bounded, run_bounded
 
 _ANSWER_S = 5.0
@@ -52,7 +52,11 @@ class BudgetKeeper:
         self._purse = purse
         self._worker = worker
         self._budgets = budgets
-        self._engine = make_engine(database_url, pool_size=1, application_name="tollway budgets")
+        # Requests wait for its answers: not even asked whether it is there.
+        self._engine = make_engine(
+            database_url, pool_size=1, application_name="tollway budgets", is_pinged=False
+        )
+        self._at_once = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self._looked_at_s = float("-inf")
         self._has_said_away = False
         self._running: asyncio.Task[None] | None = None
@@ -112,10 +116,9 @@ class BudgetKeeper:
                 self._worker,
                 [one for _, one in asks],
                 ttl_s=rules.ttl_s,
-                releases_expired=rules.releases_expired,
             )
 
-        answered = _by_key(await run_bounded(self._engine, ask, seconds=_ANSWER_S))
+        answered = _by_key(await run_bounded(self._at_once, ask, seconds=_ANSWER_S))
         for one, _ in asks:
             self._purse.take(one, answered.get(_key(one)))
 
@@ -129,6 +132,8 @@ class BudgetKeeper:
             one.measure(min(self._looked_at_s - before_s, _FORGET_S))
 
         async def look(connection: AsyncConnection) -> tuple[datetime, list[Holding]]:
+            if purse.rules.releases_expired:
+                await free_expired(connection, {one.budget.id for one in slices})
             return await renew(connection, self._worker, map(_key, slices), ttl_s=purse.rules.ttl_s)
 
         now, holdings = await run_bounded(self._engine, look, seconds=_ANSWER_S)

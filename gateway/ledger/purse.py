@@ -24,6 +24,8 @@ from pricing.cost import from_nano_usd
 
 _MOST_ACCOUNTS = 20_000
 _MOST_ASKED_AT_ONCE = 64
+_LOOKS = 10
+"""So often at least the worker listens for an answer before a request gives up waiting for it."""
 _PERIODS = {"day": " per day", "week": " per week", "month": " per month", "total": ""}
 
 
@@ -33,7 +35,8 @@ class BudgetRules(msgspec.Struct, frozen=True, kw_only=True):
     is_enforced: bool = True
     """False makes every hard budget a shadow: what it would refuse is counted, nothing more."""
     wait_s: float = 0.05
-    """How long a request waits for a lease where the slice is used up."""
+    """How long a request waits for a lease where the slice is used up; time in which this worker
+    was too busy to hear the answer does not count."""
     ttl_s: float = 3_600.0
     """After so long without a sign of life a lease counts as expired."""
     releases_expired: bool = False
@@ -78,14 +81,21 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Waiter:
-    __slots__ = ("answer", "bounds", "is_asked_for", "most", "spending")
+    __slots__ = ("answer", "bounds", "is_asked_for", "looks", "most", "spending")
 
     def __init__(self, spending: Spending, bounds: dict[str, int]) -> None:
         self.spending = spending
         self.bounds = bounds
         self.most = max(bounds.values())
         self.is_asked_for = False
-        self.answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self.looks = _LOOKS
+        """How often it may still be looked after in vain."""
+        self.answer: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
+        """Whether it was reserved for; None where nobody answered in time."""
+
+    def give_up(self) -> None:
+        if not self.answer.done():
+            self.answer.set_result(None)
 
 
 class Purse:
@@ -109,6 +119,7 @@ class Purse:
         self._budgets: tuple[Budget, ...] = ()
         self._waiting: dict[Slice, deque[_Waiter]] = {}
         self._low: set[Slice] = set()
+        self._is_counting = False
 
     def account_of(
         self, caller: Caller, budgets: tuple[Budget, ...], now_s: float
@@ -270,8 +281,7 @@ class Purse:
         self.is_away = True
         for waiters in self._waiting.values():
             for waiter in waiters:
-                if not waiter.answer.done():
-                    waiter.answer.cancel()
+                waiter.give_up()
         self._waiting.clear()
 
     def slice_of(self, budget: Budget, now_s: float) -> Slice:
@@ -334,8 +344,11 @@ class Purse:
         is_second: bool = False,
     ) -> bool | None:
         """None once the reservation is made; else whether it is known that there is no more."""
-        short = [one for one in account.hard if one.free < max(bounds.values())]
-        if not is_second and any(now_s < one.dry_until_s for one in short):
+        most = max(bounds.values())
+        short = [one for one in account.hard if one.free < most]
+        if not is_second and any(
+            now_s < one.dry_until_s and one.free + one.available < most for one in short
+        ):
             return True
         if self.is_away:
             return False
@@ -343,13 +356,34 @@ class Purse:
         for one in short:
             self._waiting.setdefault(one, deque()).append(waiter)
         self.wanted.set()
+        self._count_on()
         try:
-            await asyncio.wait([waiter.answer], timeout=self.rules.wait_s)
+            is_reserved = await waiter.answer
         finally:
             self._leave(waiter, account.hard)
-        if not waiter.answer.done() or waiter.answer.cancelled():
+        if is_reserved is None:
             return False
-        return None if waiter.answer.result() else True
+        return None if is_reserved else True
+
+    def _count_on(self) -> None:
+        """See to it that nobody waits for too long.
+
+        In steps, each of which lets the event loop turn: a crowd that keeps it busy does not make
+        answers late that are there already.
+        """
+        if not self._is_counting:
+            self._is_counting = True
+            asyncio.get_running_loop().call_later(self.rules.wait_s / _LOOKS, self._count_down)
+
+    def _count_down(self) -> None:
+        self._is_counting = False
+        # Who waits for several budgets is among the waiters of each.
+        for waiter in {one for waiters in self._waiting.values() for one in waiters}:
+            waiter.looks -= 1
+            if waiter.looks <= 0:
+                waiter.give_up()
+        if self._waiting:
+            self._count_on()
 
     def _leave(self, waiter: _Waiter, slices: Iterable[Slice]) -> None:
         for one in slices:

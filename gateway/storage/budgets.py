@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.budgets import Budget, percent_reached, window_of
 from gateway.storage.changes import BUDGETS, record_change
-from gateway.storage.leases import Holding, look
-from gateway.storage.tables import budget, budget_lease, budget_period
+from gateway.storage.leases import Holding, free_expired, look
+from gateway.storage.tables import budget, budget_period
 from pricing.cost import from_nano_usd
 
 
@@ -139,13 +139,7 @@ async def release_expired(
     found = await find_budget(connection, name)
     if found is None:
         return None
-    lease = budget_lease.c
-    rows = await connection.execute(
-        delete(budget_lease)
-        .where(lease.budget_id == found.id, lease.expires_at < func.now())
-        .returning(func.greatest(lease.granted_nusd - lease.shipped_nusd, 0))
-    )
-    released_nusd = sum(int(row[0]) for row in rows)
+    released_nusd = await free_expired(connection, [found.id])
     await record_change(
         connection,
         BUDGETS,
@@ -163,7 +157,7 @@ async def read_states(
 ) -> list[BudgetState]:
     """Budgets in their windows of the aware instant ``at``."""
     windows = {one.id: window_of(one.period, at) for one in budgets}
-    found = await look(connection, None, [(one.id, windows[one.id].since) for one in budgets])
+    _, found = await look(connection, None, [(one.id, windows[one.id].since) for one in budgets])
     return [
         BudgetState(
             budget=one,

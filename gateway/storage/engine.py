@@ -136,8 +136,11 @@ def make_engine(
     statement_timeout_s: float = STATEMENT_TIMEOUT_S,
     lock_timeout_s: float = LOCK_TIMEOUT_S,
     connect_timeout_s: float = CONNECT_TIMEOUT_S,
+    is_pinged: bool = True,
 ) -> AsyncEngine:
     """A pool of at most `pool_size` connections; it connects when first used.
+
+    Unless `is_pinged`, whether a connection is still there shows with the first statement only.
 
     Neither its `repr` nor its errors show the address or the parameters of a statement. The other
     arguments are those of `asyncpg_kwargs`. Wait for it through `gateway.storage.waiting` only.
@@ -164,7 +167,7 @@ def make_engine(
         max_overflow=0,
         pool_timeout=connect_timeout_s + (command_timeout_s or 0),
         pool_recycle=1800,
-        pool_pre_ping=True,
+        pool_pre_ping=is_pinged,
         hide_parameters=True,
         json_serializer=_encode_json,
         json_deserializer=msgspec.json.decode,

@@ -1,16 +1,40 @@
 """What workers hold of budgets: granted, renewed, given back, and turned into spending as it ships.
 
 What may still be spent of a window is its limit, less what is spent, less what is leased; a lease
-counts for as much of it as was granted and is not shipped. Whoever grants or charges holds the
-window's row, and rows of leases are touched after it, both in the order of their keys.
+counts for as much of it as was granted and is not shipped, and the window's row has the sum of its
+leases. Whoever grants, charges or takes away holds that row, and rows of leases are touched after
+it, both in the order of their keys. So a grant is a single statement.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Select, and_, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Integer,
+    Select,
+    TableValuedAlias,
+    Update,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    cast,
+    column,
+    delete,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -34,7 +58,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     budget: UUID
     since: datetime
     needs: tuple[int, ...] = ()
-    """Requests that wait: each is granted whole or not at all, in this order."""
+    """Requests that wait: granted whole, in this order, up to the first that does not fit."""
     ahead: int = 0
     """For those to come; granted within what a fair share leaves."""
     unit: int = 1
@@ -66,61 +90,207 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def acquire(
-    connection: AsyncConnection,
-    worker: str,
-    asks: Sequence[Ask],
-    *,
-    ttl_s: float,
-    releases_expired: bool = False,
+    connection: AsyncConnection, worker: str, asks: Sequence[Ask], *, ttl_s: float
 ) -> list[Holding]:
     """Grant what there is; deleted budgets have none and are left out of the answer.
 
+    One statement, once the rows are there: requests wait for it.
+
     Args:
-        connection: in a transaction, which the caller commits.
+        connection: may be one that commits by itself; else in a transaction, which the caller
+            commits.
         worker: who asks.
         asks: at most one per window.
         ttl_s: when the leases expire unless they are renewed.
-        releases_expired: give back what expired leases held, although what their workers spent of
-            it may still be on its way.
     """
-    by_key = {(ask.budget, ask.since): ask for ask in asks}
-    keys = sorted(by_key)
-    await _hold(connection, keys)
-    if releases_expired:
-        expired = _of(keys, budget_lease.c.budget_id, budget_lease.c.since)
-        await connection.execute(
-            delete(budget_lease).where(expired, budget_lease.c.expires_at < func.now())
+    found = await _grant(connection, worker, asks, ttl_s)
+    missing = [ask for ask in asks if (ask.budget, ask.since) not in found]
+    if missing:
+        await _make_rows(connection, worker, missing, ttl_s)
+        found |= await _grant(connection, worker, missing, ttl_s)
+    return list(found.values())
+
+
+async def _make_rows(
+    connection: AsyncConnection, worker: str, asks: Sequence[Ask], ttl_s: float
+) -> None:
+    """Rows of windows, and leases of nothing, where there are none.
+
+    A grant only ever adds to a lease that is there: one that the server finishes for a worker that
+    was killed meanwhile, and whose leases were released, adds to nothing.
+    """
+    live = await connection.scalars(
+        select(budget.c.id).where(
+            budget.c.id.in_({ask.budget for ask in asks}), budget.c.deleted_at.is_(None)
         )
-    found = await look(connection, worker, keys)
-    grants: dict[Key, int] = {}
-    for key, holding in found.items():
-        ask = by_key[key]
-        left, granted = holding.available_nusd, 0
-        for need in ask.needs:
-            if need <= left:
-                left, granted = left - need, granted + need
-        ahead = min(ask.ahead, left // (2 * (1 + holding.others))) // ask.unit * ask.unit
-        grants[key] = granted + max(_NOTHING, ahead)
-    await _grant(connection, worker, grants, ttl_s)
-    starved = [
-        key
-        for key, holding in found.items()
-        if by_key[key].needs and grants[key] < sum(by_key[key].needs) and holding.leased_nusd
-    ]
-    if starved:
-        await connection.execute(
-            update(budget_period)
-            .where(_of(starved, budget_period.c.budget_id, budget_period.c.since))
-            .values(wanted_at=func.now())
+    )
+    alive = set(live)
+    keys = sorted((ask.budget, ask.since) for ask in asks if ask.budget in alive)
+    if not keys:
+        return
+    rows = [{"budget_id": key[0], "since": key[1]} for key in keys]
+    await connection.execute(insert(budget_period).values(rows).on_conflict_do_nothing())
+    lease = {
+        "worker": worker,
+        "granted_nusd": _NOTHING,
+        "granted_at": func.now(),
+        "expires_at": func.now() + timedelta(seconds=ttl_s),
+    }
+    await connection.execute(
+        insert(budget_lease).values([row | lease for row in rows]).on_conflict_do_nothing()
+    )
+
+
+async def _grant(
+    connection: AsyncConnection, worker: str, asks: Sequence[Ask], ttl_s: float
+) -> dict[Key, Holding]:
+    """What there is to be had now; windows without a row, or a lease, are left out."""
+    rows = await connection.execute(granting(worker, asks, ttl_s))
+    return {
+        (row.budget_id, row.since): Holding(
+            budget=row.budget_id,
+            since=row.since,
+            limit_nusd=row.limit_nusd,
+            spent_nusd=row.spent_nusd,
+            leased_nusd=row.leased_nusd,
+            expired_nusd=int(row.expired or 0),
+            granted_nusd=row.granted_nusd,
+            others=row.others,
         )
-    return [
-        msgspec.structs.replace(
-            holding,
-            granted_nusd=holding.granted_nusd + grants[key],
-            leased_nusd=holding.leased_nusd + grants[key],
+        for row in rows
+    }
+
+
+def granting(worker: str, asks: Sequence[Ask], ttl_s: float) -> Update:
+    """The one statement of a grant, for windows and leases whose rows are there.
+
+    It holds the rows of the windows first: what is read of them afterwards is what holds now, also
+    where another grant was waited for. Leases are looked at only for fairness.
+    """
+    ordered = sorted(asks, key=_key_of_ask)
+    asked = _rows_of(
+        "asked",
+        budget_id=(Uuid(), [ask.budget for ask in ordered]),
+        since=(DateTime(timezone=True), [ask.since for ask in ordered]),
+        ahead=(BigInteger(), [ask.ahead for ask in ordered]),
+        unit=(BigInteger(), [ask.unit for ask in ordered]),
+        number=(Integer(), list(range(len(ordered)))),
+    )
+    needs = [(number, need) for number, ask in enumerate(ordered) for need in ask.needs]
+    needed = _rows_of(
+        "needed",
+        number=(Integer(), [number for number, _ in needs]),
+        nusd=(BigInteger(), [nusd for _, nusd in needs]),
+        place=(Integer(), list(range(len(needs)))),
+    )
+    so_far = select(
+        needed.c.number,
+        func.sum(needed.c.nusd)
+        .over(partition_by=needed.c.number, order_by=needed.c.place)
+        .label("nusd"),
+    ).cte("so_far")
+    period, lease = budget_period.c, budget_lease.c
+    held = (
+        select(
+            asked.c.number,
+            asked.c.ahead,
+            asked.c.unit,
+            period.budget_id,
+            period.since,
+            period.leased_nusd,
+            budget.c.limit_nusd,
+            (budget.c.limit_nusd - period.spent_nusd - period.leased_nusd).label("left"),
         )
-        for key, holding in found.items()
-    ]
+        .join_from(
+            asked,
+            budget_period,
+            and_(period.budget_id == asked.c.budget_id, period.since == asked.c.since),
+        )
+        .join(budget, and_(budget.c.id == period.budget_id, budget.c.deleted_at.is_(None)))
+        .order_by(period.budget_id, period.since)
+        .with_for_update(key_share=True, of=budget_period)
+        .cte("held")
+    )
+    others = (
+        select(
+            func.count()
+            .filter(lease.worker != worker, lease.expires_at > func.now())
+            .label("others"),
+            func.sum(_OUTSTANDING).filter(lease.expires_at < func.now()).label("expired"),
+        )
+        .where(lease.budget_id == held.c.budget_id, lease.since == held.c.since)
+        .lateral("others")
+    )
+    wished = func.max(so_far.c.nusd)
+    fits = wished.filter(so_far.c.nusd <= held.c.left)
+    waiting = (
+        select(
+            cast(func.coalesce(wished, _NOTHING), BigInteger).label("wished"),
+            cast(func.coalesce(fits, _NOTHING), BigInteger).label("fits"),
+        )
+        .where(so_far.c.number == held.c.number)
+        .lateral("waiting")
+    )
+    share = (held.c.left - waiting.c.fits) // (2 * (1 + others.c.others))
+    ahead = func.least(held.c.ahead, share, type_=BigInteger) // held.c.unit * held.c.unit
+    grants = (
+        select(
+            held.c.budget_id,
+            held.c.since,
+            held.c.limit_nusd,
+            others.c.others,
+            others.c.expired,
+            (waiting.c.fits + func.greatest(ahead, _NOTHING)).label("nusd"),
+            and_(waiting.c.fits < waiting.c.wished, held.c.leased_nusd > _NOTHING).label("starved"),
+        )
+        .join_from(held, others, true())
+        .join(waiting, true())
+        .cte("grants")
+    )
+    before = func.greatest(lease.granted_nusd - grants.c.nusd - lease.shipped_nusd, _NOTHING)
+    taken = (
+        update(budget_lease)
+        .where(
+            lease.budget_id == grants.c.budget_id,
+            lease.since == grants.c.since,
+            lease.worker == worker,
+        )
+        .values(
+            granted_nusd=lease.granted_nusd + grants.c.nusd,
+            expires_at=func.now() + timedelta(seconds=ttl_s),
+        )
+        .returning(
+            lease.budget_id,
+            lease.since,
+            lease.granted_nusd,
+            # What is granted works off a debt first.
+            (_OUTSTANDING - before).label("more"),
+        )
+        .cte("taken")
+    )
+    return (
+        update(budget_period)
+        .where(
+            period.budget_id == grants.c.budget_id,
+            period.since == grants.c.since,
+            taken.c.budget_id == grants.c.budget_id,
+            taken.c.since == grants.c.since,
+        )
+        .values(
+            leased_nusd=period.leased_nusd + taken.c.more,
+            wanted_at=case((grants.c.starved, func.now()), else_=period.wanted_at),
+        )
+        .returning(
+            period.budget_id,
+            period.since,
+            period.spent_nusd,
+            period.leased_nusd,
+            grants.c.limit_nusd,
+            grants.c.others,
+            grants.c.expired,
+            taken.c.granted_nusd,
+        )
+    )
 
 
 async def give_back(
@@ -128,6 +298,7 @@ async def give_back(
 ) -> list[Holding]:
     """Take back what a worker holds and does not need; never more than it holds."""
     keys = sorted(returned)
+    await _hold(connection, keys)
     await connection.execute(
         update(budget_lease)
         .where(
@@ -138,7 +309,8 @@ async def give_back(
         .values(granted_nusd=budget_lease.c.granted_nusd - bindparam("nusd")),
         [{"of_budget": key[0], "of_since": key[1], "nusd": returned[key]} for key in keys],
     )
-    return list((await look(connection, worker, keys)).values())
+    await _sum_up(connection, keys)
+    return list((await look(connection, worker, keys))[1].values())
 
 
 async def renew(
@@ -166,50 +338,78 @@ async def renew(
         if wanted:
             is_idle = and_(is_idle, ~_of(wanted, budget_lease.c.budget_id, budget_lease.c.since))
         await connection.execute(delete(budget_lease).where(is_idle))
-    now = (await connection.scalars(select(func.now()))).one()
-    found = await look(connection, worker, wanted) if wanted else {}
+    now, found = await look(connection, worker, wanted)
     return now, list(found.values())
 
 
 async def look(
     connection: AsyncConnection, worker: str | None, keys: Sequence[Key]
-) -> dict[Key, Holding]:
-    """Windows as they stand; those of deleted budgets are missing."""
-    if not keys:
-        return {}
-    limits = await connection.execute(
-        select(budget.c.id, budget.c.limit_nusd).where(
-            budget.c.id.in_({key[0] for key in keys}), budget.c.deleted_at.is_(None)
-        )
+) -> tuple[datetime, dict[Key, Holding]]:
+    """The server's time, and windows as they stand; those of deleted budgets are missing."""
+    asked = _rows_of(
+        "asked",
+        budget_id=(Uuid(), [key[0] for key in keys]),
+        since=(DateTime(timezone=True), [key[1] for key in keys]),
     )
-    limit_of: dict[UUID, int] = {row.id: row.limit_nusd for row in limits}
-    periods = await connection.execute(
+    period, lease = budget_period.c, budget_lease.c
+    leases = (
         select(
-            budget_period,
-            (budget_period.c.wanted_at > func.now() - _WANTED_FOR).label("is_wanted"),
-        ).where(_of(keys, budget_period.c.budget_id, budget_period.c.since))
-    )
-    period_of = {(row.budget_id, row.since): row for row in periods}
-    leases = await connection.execute(_leases(keys, worker))
-    lease_of = {(row.budget_id, row.since): row for row in leases}
-    found: dict[Key, Holding] = {}
-    for key in keys:
-        limit_nusd = limit_of.get(key[0])
-        if limit_nusd is None:
-            continue
-        period, lease = period_of.get(key), lease_of.get(key)
-        found[key] = Holding(
-            budget=key[0],
-            since=key[1],
-            limit_nusd=limit_nusd,
-            spent_nusd=period.spent_nusd if period is not None else 0,
-            is_wanted=bool(period.is_wanted) if period is not None else False,
-            leased_nusd=int(lease.leased) if lease is not None else 0,
-            expired_nusd=int(lease.expired or 0) if lease is not None else 0,
-            granted_nusd=int(lease.granted or 0) if lease is not None else 0,
-            others=int(lease.others) if lease is not None else 0,
+            func.sum(_OUTSTANDING).filter(lease.expires_at < func.now()).label("expired"),
+            func.sum(lease.granted_nusd).filter(lease.worker == worker).label("granted"),
+            func.count()
+            .filter(lease.worker.is_distinct_from(worker), lease.expires_at > func.now())
+            .label("others"),
         )
-    return found
+        .where(lease.budget_id == asked.c.budget_id, lease.since == asked.c.since)
+        .lateral("leases")
+    )
+    now = select(func.now().label("now")).subquery("now")
+    rows = await connection.execute(
+        select(
+            now.c.now,
+            asked.c.budget_id,
+            asked.c.since,
+            budget.c.limit_nusd,
+            period.spent_nusd,
+            period.leased_nusd,
+            (period.wanted_at > func.now() - _WANTED_FOR).label("is_wanted"),
+            leases.c.expired,
+            leases.c.granted,
+            leases.c.others,
+        )
+        # One row at least: it tells the time.
+        .join_from(now, asked, true(), isouter=True)
+        .join(
+            budget,
+            and_(budget.c.id == asked.c.budget_id, budget.c.deleted_at.is_(None)),
+            isouter=True,
+        )
+        .join(
+            budget_period,
+            and_(period.budget_id == asked.c.budget_id, period.since == asked.c.since),
+            isouter=True,
+        )
+        .join(leases, true(), isouter=True)
+    )
+    found: dict[Key, Holding] = {}
+    at: datetime | None = None
+    for row in rows:
+        at = row.now
+        if row.limit_nusd is not None:
+            found[row.budget_id, row.since] = Holding(
+                budget=row.budget_id,
+                since=row.since,
+                limit_nusd=row.limit_nusd,
+                spent_nusd=row.spent_nusd or 0,
+                leased_nusd=row.leased_nusd or 0,
+                is_wanted=bool(row.is_wanted),
+                expired_nusd=int(row.expired or 0),
+                granted_nusd=int(row.granted or 0),
+                others=row.others or 0,
+            )
+    if at is None:
+        raise RuntimeError("the server tells the time whatever it is asked")
+    return at, found
 
 
 async def charge(connection: AsyncConnection, worker: str, charges: Mapping[Key, int]) -> None:
@@ -254,7 +454,6 @@ async def charge(connection: AsyncConnection, worker: str, charges: Mapping[Key,
         {"of_budget": key[0], "of_since": key[1], "nusd": charges[key], "told": told_of[key]}
         for key in keys
     ]
-    await connection.execute(_SPEND, amounts)
     await connection.execute(
         _SHIP,
         [
@@ -262,11 +461,50 @@ async def charge(connection: AsyncConnection, worker: str, charges: Mapping[Key,
             for key in keys
         ],
     )
+    await connection.execute(_SPEND, amounts)
 
 
 async def release_worker(connection: AsyncConnection, worker: str) -> None:
     """An ended worker whose records are all stored holds nothing any more."""
-    await connection.execute(delete(budget_lease).where(budget_lease.c.worker == worker))
+    await _take_away(connection, budget_lease.c.worker == worker)
+
+
+async def free_expired(connection: AsyncConnection, budgets: Iterable[UUID]) -> int:
+    """Take away what workers hold that were not heard of for too long; returns how much it was.
+
+    Whatever they spent of it and did not ship is then beyond the limit.
+    """
+    return await _take_away(
+        connection,
+        and_(budget_lease.c.budget_id.in_(set(budgets)), budget_lease.c.expires_at < func.now()),
+    )
+
+
+async def _take_away(connection: AsyncConnection, which: ColumnElement[bool]) -> int:
+    """Delete leases, under the rows of their windows; returns what they held."""
+    lease = budget_lease.c
+    rows = await connection.execute(select(lease.budget_id, lease.since).where(which).distinct())
+    keys = sorted((row.budget_id, row.since) for row in rows)
+    if not keys:
+        return 0
+    await _hold(connection, keys)
+    gone = await connection.scalars(
+        delete(budget_lease)
+        .where(which, _of(keys, lease.budget_id, lease.since))
+        .returning(_OUTSTANDING)
+    )
+    held_nusd = sum(gone)
+    await _sum_up(connection, keys)
+    return held_nusd
+
+
+async def _sum_up(connection: AsyncConnection, keys: Sequence[Key]) -> None:
+    """Note in windows, whose rows are held, what their leases add up to."""
+    await connection.execute(
+        update(budget_period)
+        .where(_of(keys, budget_period.c.budget_id, budget_period.c.since))
+        .values(leased_nusd=_LEASED)
+    )
 
 
 async def _hold(connection: AsyncConnection, keys: Sequence[Key]) -> dict[Key, tuple[int, int]]:
@@ -299,61 +537,37 @@ def _held(keys: Sequence[Key]) -> Select[UUID, datetime, int, int]:
     )
 
 
-async def _grant(
-    connection: AsyncConnection, worker: str, grants: Mapping[Key, int], ttl_s: float
-) -> None:
-    if not grants:
-        return
-    expires_at = func.now() + timedelta(seconds=ttl_s)
-    statement = insert(budget_lease).values(
-        [
-            {
-                "budget_id": key[0],
-                "since": key[1],
-                "worker": worker,
-                "granted_nusd": grants[key],
-                "granted_at": func.now(),
-                "expires_at": expires_at,
-            }
-            for key in sorted(grants)
-        ]
-    )
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=[*budget_lease.primary_key],
-            set_={
-                "granted_nusd": budget_lease.c.granted_nusd + statement.excluded.granted_nusd,
-                "expires_at": statement.excluded.expires_at,
-            },
-        )
-    )
-
-
 def _of(
     keys: Iterable[Key], budget_id: ColumnElement[UUID], since: ColumnElement[datetime]
 ) -> ColumnElement[bool]:
     return tuple_(budget_id, since).in_(list(keys))
 
 
-def _leases(keys: Sequence[Key], worker: str | None) -> Select[UUID, datetime, int, int, int, int]:
-    columns = budget_lease.c
-    outstanding = func.greatest(columns.granted_nusd - columns.shipped_nusd, 0)
+def _rows_of(name: str, **columns: tuple[Any, Sequence[object]]) -> TableValuedAlias:
+    """A table of parameters, by column its type and its values: one statement for any number."""
+    arrays = [literal(list(values), ARRAY(kind)) for kind, values in columns.values()]
     return (
-        select(
-            columns.budget_id,
-            columns.since,
-            func.sum(outstanding).label("leased"),
-            func.sum(outstanding).filter(columns.expires_at < func.now()).label("expired"),
-            func.sum(columns.granted_nusd).filter(columns.worker == worker).label("granted"),
-            func.count()
-            .filter(columns.worker != worker, columns.expires_at > func.now())
-            .label("others"),
-        )
-        .where(_of(keys, columns.budget_id, columns.since))
-        .group_by(columns.budget_id, columns.since)
+        func.unnest(*arrays)
+        .table_valued(*(column(of, kind) for of, (kind, _) in columns.items()), name=name)
+        .render_derived()
     )
 
 
+def _key_of_ask(ask: Ask) -> Key:
+    return ask.budget, ask.since
+
+
+_OUTSTANDING = func.greatest(
+    budget_lease.c.granted_nusd - budget_lease.c.shipped_nusd, _NOTHING, type_=BigInteger
+)
+_LEASED = (
+    select(cast(func.coalesce(func.sum(_OUTSTANDING), _NOTHING), BigInteger))
+    .where(
+        budget_lease.c.budget_id == budget_period.c.budget_id,
+        budget_lease.c.since == budget_period.c.since,
+    )
+    .scalar_subquery()
+)
 _WANTED_FOR = timedelta(seconds=5)
 _SPEND = (
     update(budget_period)
@@ -362,7 +576,9 @@ _SPEND = (
         budget_period.c.since == bindparam("of_since"),
     )
     .values(
-        spent_nusd=budget_period.c.spent_nusd + bindparam("nusd"), told_percent=bindparam("told")
+        spent_nusd=budget_period.c.spent_nusd + bindparam("nusd"),
+        told_percent=bindparam("told"),
+        leased_nusd=_LEASED,
     )
 )
 _SHIP = (

@@ -256,6 +256,8 @@ budget_period = Table(
     Column("told_percent", SmallInteger, nullable=False, server_default=text("0")),
     # When a worker last asked in vain: others give back what they hold and do not use.
     Column("wanted_at", Instant),
+    # What its leases add up to, so that a grant is one statement.
+    Column("leased_nusd", BigInteger, nullable=False, server_default=text("0")),
 )
 
 budget_lease = Table(

@@ -68,7 +68,8 @@ class Gate:
         """Spent and leased, as Postgres has it."""
         since = window_of(budget.period, datetime.now(UTC)).since
         async with self.engine.connect() as connection:
-            found = (await look(connection, None, [(budget.id, since)]))[budget.id, since]
+            _, windows = await look(connection, None, [(budget.id, since)])
+            found = windows[budget.id, since]
         return found.spent_nusd, found.leased_nusd
 
 

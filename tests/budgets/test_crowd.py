@@ -40,7 +40,6 @@ workers = {workers}
 
 [budgets]
 lease_s = {ttl_s}
-wait_ms = 2_000  # a crowd on a busy machine keeps the database waiting, too
 
 [deadlines]
 drain_listen_s = 0

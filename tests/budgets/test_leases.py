@@ -1,12 +1,13 @@
 """Leases: whatever workers hold and have spent, together it is never more than the limit."""
 
+import asyncio
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.domain.budgets import SINCE_EVER
@@ -26,12 +27,15 @@ from gateway.storage.leases import (
     Holding,
     acquire,
     charge,
+    free_expired,
     give_back,
+    granting,
     look,
     release_worker,
     renew,
 )
-from gateway.storage.tables import audit_entry, notice
+from gateway.storage.tables import audit_entry, budget_lease, budget_period, notice
+from tests.storage.samples import engine_of
 
 pytestmark = pytest.mark.anyio
 TTL_S = 60.0
@@ -52,15 +56,106 @@ async def ask(
     return found
 
 
-async def test_needs_are_granted_whole_as_far_as_the_limit_reaches(engine: AsyncEngine) -> None:
+async def window(connection: AsyncConnection, worker: str | None, budget: UUID) -> Holding:
+    _, found = await look(connection, worker, [(budget, SINCE_EVER)])
+    return found[budget, SINCE_EVER]
+
+
+async def test_needs_are_granted_whole_and_in_turn_as_far_as_the_limit_reaches(
+    engine: AsyncEngine,
+) -> None:
     async with engine.begin() as connection:
         budget = await make_budget(connection)
 
         first = await ask(connection, budget, "w1", 600, 300, 300, 100)
-        second = await ask(connection, budget, "w2", 1)
+        second = await ask(connection, budget, "w2", 100)
+        third = await ask(connection, budget, "w1", 1)
 
-    assert (first.granted_nusd, first.available_nusd) == (1000, 0)
-    assert second.granted_nusd == 0
+    assert (first.granted_nusd, first.available_nusd) == (900, 100)
+    assert (second.granted_nusd, second.available_nusd) == (100, 0)
+    assert third.granted_nusd == 900
+
+
+async def test_several_windows_are_asked_for_in_one_statement(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        budgets = [await make_budget(connection, name=name) for name in "abc"]
+        asks = [
+            Ask(budget=budget, since=SINCE_EVER, needs=(200 * number,), ahead=50 * number, unit=50)
+            for number, budget in enumerate(budgets, 1)
+        ]
+        first = await acquire(connection, "w1", asks, ttl_s=TTL_S)
+    statements: list[str] = []
+
+    def note(_conn: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        statements.append(statement)
+
+    event.listen(engine.sync_engine, "before_cursor_execute", note)
+    async with engine.begin() as connection:
+        second = await acquire(connection, "w1", asks, ttl_s=TTL_S)
+
+    granted = {holding.budget: holding.granted_nusd for holding in first}
+    assert [granted[budget] for budget in budgets] == [250, 500, 750]
+    granted = {holding.budget: holding.granted_nusd for holding in second}
+    # The last has 250 left, which 600 do not fit into; half of what is left is held ahead.
+    assert [granted[budget] for budget in budgets] == [500, 950, 850]
+    assert len(statements) == 1
+
+
+async def test_grants_to_many_at_once_never_exceed_the_limit(engine: AsyncEngine) -> None:
+    async with engine.begin() as connection:
+        budgets = [await make_budget(connection, name=name) for name in "ab"]
+
+    async def worker(name: str) -> int:
+        granted = 0
+        for _ in range(10):
+            asks = [Ask(budget=one, since=SINCE_EVER, needs=(7, 7), ahead=20) for one in budgets]
+            async with engine.begin() as connection:
+                found = await acquire(connection, name, asks, ttl_s=TTL_S)
+            granted = sum(holding.granted_nusd for holding in found)
+        return granted
+
+    granted = await asyncio.gather(*(worker(f"w{number}") for number in range(8)))
+
+    async with engine.begin() as connection:
+        for budget in budgets:
+            found = await window(connection, None, budget)
+            assert found.leased_nusd <= 1000
+            assert found.available_nusd < 7
+        held = await connection.scalar(select(func.sum(budget_lease.c.granted_nusd)))
+        noted = await connection.scalar(select(func.sum(budget_period.c.leased_nusd)))
+    assert held == noted == sum(granted)
+
+
+async def test_a_grant_that_comes_after_its_worker_was_released_grants_nothing(
+    engine: AsyncEngine, dsn: str
+) -> None:
+    async with engine.begin() as connection:
+        budget = await make_budget(connection)
+        await ask(connection, budget, "w1", 100)
+    looking = engine_of(dsn)
+    late = [Ask(budget=budget, since=SINCE_EVER, needs=(100,))]
+    statement = granting("w1", late, TTL_S)
+
+    async with engine.connect() as killed, engine.begin() as other:
+        await release_worker(other, "w1")
+        waiting = asyncio.create_task(killed.execute(statement))
+        async with asyncio.timeout(10):
+            while not await waits_for_a_lock(looking):  # noqa: ASYNC110 - another process waits
+                await asyncio.sleep(0.01)
+        await other.commit()
+        assert (await waiting).all() == []
+        await killed.commit()
+    await looking.dispose()
+
+    async with engine.begin() as connection:
+        found = await window(connection, None, budget)
+    assert (found.leased_nusd, found.available_nusd) == (0, 1000)
+
+
+async def waits_for_a_lock(engine: AsyncEngine) -> bool:
+    async with engine.connect() as connection:
+        waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return bool(await connection.scalar(waiting))
 
 
 async def test_what_is_granted_ahead_is_shared_and_leaves_no_useless_rest(
@@ -84,7 +179,7 @@ async def test_charges_move_from_lease_to_spending(engine: AsyncEngine) -> None:
 
         await charge(connection, "w1", {(budget, SINCE_EVER): 150})
 
-        found = (await look(connection, "w1", [(budget, SINCE_EVER)]))[budget, SINCE_EVER]
+        found = await window(connection, "w1", budget)
     assert (found.spent_nusd, found.leased_nusd, found.available_nusd) == (150, 250, 600)
 
 
@@ -97,9 +192,9 @@ async def test_more_than_was_reserved_is_charged_all_the_same(engine: AsyncEngin
         again = await ask(connection, budget, "w1", 50)
 
     # The debt of 50 is worked off by what is granted next.
-    assert (again.spent_nusd, again.leased_nusd) == (150, 50)
+    assert (again.spent_nusd, again.leased_nusd) == (150, 0)
     async with engine.begin() as connection:
-        found = (await look(connection, "w1", [(budget, SINCE_EVER)]))[budget, SINCE_EVER]
+        found = await window(connection, "w1", budget)
     assert (found.spent_nusd, found.leased_nusd, found.granted_nusd) == (150, 0, 150)
 
 
@@ -111,7 +206,7 @@ async def test_an_ended_worker_whose_records_are_stored_holds_nothing(engine: As
 
         await release_worker(connection, "w1")
 
-        found = (await look(connection, None, [(budget, SINCE_EVER)]))[budget, SINCE_EVER]
+        found = await window(connection, None, budget)
     assert (found.spent_nusd, found.leased_nusd) == (150, 0)
 
 
@@ -151,7 +246,8 @@ async def test_an_installation_may_release_expired_leases_by_itself(engine: Asyn
         wanted = Ask(budget=budget, since=SINCE_EVER, needs=(1000,))
         await acquire(connection, "gone", [wanted], ttl_s=0.0)
     async with engine.begin() as connection:
-        (found,) = await acquire(connection, "w2", [wanted], ttl_s=TTL_S, releases_expired=True)
+        assert await free_expired(connection, [budget]) == 1000
+        (found,) = await acquire(connection, "w2", [wanted], ttl_s=TTL_S)
 
     assert found.granted_nusd == 1000
 

@@ -252,7 +252,7 @@ class Budgets(RuleBasedStateMachine):
             return
         sinces = [window_of("day", at).since for at in (MONDAY, TUESDAY)]
         keys = [(self.budget.id, since) for since in sinces]
-        found = self.run(lambda c: look(c, None, keys))
+        _, found = self.run(lambda c: look(c, None, keys))
         for since, key in zip(sinces, keys, strict=True):
             holding = found[key]
             assert holding.spent_nusd == self.recorded.get(since, 0)
@@ -277,9 +277,8 @@ class Budgets(RuleBasedStateMachine):
             self.run(lambda c, name=node.name: release_worker(c, name))
         for at in (MONDAY, TUESDAY):
             since = window_of("day", at).since
-            holding = self.run(lambda c, s=since: look(c, None, [(self.budget.id, s)]))[
-                self.budget.id, since
-            ]
+            _, found = self.run(lambda c, s=since: look(c, None, [(self.budget.id, s)]))
+            holding = found[self.budget.id, since]
             assert holding.leased_nusd == 0
             assert holding.spent_nusd == self.recorded.get(since, 0)
             assert self.billed.get(since, 0) <= holding.spent_nusd <= self.highest_limit
