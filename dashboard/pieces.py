@@ -40,6 +40,8 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """Between 0 and 1: a thin bar below the text, in the provider's colour."""
     hint: str = ""
     wraps: bool = False
+    href: str = ""
+    """Within the dashboard; the text leads there."""
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +169,8 @@ def _cell(cell: Cell, column: Column) -> str:
         text = f'<span class="tw-chip {_tone(cell.tone)}">{text}</span>'
     elif cell.tone:
         text = f'<span class="tw-{_tone(cell.tone)}">{text}</span>'
+    if cell.href:
+        text = f'<a href="{escape(cell.href)}" target="_self">{text}</a>'
     slot = "" if cell.slot is None else f"tw-slot-{cell.slot}"
     swatch = f'<i class="tw-swatch {slot}"></i>' if slot else ""
     bar = "" if cell.bar is None else _bar(cell.bar, slot)
