@@ -25,6 +25,7 @@ class AdminError(Exception):
         *,
         status: int | None = None,
         code: str | None = None,
+        field: str | None = None,
         problems: tuple[Any, ...] = (),
     ) -> None:
         super().__init__(f"{title} {remedy}")
@@ -33,6 +34,8 @@ class AdminError(Exception):
         self.status = status
         """Of HTTP; None when nobody answered."""
         self.code = code
+        self.field = field
+        """Of what was sent: where the mistake is, for a form to say it there."""
         self.problems = problems
         """Of a text of rules: everything that is wrong with it."""
 
@@ -143,6 +146,7 @@ def token_in(path: Path) -> Callable[[], str]:
 class _Told(msgspec.Struct, frozen=True):
     message: str = ""
     code: str | None = None
+    param: str | None = None
     metadata: dict[str, Any] | None = None
 
 
@@ -162,6 +166,7 @@ def _refusal(answer: httpx.Response) -> AdminError:
         told.message or f"It answered with HTTP {status}; its log says more.",
         status=status,
         code=told.code,
+        field=told.param,
         problems=tuple(metadata.get("problems") or ()),
     )
 

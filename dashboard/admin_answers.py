@@ -57,12 +57,95 @@ class PriceSpans(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
     model: str
     data: tuple[PriceSpan, ...]
+    tables: tuple[PriceSpan, ...]
+    """Without what was decided here."""
 
 
 class PriceChanges(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first."""
 
     data: tuple[PriceChange, ...]
+
+
+class PreviewedEndpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one endpoint's spend; None is unknown."""
+
+    endpoint: str
+    provider: str
+    model: str
+    attempts: int
+    attempts_read: int
+    recorded_usd: Decimal | None
+    would_be_usd: Decimal | None
+    difference_usd: Decimal | None
+    unpriced_before: int
+    unpriced_after: int
+    is_extrapolated: bool
+
+
+class PricePreview(msgspec.Struct, frozen=True, kw_only=True):
+    """What a period would have cost if a change had been in force all the time."""
+
+    since: datetime
+    until: datetime
+    first_day: date | None
+    """The oldest of which rows are kept."""
+    recorded_usd: Decimal | None
+    would_be_usd: Decimal | None
+    difference_usd: Decimal | None
+    difference_share: float | None
+    attempts: int
+    attempts_of_change: int
+    attempts_read: int
+    is_extrapolated: bool
+    extrapolation: str | None
+    unpriced_before: int
+    unpriced_after: int
+    kept: dict[str, int]
+    """Attempts that keep their cost, by why."""
+    endpoints: tuple[PreviewedEndpoint, ...]
+
+
+class RateDifference(msgspec.Struct, frozen=True, kw_only=True):
+    """One amount that a price list has otherwise; of long prompts ``rate>=tokens``."""
+
+    rate: str
+    before: Decimal | None
+    after: Decimal
+    times: str | None
+
+
+class Proposal(msgspec.Struct, frozen=True, kw_only=True):
+    """What a price list proposes; `gates` say what is suspicious about it."""
+
+    id: int
+    created_at: datetime
+    source: str
+    source_version: str
+    target: str
+    effective_from: datetime | None
+    rates: dict[str, str]
+    terms: dict[str, Any] | None
+    differences: tuple[RateDifference, ...]
+    gates: tuple[str, ...]
+    status: Literal["open", "accepted", "refused", "superseded"]
+
+
+class Proposals(msgspec.Struct, frozen=True, kw_only=True):
+    """Newest first."""
+
+    data: tuple[Proposal, ...]
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """Work that takes longer than a request."""
+
+    id: str
+    state: Literal["running", "done", "failed", "cancelled"]
+    progress: float
+    result: msgspec.Raw = msgspec.Raw(b"null")
+    """Of the kind that was asked for, once it is done."""
+    error: str | None = None
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +201,8 @@ class RuleSetVersions(msgspec.Struct, frozen=True, kw_only=True):
     """Newest first."""
 
     data: tuple[RuleSetVersion, ...]
+    active: RuleSetVersion | None = None
+    """Listed or not."""
 
 
 class MemberDiff(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +280,68 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     refusal: Refusal | None
 
 
+class ReplayMove(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """Requests that go from one endpoint to another; None is a refusal."""
+
+    from_: str | None
+    to: str | None
+    requests: int
+    priced: int
+    difference_usd: Decimal | None
+
+
+class ReplayExample(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """A request that would have gone elsewhere."""
+
+    id: str
+    received_at: datetime
+    requested_model: str
+    from_: str | None
+    to: str | None
+    old_cost_usd: Decimal | None
+    new_cost_usd: Decimal | None
+    refusal: str | None
+    old_rules: tuple[str, ...]
+    new_rules: tuple[str, ...]
+
+
+class Reproduced(msgspec.Struct, frozen=True, kw_only=True):
+    """How often deciding again meets what was decided then."""
+
+    requests: int
+    same: int
+
+
+class ReplayReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What a text of rules would have made of logged requests."""
+
+    since: datetime
+    until: datetime
+    sample: int
+    requests: int
+    is_complete: bool
+    """There are no more in the period."""
+    oldest_at: datetime | None
+    old_version: str | None
+    new_version: str | None
+    replayed: int
+    not_replayed: dict[str, int]
+    changed: int
+    changed_share: float | None
+    newly_refused: int
+    no_longer_refused: int
+    priced: int
+    not_priced: dict[str, int]
+    old_cost_usd: Decimal
+    new_cost_usd: Decimal
+    difference_usd: Decimal
+    recorded_cost_usd: Decimal
+    reproduced: Reproduced
+    moves: tuple[ReplayMove, ...]
+    moves_left_out: int
+    examples: tuple[ReplayExample, ...]
+
+
 class Key(msgspec.Struct, frozen=True, kw_only=True):
     """A key without its text."""
 
@@ -240,9 +387,11 @@ class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
     everyone: bool
     period: Literal["day", "week", "month", "total"]
     mode: Literal["hard", "soft", "shadow"]
+    strict: bool
     limit_usd: Decimal
     spent_usd: Decimal
     leased_usd: Decimal
+    expired_usd: Decimal
     remaining_usd: Decimal
     since: datetime
     resets_at: datetime | None
@@ -254,3 +403,27 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     """By name."""
 
     data: tuple[BudgetView, ...]
+
+
+class Released(msgspec.Struct, frozen=True, kw_only=True):
+    """What a budget got back."""
+
+    released_usd: Decimal
+
+
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One change, with the public state before and after it."""
+
+    id: int
+    at: datetime
+    actor: str
+    action: str
+    subject: str
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+
+
+class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Newest first."""
+
+    data: tuple[AuditEntry, ...]

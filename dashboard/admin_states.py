@@ -5,6 +5,8 @@ import streamlit as st
 from dashboard import pieces
 from dashboard.admin import Admin, AdminError
 from dashboard.installation import installation
+from dashboard.reader import may, reader
+from dashboard.sessions import Role
 
 _NOTE = "admin_note"
 
@@ -25,6 +27,19 @@ def admin() -> Admin:
     return found
 
 
+def lacks(role: Role) -> str | None:
+    """Why the reader may not do what takes a role, for a button's help; None when they may.
+
+    Raises:
+        AdminError: the gateway cannot say who reads.
+    """
+    if may(role):
+        return None
+    found = reader()
+    who = "nobody is signed in" if found is None else f"you are {found.role}"
+    return f"This takes the role {role}; {who}."
+
+
 def show_admin_error(error: AdminError) -> None:
     """In place of a page: what failed, and a button to try again."""
     with st.container(border=True, horizontal_alignment="center", key="failure"):
@@ -38,6 +53,12 @@ def show_refusal(error: AdminError, *, key: str) -> None:
     with st.container(border=True, key=key):
         st.html(pieces.chips([(error.title, "bad")]))
         st.text(error.remedy)
+
+
+def say_at(refusal: object, field: str) -> None:
+    """Below a field of a form: what is wrong with it, where that was said of it."""
+    if isinstance(refusal, AdminError) and refusal.field == field:
+        st.html(pieces.chips([(refusal.remedy, "bad")]))
 
 
 def note(text: str, *, is_done: bool = True) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import BIGINT
 
 from dashboard.schemas import USD, UTC_INSTANT, Schema
 from dashboard.source import FRESH_S, read_statement
-from gateway.storage.rollup_tables import v_usage_attempt
+from gateway.storage.rollup_tables import TOKEN_GROUPS, v_usage_attempt
 
 _Select = Select[*tuple[Any, ...]]
 
@@ -31,9 +31,17 @@ UNPRICED: Schema = {
     "attempts": pl.Int64(),
     "unpriced": pl.Int64(),
     "tokens": pl.Int64(),
+    "first_at": UTC_INSTANT,
     "last_at": UTC_INSTANT,
 }
 """Endpoints that answered at a cost that nobody knows, the busiest first."""
+
+TOKEN_MIX: Schema = {
+    "model": pl.String(),
+    "attempts": pl.Int64(),
+    **{f"{group}_tokens": pl.Int64() for group in TOKEN_GROUPS},
+}
+"""What was read and written by model, the busiest first, of attempts that answered."""
 
 KEY_SPEND: Schema = {
     "key_id": pl.String(),
@@ -48,6 +56,8 @@ SPEND_OVER_TIME: Schema = {"key_id": pl.String(), "at": UTC_INSTANT, "cost_usd":
 """What each key is known to have spent by hour or day of UTC."""
 
 _MOST_UNPRICED = 30
+_MOST_MODELS = 200
+_SUCCESS = "success"
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=32, show_spinner=False)
@@ -63,6 +73,7 @@ def read_unpriced(start: datetime, end: datetime) -> pl.DataFrame:
             cast(func.sum(usage.attempts), BIGINT).label("attempts"),
             cast(unpriced, BIGINT).label("unpriced"),
             cast(func.sum(usage.input_tokens + usage.output_tokens), BIGINT).label("tokens"),
+            func.min(usage.at).label("first_at"),
             func.max(usage.at).label("last_at"),
         )
         .where(_within(usage.at, start, end))
@@ -72,6 +83,28 @@ def read_unpriced(start: datetime, end: datetime) -> pl.DataFrame:
         .limit(_MOST_UNPRICED)
     )
     return read_statement(statement, UNPRICED)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=32, show_spinner=False)
+def read_token_mix(start: datetime, end: datetime) -> pl.DataFrame:
+    """`TOKEN_MIX` of a period; the 200 busiest models."""
+    usage = v_usage_attempt.c
+    attempts = func.sum(usage.attempts)
+    statement: _Select = (
+        select(
+            usage.model,
+            cast(attempts, BIGINT).label("attempts"),
+            *(
+                cast(func.sum(usage[f"{group}_tokens"]), BIGINT).label(f"{group}_tokens")
+                for group in TOKEN_GROUPS
+            ),
+        )
+        .where(_within(usage.at, start, end), usage.outcome == cast(literal(_SUCCESS, Text), Text))
+        .group_by(usage.model)
+        .order_by(attempts.desc(), usage.model)
+        .limit(_MOST_MODELS)
+    )
+    return read_statement(statement, TOKEN_MIX)
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=32, show_spinner=False)

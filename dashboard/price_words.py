@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from dashboard import numbers
-from dashboard.admin_answers import OfferedEndpoint
+from dashboard.admin_answers import OfferedEndpoint, PriceSpan
 from dashboard.pieces import Cell, Row
 from pricing.operator_layer import PriceChange, standing_changes
 from pricing.price import RATES, TOKEN_RATES, Price
@@ -16,6 +16,7 @@ from pricing.price import RATES, TOKEN_RATES, Price
 LAYERS: dict[str, str] = {"tables": "tables", "operator": "yours", "discount": "discount"}
 """Where a price comes from, in a word."""
 _WHOLE_CHARACTERS = 8
+_LEAST_TIMES, _MOST_TIMES = 0.67, 1.5
 UNPRICED, OFF = "no price", "off"
 
 RATE_WORDS: dict[str, str] = {
@@ -52,6 +53,11 @@ def amount(name: str, value: Decimal | None) -> str:
         return numbers.UNKNOWN
     text = numbers.usd_per_mtok(value)
     return text if name in TOKEN_RATES else f"{text} each"
+
+
+def layer_words(layers: Sequence[str]) -> str:
+    """Where a price comes from, the lowest first."""
+    return ", ".join(LAYERS.get(layer, layer) for layer in layers)
 
 
 def catalogue_frame(offers: Sequence[OfferedEndpoint], zone: str) -> pl.DataFrame:
@@ -145,6 +151,14 @@ def _change_cell(was: Decimal | None, becomes: Decimal | None) -> Cell:
     return Cell(text=f"{sign}{numbers.share(abs(float(change)))}")
 
 
+def is_large(was: Decimal | None, becomes: Decimal) -> bool:
+    """Whether an amount changes by half or more, or becomes free: it wants a second look."""
+    if was is None or was == 0:
+        return False
+    change = float(becomes) / float(was)
+    return not _LEAST_TIMES < change < _MOST_TIMES
+
+
 def terms_note(terms: Mapping[str, Any]) -> str:
     """What of a price's terms goes beyond its rates, and rates that have no column."""
     shown = {"input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok"}
@@ -160,6 +174,12 @@ def rate_of(terms: Mapping[str, Any], name: str) -> Decimal | None:
     """A rate of the terms of a price; None when it is unknown."""
     value = terms.get(name)
     return None if value is None else Decimal(str(value))
+
+
+def holds_at(span: PriceSpan, at: datetime) -> bool:
+    """Whether a price is in force at an aware instant."""
+    begins, ends = span.effective_from, span.effective_to
+    return (begins is None or begins <= at) and (ends is None or at < ends)
 
 
 def kind_words(change: PriceChange) -> str:

@@ -1,4 +1,4 @@
-"""Changing a price: a wish, what it would do, then the change on record with its reason."""
+"""Changing a price: a wish, what it does and would have cost, then the change on record."""
 
 import time
 from datetime import UTC, datetime
@@ -11,8 +11,9 @@ import streamlit as st
 from dashboard import numbers, pieces, price_words
 from dashboard.admin import AdminError
 from dashboard.admin_answers import OfferedEndpoint
-from dashboard.admin_states import admin, note, show_refusal
+from dashboard.admin_states import admin, lacks, note, say_at, show_refusal
 from dashboard.pieces import Cell, Column, Row
+from dashboard.views import prices_preview
 from pricing.deciding import Decision, Effect, PriceWish
 from pricing.operator_layer import PriceChange
 
@@ -20,6 +21,7 @@ _SET, _DISCOUNT, _OFF, _REVOKE = "Set price", "Discount", "Switch off", "Revoke"
 _CHECKED = "checked_wish"
 _FIRST_RATES = ("input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok")
 _EMPTIED = ("rate_", "percent_off", "change_reason")
+_TOLD_AT_FIELD = frozenset({*price_words.RATE_WORDS, "effective_to", "reason"})
 _MOST_EFFECTS = 12
 _MOST_REASON = 500
 
@@ -61,9 +63,11 @@ def render(
             if kind == _REVOKE
             else right.datetime_input("Until", None, key="change_to", help="Empty: for good.")
         )
+        say_at(st.session_state.get(_CHECKED), "effective_to")
         reason = st.text_input(
             "Why", key="change_reason", max_chars=_MOST_REASON, placeholder="for the history"
         )
+        say_at(st.session_state.get(_CHECKED), "reason")
         if st.form_submit_button("Check", icon=":material/rule:", key="change_check"):
             _check(
                 msgspec.structs.replace(
@@ -74,9 +78,12 @@ def render(
                 ),
                 endpoint,
             )
+            # So that a mistake is told at its field, which is drawn already.
+            st.rerun()
     checked = st.session_state.get(_CHECKED)
     if isinstance(checked, AdminError):
-        show_refusal(checked, key="change_refusal")
+        if checked.field not in _TOLD_AT_FIELD:
+            show_refusal(checked, key="change_refusal")
     elif isinstance(checked, Checked) and checked.page == endpoint:
         _show_effects(checked, zone)
 
@@ -85,6 +92,7 @@ def _set_price(endpoint: str, offer: OfferedEndpoint | None, _: list[PriceChange
     price = None if offer is None else offer.price
     st.caption("USD per million tokens. What stays empty stays as it is.")
     rates: dict[str, str] = {}
+    refusal = st.session_state.get(_CHECKED)
     columns = st.columns(3)
 
     def ask(place: int, name: str) -> None:
@@ -95,6 +103,8 @@ def _set_price(endpoint: str, offer: OfferedEndpoint | None, _: list[PriceChange
             placeholder="unknown" if now is None else f"{now.normalize():f}",
             max_chars=24,
         )
+        with columns[place % 3]:
+            say_at(refusal, name)
         if given and given.strip():
             rates[name] = given.strip().removeprefix("$")
 
@@ -167,8 +177,10 @@ def _check(wish: PriceWish, page: str) -> None:
         decision = admin().post("/admin/prices/check", Decision, wish)
     except AdminError as error:
         st.session_state[_CHECKED] = error
+        prices_preview.forget()
         return
     st.session_state[_CHECKED] = Checked(page=page, wish=wish, decision=decision)
+    prices_preview.begin(wish)
 
 
 def _show_effects(checked: Checked, zone: str) -> None:
@@ -186,11 +198,17 @@ def _show_effects(checked: Checked, zone: str) -> None:
             st.caption(f"and {count - _MOST_EFFECTS} more")
         if not effects:
             st.caption("No price differs at that moment.")
+        prices_preview.render(checked.wish)
+        why_not = lacks("operator") or (
+            "See first what it would have cost." if prices_preview.is_awaited() else None
+        )
         with st.container(horizontal=True):
             st.button(
-                "Record change",
+                "Apply",
                 key="change_record",
                 type="primary",
+                disabled=why_not is not None,
+                help=why_not,
                 on_click=_record,
                 args=(checked,),
             )
@@ -222,6 +240,7 @@ def _record(checked: Checked) -> None:
 
 def _discard() -> None:
     st.session_state.pop(_CHECKED, None)
+    prices_preview.forget()
 
 
 def _instant(chosen: datetime | None, zone: str) -> datetime | None:

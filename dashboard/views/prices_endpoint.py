@@ -1,11 +1,12 @@
-"""One endpoint: what it costs, what others take for the model, its history, and changing it."""
+"""One endpoint: what it costs and why, what others take for the model, and changing it."""
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import streamlit as st
 
-from dashboard import numbers, pieces, price_words
+from dashboard import numbers, pieces, price_charts, price_words
 from dashboard.admin_answers import Offered, OfferedEndpoint, PriceChanges, PriceSpan, PriceSpans
 from dashboard.admin_states import admin
 from dashboard.palette import slots
@@ -20,6 +21,14 @@ _COMPARED_COLUMNS = (
     Column(name="Output", is_number=True, hint="USD per million tokens."),
     Column(name="Cache read", is_number=True, hint="USD per million tokens."),
     Column(name="From"),
+)
+_LAYER_COLUMNS = (
+    Column(name="Layer"),
+    Column(name="Input", is_number=True),
+    Column(name="Output", is_number=True),
+    Column(name="Cache read", is_number=True),
+    Column(name="Since"),
+    Column(name="Why"),
 )
 _SPAN_COLUMNS = (
     Column(name="Holds"),
@@ -36,6 +45,9 @@ _CHANGE_COLUMNS = (
     Column(name="By"),
     Column(name="Why"),
 )
+_MOST_SPANS = 60
+_SHOWN_RATES = ("input_usd_per_mtok", "output_usd_per_mtok", "cache_read_usd_per_mtok")
+_TOP_DOWN = ("disable", "discount", "price", "endpoint")
 _TONES = {"stands": "good", "to come": "warn", "ended": ""}
 
 
@@ -60,12 +72,22 @@ def render(endpoint: str, period: Period) -> None:
         st.html(pieces.table(_COMPARED_COLUMNS, _compared(offers, endpoint)))
     with right.container(border=True, key="change", height="stretch"):
         prices_change.render(endpoint, offer, changes, period.zone)
+    now = datetime.fromtimestamp(time.time(), UTC)
+    with st.container(border=True, key="layers"):
+        st.html(pieces.heading("Layers", f"from top to bottom, what holds now; {period.zone}"))
+        st.html(pieces.table(_LAYER_COLUMNS, _layer_rows(offer, spans, changes, now, period.zone)))
     with st.container(border=True, key="history"):
-        st.html(pieces.heading("History", f"per million tokens, {period.zone}"))
-        if spans.data:
-            st.html(pieces.table(_SPAN_COLUMNS, _span_rows(spans.data, period.zone)))
-        else:
+        st.html(pieces.heading("History", "per million tokens; what is to come is dashed"))
+        steps = price_charts.step_frame(spans.data[-_MOST_SPANS:], now, period.zone)
+        if steps.is_empty():
             st.caption("Nobody knows what it costs yet.")
+        else:
+            st.altair_chart(
+                price_charts.steps_chart(steps),
+                alt=f"Prices of the endpoint over time, {len(spans.data)} in all",
+            )
+        if spans.data:
+            st.html(pieces.table(_SPAN_COLUMNS, _span_rows(spans.data[-_MOST_SPANS:], period.zone)))
     if changes:
         with st.container(border=True, key="changes"):
             st.html(pieces.heading("Decided here", "newest first"))
@@ -82,6 +104,75 @@ def _changes(endpoint: str) -> tuple[PriceChange, ...]:
         for one in everything
         if one.id in about or (one.kind == "revoke" and one.target in about)
     )
+
+
+def _layer_rows(
+    offer: OfferedEndpoint | None,
+    spans: PriceSpans,
+    changes: tuple[PriceChange, ...],
+    now: datetime,
+    zone: str,
+) -> list[Row]:
+    """What holds, then each layer that makes it so, the tables last."""
+    stand = price_words.standing(changes, now)
+    live = [one for one in changes if stand.get(one.id) == "stands"]
+    rows = [
+        Row(
+            cells=(
+                Cell(text="what holds"),
+                *(Cell(text=_rate(offer, name) if offer else "") for name in _SHOWN_RATES),
+                Cell(text=""),
+                Cell(text="switched off" if offer is not None and offer.is_disabled else ""),
+            ),
+            kind="total",
+        )
+    ]
+    for kind in _TOP_DOWN:
+        rows += [
+            Row(
+                cells=(
+                    Cell(
+                        text=price_words.kind_words(one),
+                        sub=f"{'provider' if '/' not in one.target else 'endpoint'} {one.target}",
+                        wraps=True,
+                    ),
+                    *(
+                        Cell(text=_term(one.terms, name) if one.kind == "price" else "")
+                        for name in _SHOWN_RATES
+                    ),
+                    Cell(text=numbers.when_to_minute(one.effective_from, zone)),
+                    Cell(text=one.reason, sub=f"by {one.recorded_by}", wraps=True),
+                )
+            )
+            for one in live
+            if one.kind == kind
+        ]
+    rows += [
+        Row(
+            cells=(
+                Cell(text="tables", sub=price_words.terms_note(span.terms), wraps=True),
+                *(Cell(text=_term(span.terms, name)) for name in _SHOWN_RATES),
+                Cell(text=_since(span, zone)),
+                Cell(text=span.source or "", sub=_checked(span), wraps=True),
+            )
+        )
+        for span in spans.tables
+        if price_words.holds_at(span, now)
+    ]
+    return rows
+
+
+def _term(terms: dict[str, Any] | None, name: str) -> str:
+    return numbers.usd_per_mtok(price_words.rate_of(terms or {}, name))
+
+
+def _since(span: PriceSpan, zone: str) -> str:
+    begins = span.effective_from
+    return "always" if begins is None else numbers.when_to_minute(begins, zone)
+
+
+def _checked(span: PriceSpan) -> str:
+    return f"checked {span.checked_on:%-d %b %Y}" if span.checked_on else ""
 
 
 def _compared(offers: tuple[OfferedEndpoint, ...], chosen: str) -> list[Row]:
@@ -106,7 +197,7 @@ def _compared(offers: tuple[OfferedEndpoint, ...], chosen: str) -> list[Row]:
                 Cell(text=_rate(one, "input_usd_per_mtok")),
                 Cell(text=_rate(one, "output_usd_per_mtok")),
                 Cell(text=_rate(one, "cache_read_usd_per_mtok")),
-                Cell(text=", ".join(price_words.LAYERS.get(layer, layer) for layer in one.layers)),
+                Cell(text=price_words.layer_words(one.layers)),
             ),
             kind="total" if one.endpoint == chosen else "",
         )
@@ -123,9 +214,9 @@ def _span_rows(spans: tuple[PriceSpan, ...], zone: str) -> list[Row]:
     rows: list[Row] = []
     for span in reversed(spans):
         begins, ends = span.effective_from, span.effective_to
-        holds = (begins is None or begins <= now) and (ends is None or now < ends)
-        layers = ", ".join(price_words.LAYERS.get(layer, layer) for layer in span.layers)
-        checked = f", checked {span.checked_on:%-d %b %Y}" if span.checked_on else ""
+        holds = price_words.holds_at(span, now)
+        layers = price_words.layer_words(span.layers)
+        checked = f", {_checked(span)}" if span.checked_on else ""
         rows.append(
             Row(
                 cells=(
@@ -137,11 +228,7 @@ def _span_rows(spans: tuple[PriceSpan, ...], zone: str) -> list[Row]:
                     ),
                     *(
                         Cell(text=numbers.usd_per_mtok(price_words.rate_of(span.terms, name)))
-                        for name in (
-                            "input_usd_per_mtok",
-                            "output_usd_per_mtok",
-                            "cache_read_usd_per_mtok",
-                        )
+                        for name in _SHOWN_RATES
                     ),
                     Cell(text=layers, sub=f"{span.source or span.version}{checked}", wraps=True),
                 ),

@@ -78,11 +78,17 @@ async def add_rule_set(
 
 
 async def roll_back(
-    connection: AsyncConnection, number: int | None, *, at: datetime, actor: str
+    connection: AsyncConnection,
+    number: int | None,
+    *,
+    at: datetime,
+    actor: str,
+    note: str | None = None,
 ) -> StoredRuleSet | None:
     """Put an earlier version in force again; None when there is none of that number.
 
-    Without a number: the one before that which is in force.
+    Without a number: the one before that which is in force. The note is for the audit log: what a
+    version says of itself stays as it is.
     """
     await _lock(connection)
     before = await active_rule_set(connection)
@@ -95,7 +101,7 @@ async def roll_back(
     if wanted is None or wanted.is_active:
         return wanted
     return await _activate(
-        connection, wanted.number, before, at=at, actor=actor, action="rules.rollback"
+        connection, wanted.number, before, at=at, actor=actor, action="rules.rollback", note=note
     )
 
 
@@ -131,6 +137,7 @@ async def _activate(
     at: datetime,
     actor: str,
     action: str,
+    note: str | None = None,
 ) -> StoredRuleSet:
     await connection.execute(update(rule_set).where(rule_set.c.is_active).values(is_active=False))
     rows = await connection.execute(
@@ -148,7 +155,7 @@ async def _activate(
         action=action,
         subject=str(number),
         before=None if before is None else _audited(before),
-        after=_audited(after),
+        after=_audited(after) | ({"note": note} if note else {}),
     )
     return after
 

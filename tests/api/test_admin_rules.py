@@ -79,7 +79,7 @@ async def test_a_check_tells_every_mistake_and_changes_nothing(admin: httpx.Asyn
     assert doubtful["valid"]
     assert doubtful["version"] == rules_of(DOUBTFUL).version
     assert [one["severity"] for one in doubtful["problems"]] == ["warning"]
-    assert (await admin.get("/admin/rules/history")).json() == {"data": []}
+    assert (await admin.get("/admin/rules/history")).json() == {"data": [], "active": None}
 
 
 async def test_a_difference_is_to_what_is_in_force(admin: httpx.AsyncClient) -> None:
@@ -101,7 +101,7 @@ async def test_what_has_a_mistake_is_not_applied(
     error = error_in(answer.content)
     assert error["code"] == "invalid_rules"
     assert f"rules.toml:{line}: rule" in error["message"]
-    assert (await admin.get("/admin/rules/history")).json() == {"data": []}
+    assert (await admin.get("/admin/rules/history")).json() == {"data": [], "active": None}
 
 
 async def test_versions_are_applied_listed_and_rolled_back(admin: httpx.AsyncClient) -> None:
@@ -117,6 +117,8 @@ async def test_versions_are_applied_listed_and_rolled_back(admin: httpx.AsyncCli
     assert history[1]["comment"] == "begin"
     older = {"before": second["number"], "limit": 1}
     assert (await admin.get("/admin/rules/history", params=older)).json()["data"] == history[1:]
+    newest = (await admin.get("/admin/rules/history", params={"limit": 1})).json()
+    assert newest == {"data": history[:1], "active": history[1]}
     assert missing.status_code == 404
 
 

@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from tests.dashboard.operating import (
     CHEAP,
@@ -43,6 +44,12 @@ def edit(at: Any, text: str) -> Any:
     return again(at)
 
 
+def apply(at: Any, note: str = "") -> Any:
+    click(at, "apply_rules")
+    at.text_input(key="rules_note").set_value(note)
+    return click(at, "rules_apply_now")
+
+
 def test_rules_are_checked_compared_applied_and_rolled_back(shown: Operated) -> None:
     at = open_view("rules")
     assert any("No rules" in one.value for one in at.caption)
@@ -50,15 +57,18 @@ def test_rules_are_checked_compared_applied_and_rolled_back(shown: Operated) -> 
     edit(at, IGNORE)
     assert "valid" in html(at)
     assert "added" in html(at)
-    at.text_input(key="rules_comment").set_value(HOSTILE)
-    again(at)
     click(at, "apply_rules")
+    assert in_force(shown) == []
+    assert "not tried on logged requests" in "".join(one.value for one in at.caption)
+    at.text_input(key="rules_note").set_value(HOSTILE)
+    click(at, "rules_apply_now")
     assert "Version 1 is in force" in texts(at)
     shown.follows("the rules are in force", lambda: in_force(shown) == ["no-dear"])
 
     at = edit(open_view("rules"), SORT)
     assert "removed" in html(at)
-    click(at, "apply_rules")
+    assert any(line.startswith('-name = "no-dear"') for line in diff_of(at))
+    apply(at)
     shown.follows("the next rules are in force", lambda: in_force(shown) == ["by-price"])
 
     at = open_view("rules")
@@ -67,10 +77,52 @@ def test_rules_are_checked_compared_applied_and_rolled_back(shown: Operated) -> 
     at.selectbox(key="rules_version").set_value(1)
     again(at)
     assert IGNORE.strip() in [one.value for one in at.code]
+    assert '+name = "no-dear"' in diff_of(at)
     click(at, "roll_back")
+    at.text_input(key="rules_note").set_value("it was better")
+    click(at, "rules_apply_now")
     assert "Version 1 is in force again" in texts(at)
     shown.follows("the first rules are back", lambda: in_force(shown) == ["no-dear"])
     assert open_view("rules").text_area(key="rules_text").value == IGNORE
+    audit = shown.admin.get("/admin/audit", dict[str, Any], action="rules.rollback")
+    assert audit["data"][0]["after"]["note"] == "it was better"
+
+
+def diff_of(at: Any) -> list[str]:
+    return [line for one in at.code if one.language == "diff" for line in one.value.splitlines()]
+
+
+def test_a_dialog_that_is_left_changes_nothing(shown: Operated) -> None:
+    at = edit(open_view("rules"), SORT)
+    before = in_force(shown)
+
+    click(at, "apply_rules")
+    click(at, "rules_apply_cancel")
+
+    assert not [one for one in at.button if one.key == "rules_apply_now"]
+    assert in_force(shown) == before
+
+
+def test_what_was_typed_is_there_after_a_look_at_another_page(shown: Operated) -> None:
+    def script() -> None:
+        from datetime import UTC, datetime
+
+        import streamlit as st
+
+        from dashboard.filters import choose_period
+        from dashboard.views import rules
+
+        if not st.toggle("elsewhere", key="elsewhere"):
+            rules.render(choose_period(datetime.now(UTC)))
+
+    at = edit(again(AppTest.from_function(script)), SORT)
+    at.toggle(key="elsewhere").set_value(True)
+    again(at)
+    at.toggle(key="elsewhere").set_value(False)
+
+    assert again(at).text_area(key="rules_text").value == SORT
+    click(at, "discard_rules")
+    assert at.text_area(key="rules_text").value != SORT
 
 
 def test_a_mistake_is_told_with_its_line_and_cannot_be_applied(shown: Operated) -> None:

@@ -23,6 +23,7 @@ from gateway.storage.engine import Connection
 from gateway.storage.rule_sets import (
     EMPTY_VERSION,
     StoredRuleSet,
+    active_rule_set,
     add_rule_set,
     list_rule_sets,
     roll_back,
@@ -80,6 +81,8 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     """Versions, newest first."""
 
     data: list[StoredRuleSet]
+    active: StoredRuleSet | None = None
+    """What is in force, listed or not; None when nothing ever was."""
 
 
 class RulesDesk:
@@ -229,11 +232,13 @@ def admin_rule_routes(desk: RulesDesk) -> list[HTTPRouteHandler]:
         limit: Annotated[int, Parameter(ge=1, le=_MOST_VERSIONS)] = _MOST_VERSIONS,
     ) -> History:
         """The versions in the database, newest first, with their texts; at most 100."""
-        return History(
-            data=await desk.ask(
-                lambda connection: list_rule_sets(connection, limit=limit, before=before)
-            )
-        )
+
+        async def look(connection: Connection) -> History:
+            found = await list_rule_sets(connection, limit=limit, before=before)
+            active = next((one for one in found if one.is_active), None)
+            return History(data=found, active=active or await active_rule_set(connection))
+
+        return await desk.ask(look)
 
     @post(
         "/admin/rules/rollback",
@@ -247,12 +252,15 @@ def admin_rule_routes(desk: RulesDesk) -> list[HTTPRouteHandler]:
         number: Annotated[
             int | None, Parameter(description="a version's number; default: the one before")
         ] = None,
+        note: Annotated[
+            str | None, Parameter(description="why, for the audit log", max_length=1_000)
+        ] = None,
     ) -> StoredRuleSet:
         """Put an earlier version in force again."""
         desk.check_changeable()
         found = await desk.ask(
             lambda connection: roll_back(
-                connection, number, at=datetime.now(UTC), actor=request.user.name
+                connection, number, at=datetime.now(UTC), actor=request.user.name, note=note
             )
         )
         if found is None:
