@@ -83,6 +83,9 @@ def check_limit(limit_usd: Decimal) -> int:
 def _check(wish: BudgetWish) -> None:
     if not wish.name.strip() or len(wish.name) > _NAME_CHARACTERS or "\0" in wish.name:
         raise WishError(f"name: give 1 to {_NAME_CHARACTERS} characters")
+    if "/" in wish.name or wish.name in (".", ".."):
+        # /admin/budgets/NAME would be another address, however it is written.
+        raise WishError("name: must not hold a slash, nor be '.' or '..'; write '-' instead")
     check_limit(wish.limit_usd)
     if [wish.kid is not None, bool(wish.labels), wish.everyone].count(True) != 1:
         raise WishError(

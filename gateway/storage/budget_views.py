@@ -10,7 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.budgets import BudgetMode, BudgetPeriod
 from gateway.domain.caller import Caller
-from gateway.storage.budgets import BudgetState, StoredBudget, list_budgets, read_states
+from gateway.storage.budgets import (
+    BudgetState,
+    StoredBudget,
+    find_budget,
+    list_budgets,
+    read_states,
+)
 from gateway.storage.tables import api_key
 from pricing.cost import from_nano_usd
 
@@ -18,6 +24,7 @@ from pricing.cost import from_nano_usd
 class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
     """A budget and how it stands."""
 
+    id: UUID
     name: str
     kid: str | None
     """Of the one key that it is for; None goes by the labels."""
@@ -48,10 +55,9 @@ async def view_budgets(connection: AsyncConnection, at: datetime) -> list[Budget
 
 
 async def view_budget(connection: AsyncConnection, name: str, at: datetime) -> BudgetView | None:
-    """One of them; None when there is none of that name."""
-    found = [one for one in await list_budgets(connection) if one.name == name]
-    views = await _views(connection, found, at)
-    return views[0] if views else None
+    """One of them, by its name or else its id; None when there is none."""
+    found = await find_budget(connection, name)
+    return None if found is None else (await _views(connection, [found], at))[0]
 
 
 async def view_budgets_of(
@@ -82,6 +88,7 @@ async def _views(
 def _view(state: BudgetState, kids: dict[UUID, str]) -> BudgetView:
     one, holding = state.budget, state.holding
     return BudgetView(
+        id=one.id,
         name=one.name,
         kid=None if one.key_id is None else kids.get(one.key_id),
         labels=one.labels,

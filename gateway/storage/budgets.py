@@ -1,12 +1,13 @@
 """Budgets in Postgres: made, changed, deleted, and loaded for the snapshot."""
 
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.budgets import Budget, percent_reached, window_of
@@ -61,9 +62,14 @@ async def insert_budget(connection: AsyncConnection, new: StoredBudget) -> int:
 
 
 async def find_budget(connection: AsyncConnection, name: str) -> StoredBudget | None:
-    """The budget of a name; None when there is none."""
-    rows = await connection.execute(select(*_COLUMNS).where(budget.c.name == name, _IS_LIVE))
-    row = rows.mappings().one_or_none()
+    """The budget of a name, or else of an id; None when there is none."""
+    which = budget.c.name == name
+    with suppress(ValueError):
+        which = or_(which, budget.c.id == UUID(name))
+    rows = await connection.execute(
+        select(*_COLUMNS).where(which, _IS_LIVE).order_by((budget.c.name == name).desc())
+    )
+    row = rows.mappings().first()
     return None if row is None else _stored(row)
 
 
@@ -97,7 +103,7 @@ async def delete_budget(
         at=at,
         actor=actor,
         action="budget.delete",
-        subject=name,
+        subject=found.name,
         before=_audited(found),
     )
     return found
@@ -121,7 +127,7 @@ async def set_limit(
         at=at,
         actor=actor,
         action="budget.limit",
-        subject=name,
+        subject=found.name,
         before=_audited(found),
         after=_audited(changed),
     )
@@ -146,7 +152,7 @@ async def release_expired(
         at=at,
         actor=actor,
         action="budget.release",
-        subject=name,
+        subject=found.name,
         after={"released_usd": f"{from_nano_usd(released_nusd):f}"},
     )
     return released_nusd

@@ -7,11 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import event, func, select, text
+from sqlalchemy import event, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.domain.budgets import SINCE_EVER
 from gateway.storage.budget_issue import BudgetWish, issue_budget
+from gateway.storage.budget_views import view_budget
 from gateway.storage.budgets import (
     delete_budget,
     find_budget,
@@ -35,6 +36,7 @@ from gateway.storage.leases import (
     renew,
 )
 from gateway.storage.tables import audit_entry, budget_lease, budget_period, notice
+from gateway.storage.tables import budget as budget_table
 from tests.storage.samples import engine_of
 
 pytestmark = pytest.mark.anyio
@@ -335,6 +337,8 @@ async def test_states_tell_the_window_of_now(engine: AsyncEngine) -> None:
         pytest.param({"limit_usd": Decimal("NaN")}, "limit_usd", id="no-number"),
         pytest.param({"limit_usd": Decimal(-1)}, "limit_usd", id="below-zero"),
         pytest.param({"name": " "}, "name", id="no-name"),
+        pytest.param({"name": "team/search"}, "name", id="slash"),
+        pytest.param({"name": ".."}, "name", id="parent"),
         pytest.param({"everyone": False}, "kid", id="nobody"),
         pytest.param({"labels": {"team": "a"}}, "kid", id="two-selectors"),
         pytest.param({"kid": "nobody12", "everyone": False}, "kid", id="unknown-key"),
@@ -346,6 +350,25 @@ async def test_wishes_that_do_not_hold_together_name_the_field(
     async with engine.begin() as connection:
         with pytest.raises(ValueError, match=rf"^{field}: "):
             await make_budget(connection, **wish)
+
+
+async def test_a_budget_is_found_by_its_id_whatever_its_name_is(engine: AsyncEngine) -> None:
+    now = datetime.now(UTC)
+    async with engine.begin() as connection:
+        budget = await make_budget(connection)
+        # As names could be before they were kept from dividing addresses.
+        await connection.execute(update(budget_table).values(name="team/search"))
+
+        view = await view_budget(connection, str(budget), now)
+        changed = await set_limit(connection, str(budget), 5, at=now, actor="ben")
+        deleted = await delete_budget(connection, str(budget), at=now, actor="ben")
+        entries = (await connection.execute(select(audit_entry).order_by(audit_entry.c.id))).all()
+
+    assert view is not None
+    assert (view.id, view.name) == (budget, "team/search")
+    assert changed is not None
+    assert deleted is not None
+    assert [one.subject for one in entries] == ["b", "team/search", "team/search"]
 
 
 async def test_a_name_is_taken_once(engine: AsyncEngine) -> None:

@@ -19,7 +19,7 @@ from gateway.storage.budgets import delete_budget, release_expired, set_limit
 from gateway.storage.engine import Connection
 from pricing.cost import from_nano_usd
 
-Name = Annotated[str, Parameter(description="of the budget", max_length=128)]
+Name = Annotated[str, Parameter(description="of the budget, or its id", max_length=128)]
 
 
 class BudgetList(msgspec.Struct, frozen=True, kw_only=True):
