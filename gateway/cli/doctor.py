@@ -13,7 +13,7 @@ from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir
 from gateway.cli.printing import console, print_json
 from gateway.processes.data_directory import DataDirectory
-from gateway.processes.ports import PortError, probe_port
+from gateway.processes.ports import PortError, is_held_below, probe_port
 from gateway.routing.rules.problems import Problem, RulesError
 from gateway.routing.rules.references import check_references
 from gateway.routing.rules.rule_set import compile_rules
@@ -77,12 +77,13 @@ def _look_around(settings: Settings) -> list[Finding]:
         *_providers(settings),
         *_rules(settings),
     ]
-    for name, host, port in (
-        ("gateway port", settings.host, settings.port),
-        ("admin port", "127.0.0.1", settings.admin_port),
-        ("dashboard port", "127.0.0.1", settings.dashboard_port),
+    running = DataDirectory(settings.data_dir).holder_pid()
+    for name, host, port, variable in (
+        ("gateway port", settings.host, settings.port, "TOLLWAY_PORT"),
+        ("admin port", "127.0.0.1", settings.admin_port, "TOLLWAY_ADMIN_PORT"),
+        ("dashboard port", "127.0.0.1", settings.dashboard_port, "TOLLWAY_DASHBOARD_PORT"),
     ):
-        findings.append(_port(name, host, port))
+        findings.append(_port(name, host, port, variable=variable, running=running))
     return findings
 
 
@@ -126,7 +127,8 @@ def _providers(settings: Settings) -> list[Finding]:
         else Finding(
             subject="providers",
             state="warning",
-            detail="none; set a credential such as OPENAI_API_KEY, or write tollway.toml",
+            detail="none, so the simulated ones serve; for real ones set a credential such as "
+            "OPENAI_API_KEY, or write tollway.toml",
         )
     ]
     findings += [
@@ -176,11 +178,15 @@ def _rules_text(settings: Settings) -> tuple[str, str | None]:
     return ("none", None) if stored is None else (f"rule set {stored.number}", stored.source)
 
 
-def _port(name: str, host: str, port: int) -> Finding:
+def _port(name: str, host: str, port: int, *, variable: str, running: int | None) -> Finding:
     try:
-        probe_port(host, port, purpose=name, remedy="another port")
+        probe_port(host, port, purpose=name, remedy=f"set {variable}")
     except PortError as exc:
-        return Finding(subject=name, state="warning", detail=str(exc))
+        if running is not None and is_held_below(port, running):
+            detail = f"{port} is this Tollway's own, which is running (pid {running})"
+            return Finding(subject=name, state="ok", detail=detail)
+        detail = str(exc).removeprefix(f"{name}: ")
+        return Finding(subject=name, state="warning", detail=detail)
     return Finding(subject=name, state="ok", detail=f"{port} is free")
 
 

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ _LOCK = "lock"
 _SECRET = "secret"  # noqa: S105 - the name of a file
 _OWNER_TOKEN = "owner-token"  # noqa: S105 - the name of a file
 _SECRET_BYTES = 32
+_PID = re.compile(r"\(pid (\d+)\)")
 
 
 class DataDirectoryError(Exception):
@@ -53,7 +55,7 @@ class DataDirectory:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            holder = os.read(descriptor, 200).decode("utf-8", "replace").strip()
+            holder = _read_holder(descriptor)
             os.close(descriptor)
             raise DataDirectoryError(
                 f"{self.path}: the data directory is in use by {holder or 'another Tollway'}; "
@@ -62,6 +64,21 @@ class DataDirectory:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{purpose} (pid {os.getpid()})".encode())
         self._lock_fd = descriptor
+
+    def holder_pid(self) -> int | None:
+        """The process that holds the directory; None when nobody does."""
+        try:
+            descriptor = os.open(self.path / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            found = _PID.search(_read_holder(descriptor))
+            return None if found is None else int(found[1])
+        finally:
+            os.close(descriptor)
+        return None
 
     def close(self) -> None:
         """Let others use the directory."""
@@ -116,3 +133,7 @@ class DataDirectory:
                 draft.unlink()
         except OSError as exc:
             raise DataDirectoryError(f"{path}: cannot be written: {exc.strerror}") from exc
+
+
+def _read_holder(descriptor: int) -> str:
+    return os.read(descriptor, 200).decode("utf-8", "replace").strip()

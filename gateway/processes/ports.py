@@ -53,6 +53,35 @@ def _explain(host: str, port: int, purpose: str, remedy: str, exc: OSError) -> s
 
 def find_holder(port: int) -> str | None:
     """Who listens on a local TCP port, as ``name (pid N)``; None if that is not known."""
+    pid = _holder_pid(port)
+    if pid is None:
+        return None
+    try:
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
+    return f"{name} (pid {pid})"
+
+
+def is_held_below(port: int, pid: int) -> bool:
+    """Whether a process listens on a local TCP port that is this one, or that it started."""
+    holder = _holder_pid(port)
+    while holder is not None and holder > 1:
+        if holder == pid:
+            return True
+        holder = _parent_of(holder)
+    return False
+
+
+def _parent_of(pid: int) -> int | None:
+    try:
+        # The name, in parentheses, may hold blanks; the parent is the second field behind it.
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return None
+
+
+def _holder_pid(port: int) -> int | None:
     inodes = _listening_inodes(port)
     if not inodes:
         return None
@@ -63,8 +92,7 @@ def find_holder(port: int) -> str | None:
             for descriptor in (process / "fd").iterdir():
                 target = str(descriptor.readlink())
                 if target.startswith("socket:[") and target[8:-1] in inodes:
-                    name = (process / "comm").read_text().strip()
-                    return f"{name} (pid {process.name})"
+                    return int(process.name)
         except OSError:
             # Another user's process, or one that has just ended.
             continue

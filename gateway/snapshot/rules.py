@@ -95,7 +95,8 @@ class RuleBook:
             _log.warning("%s", problem)
         was = current.rules
         self._snapshots.current = msgspec.structs.replace(current, rules=rules, rules_problem=None)
-        if was is None or was.version != rules.version:
+        known = None if was is None else was.version
+        if known != rules.version:
             _log.info(
                 "rules %s are in force, %d of them, from %s",
                 rules.version or "(none)",

@@ -187,3 +187,14 @@ def test_processes_that_start_together_agree_on_the_secret(tmp_path: Path) -> No
         assert process.wait() == 0
 
     assert len(said) == 1
+
+
+def test_a_directory_says_which_process_holds_it(tmp_path: Path) -> None:
+    directory = opened(tmp_path)
+    assert directory.holder_pid() is None
+
+    directory.lock("tollway up")
+
+    assert opened(tmp_path).holder_pid() == os.getpid()
+    directory.close()
+    assert opened(tmp_path).holder_pid() is None

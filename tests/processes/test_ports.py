@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.processes.ports import PortError, find_holder, probe_port
+from gateway.processes.ports import PortError, find_holder, is_held_below, probe_port
 
 
 @pytest.fixture
@@ -103,3 +103,14 @@ def test_a_port_nobody_listens_on_has_no_holder(listener: socket.socket) -> None
     listener.close()
 
     assert find_holder(port) is None
+
+
+def test_a_port_is_ours_when_this_process_or_one_that_it_started_listens(
+    listener: socket.socket,
+) -> None:
+    port = port_of(listener)
+
+    assert is_held_below(port, os.getpid())
+    assert is_held_below(port, os.getppid())
+    listener.close()
+    assert not is_held_below(port, os.getpid())
