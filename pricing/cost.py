@@ -12,6 +12,10 @@ from pricing.usage import METERS, Usage
 CostStatus: TypeAlias = Literal["exact", "upper_bound", "estimated", "unpriced"]
 CostSource: TypeAlias = Literal["computed", "provider_reported"]
 
+Drift: TypeAlias = Literal["within", "above", "below", "unknown"]
+
+DRIFT_SHARE = Decimal("0.01")
+"""Of our own figure: a provider's that is off by more is a drift."""
 TOKENS_PER_MTOK = Decimal(1_000_000)
 
 # Our own context, since the caller's may be narrower or trap; 60 digits hold any product exactly.
@@ -448,6 +452,19 @@ def at_most(known: Cost, most_usd: Decimal) -> Cost:
 def difference_usd(after: Decimal | None, before: Decimal | None) -> Decimal:
     """What comes on top of ``before``, perhaps negative; an unknown amount counts as nothing."""
     return _EXACT.subtract(after or _ZERO, before or _ZERO)
+
+
+def drift_of(cost: Cost) -> Drift | None:
+    """How a provider's own figure is off ours; None where it told none."""
+    if cost.source != "provider_reported" or cost.total_usd is None:
+        return None
+    ours = cost.computed_usd
+    if ours is None:
+        return "unknown"
+    off = _EXACT.subtract(cost.total_usd, ours)
+    if _EXACT.abs(off) <= _EXACT.multiply(ours, DRIFT_SHARE):
+        return "within"
+    return "above" if off > 0 else "below"
 
 
 def ratio_text(after: Decimal, before: Decimal) -> str:

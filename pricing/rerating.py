@@ -1,7 +1,8 @@
 """What recorded usage costs under the prices that are believed now, beside what was recorded. Pure.
 
-An attempt keeps its cost when the provider told it, when nothing was metered, and when no price is
-known for its time any more: a correction never makes a known cost unknown.
+An attempt keeps its cost when the provider told it, when nothing was metered, when its caller paid
+for it, and when no price is known for its time any more: a correction never makes a known cost
+unknown.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,13 @@ from pricing.price import resolve
 from pricing.usage import Usage
 
 Verdict: TypeAlias = Literal[
-    "adjusted", "unchanged", "reported", "unmetered", "unknown_endpoint", "unpriced"
+    "adjusted",
+    "unchanged",
+    "reported",
+    "unmetered",
+    "unknown_endpoint",
+    "unpriced",
+    "paid_by_caller",
 ]
 SHADOW = "shadow"
 
@@ -37,6 +44,7 @@ class RecordedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     """Its usage, or what was recorded of its cost."""
     source: CostSource
     cost_usd: Decimal | None
+    is_paid_by_caller: bool = False
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +95,8 @@ def rerate_request(
 
 def rerate(attempt: RecordedAttempt, catalogue: Catalogue) -> tuple[Verdict, Cost | None]:
     """What an attempt costs now, where that can be told."""
+    if attempt.is_paid_by_caller:
+        return "paid_by_caller", None
     if attempt.source == "provider_reported":
         return "reported", None
     if attempt.usage is None:

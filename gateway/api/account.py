@@ -255,6 +255,10 @@ def to_key_facts(caller: Caller, usage: KeyUsage, budgets: Sequence[BudgetView])
         usage_weekly=usd(usage.week.usd),
         usage_monthly=usd(usage.month.usd),
         unpriced_requests=usage.total.unpriced_requests,
+        byok_usage=usd(usage.total.caller_usd),
+        byok_usage_daily=usd(usage.day.caller_usd),
+        byok_usage_weekly=usd(usage.week.caller_usd),
+        byok_usage_monthly=usd(usage.month.caller_usd),
         expires_at=iso(caller.expires_at),
     )
 
@@ -287,6 +291,7 @@ def to_activity(days: list[DayOfUse], catalogue: Catalogue) -> list[Activity]:
             provider=day.provider,
             usage=usd(day.cost_usd),
             unpriced_attempts=day.unpriced_attempts,
+            byok_usage_inference=usd(day.caller_usd),
             requests=day.requests,
             prompt_tokens=day.prompt_tokens,
             completion_tokens=day.completion_tokens,

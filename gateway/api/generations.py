@@ -1,7 +1,9 @@
 """``GET /api/v1/generation?id=``: one request of the key, as it was recorded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, get
@@ -12,10 +14,12 @@ from gateway.api.chat import Authenticate
 from gateway.api.headers import read_headers
 from gateway.api.wire import MaybeUsd, encode, iso, json_response, usd
 from gateway.domain.errors import GatewayError, InvalidRequestError
-from gateway.domain.ids import parse_generation_id, to_generation_id
+from gateway.domain.ids import day_of, parse_generation_id, to_generation_id
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import AttemptRecord, RequestRecord
+from gateway.storage.adjustments import Adjustment, adjustments_of, effective_request_usd
 from gateway.storage.asking import Asker
+from gateway.storage.engine import Connection
 from gateway.storage.queries import read_record
 from pricing.catalogue import Catalogue
 from pricing.usage import Usage
@@ -76,7 +80,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     num_media_completion: int | None
     num_search_results: int | None
     origin: None = None
-    is_byok: bool = False
+    is_byok: bool
+    """The request brought its providers' credentials along: ``usage`` is what these bill."""
     external_user: str | None
     session_id: str | None
     api_type: str
@@ -117,17 +122,30 @@ def generation_routes(
             request_id = parse_generation_id(wanted)
         except ValueError as exc:
             raise _not_found(wanted) from exc
-        record = await answered(ask(lambda connection: read_record(connection, request_id)))
+        record, made = await answered(ask(lambda connection: _read(connection, request_id)))
         # One answer for what is not there and for what is another key's.
         if record is None or record.key_id != caller.key_id:
             raise _not_found(wanted)
-        return json_response(encode(GenerationAnswer(data=to_generation(record, catalogue()))))
+        told = to_generation(record, catalogue(), made)
+        return json_response(encode(GenerationAnswer(data=told)))
 
     return [generation]
 
 
-def to_generation(record: RequestRecord, catalogue: Catalogue) -> Generation:
-    """A record as clients are shown it; the plan and the labels are not."""
+async def _read(
+    connection: Connection, request_id: UUID
+) -> tuple[RequestRecord | None, list[Adjustment]]:
+    record = await read_record(connection, request_id)
+    made = [] if record is None else await adjustments_of(connection, record.id, day_of(record.id))
+    return record, made
+
+
+def to_generation(
+    record: RequestRecord, catalogue: Catalogue, adjustments: Sequence[Adjustment] = ()
+) -> Generation:
+    """A record as clients are shown it, with its corrections; the plan and the labels are not."""
+    corrected = {one.number: one.new_cost_usd for one in adjustments}
+    cost_usd = effective_request_usd(record.cost_usd, adjustments)
     # A mirrored copy is the operator's affair.
     attempts = [attempt for attempt in record.attempts if attempt.kind != "shadow"]
     names = {provider.id: provider.name for provider in catalogue.providers.values()}
@@ -137,14 +155,17 @@ def to_generation(record: RequestRecord, catalogue: Catalogue) -> Generation:
     return Generation(
         id=to_generation_id(record.id),
         upstream_id=told.upstream_id if told is not None else None,
-        total_cost=usd(record.cost_usd),
-        usage=usd(record.cost_usd),
+        total_cost=usd(cost_usd),
+        usage=usd(cost_usd),
         cost_status=record.cost_status,
-        upstream_inference_cost=usd(told.cost.total_usd if told is not None else None),
+        upstream_inference_cost=usd(
+            None if told is None else corrected.get(told.number, told.cost.total_usd)
+        ),
         created_at=iso(record.received_at) or "",
         model=told.model if told is not None else None,
         requested_model=record.requested_model,
         streamed=record.stream,
+        is_byok=record.is_paid_by_caller,
         cancelled=record.outcome is Outcome.CLIENT_CANCELLED,
         provider_name=names.get(told.provider, told.provider) if told is not None else None,
         latency=record.ttft_ms,
@@ -168,7 +189,10 @@ def to_generation(record: RequestRecord, catalogue: Catalogue) -> Generation:
         is_fallback=record.is_fallback,
         warnings=record.warnings,
         metadata=record.tags,
-        provider_responses=tuple(_response(attempt, names) for attempt in attempts),
+        provider_responses=tuple(
+            _response(attempt, names, corrected.get(attempt.number, attempt.cost.total_usd))
+            for attempt in attempts
+        ),
     )
 
 
@@ -176,7 +200,9 @@ def _cached(usage: Usage) -> int:
     return usage.cache_read_tokens + usage.audio_cache_read_tokens
 
 
-def _response(attempt: AttemptRecord, names: dict[str, str]) -> ProviderResponse:
+def _response(
+    attempt: AttemptRecord, names: dict[str, str], cost_usd: Decimal | None
+) -> ProviderResponse:
     return ProviderResponse(
         provider_name=names.get(attempt.provider, attempt.provider),
         endpoint_id=attempt.endpoint,
@@ -185,7 +211,7 @@ def _response(attempt: AttemptRecord, names: dict[str, str]) -> ProviderResponse
         outcome=attempt.outcome,
         latency=attempt.ttft_ms,
         duration=attempt.duration_ms,
-        cost=usd(attempt.cost.total_usd),
+        cost=usd(cost_usd),
     )
 
 

@@ -1,7 +1,7 @@
 """``tollway reconcile``: a provider's own account against what was recorded here."""
 
 from collections import Counter
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,12 +9,14 @@ from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.printing import CommandError, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
-from gateway.storage.provider_totals import read_provider_totals
+from gateway.storage.adjustments import first_day
+from gateway.storage.provider_totals import read_provider_totals, read_reported_totals
 from pricing.cost import sum_known
 from pricing.importers.provider_accounts import PROVIDERS, AccountError, read_account
 from pricing.reconciling import Account, Drift
 from pricing.reconciling import reconcile as compare
 
+_MONTH = timedelta(days=30)
 _MAX_BYTES = 256 * 1024 * 1024
 
 
@@ -22,47 +24,109 @@ def reconcile(
     provider: str,
     /,
     *,
-    file: Path,
+    file: Path | None = None,
     since: date | None = None,
     until: date | None = None,
     config: Config = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Compare what a provider says of an account with what was recorded, by UTC day and model.
+    """Compare what a provider says it bills with what was recorded, by UTC day and model.
 
-    Takes what their cost and usage reports answer, as JSON (pages as they come, or in a list), or
-    CSV with the same columns. A drift is told with what explains it: requests missing on one side,
-    other usage, another price, rounding, or the boundary between two days.
+    With a file: what openai's or anthropic's cost and usage reports answer, as JSON (pages as they
+    come, or in a list), or CSV with the same columns. A drift is told with what explains it:
+    requests missing on one side, other usage, another price, rounding, or the boundary between two
+    days. Without one: the costs that the provider told with its answers, as OpenRouter does, beside
+    what the tables make of the same usage.
 
     Args:
-        provider: openai or anthropic.
+        provider: openai or anthropic; without a file any that tells its costs.
         file: their export.
-        since: the first UTC day to compare; default: the first in the export.
-        until: the last one; default: the last in the export.
+        since: the first UTC day to compare; default: the first in the export, else 30 days ago.
+        until: the last one; default: the last in the export, else today.
         config: the tollway.toml to read.
         data_dir: where data lies.
         as_json: print JSON, for programs.
     """
-    if provider not in PROVIDERS:
+    if file is not None and provider not in PROVIDERS:
         raise CommandError(f"{provider!r} is not known; known are {', '.join(PROVIDERS)}")
-    theirs = _read(provider, file)
-    first = since or min(one.day for one in theirs)
-    last = until or max(one.day for one in theirs)
-    if last < first:
-        raise CommandError("--until must not be before --since")
-    theirs = [one for one in theirs if first <= one.day <= last]
+    theirs = None if file is None else _read(provider, file)
+    first, last = _days(theirs, since, until)
     with Database(settings_of(config, data_dir), quiet=as_json) as database:
         bring_up_to_date(database.url)
-        ours = ask(
-            database.url,
-            lambda connection: read_provider_totals(connection, provider, first=first, last=last),
-        )
-    found = compare(theirs, ours)
+        kept_since = ask(database.url, first_day)
+        if theirs is None:
+            _compare_told(database.url, provider, first, last, as_json=as_json)
+        else:
+            _compare_account(database.url, provider, theirs, first, last, as_json=as_json)
+    if not as_json and (kept_since is None or first < kept_since):
+        since_when = "none are" if kept_since is None else f"they are since {kept_since}"
+        say(f"Single records are needed for this, and {since_when} kept here.")
+
+
+def _days(
+    theirs: list[Account] | None, since: date | None, until: date | None
+) -> tuple[date, date]:
+    if theirs is None:
+        last = until or datetime.now(UTC).date()
+        first = since or last - _MONTH
+    else:
+        first = since or min(one.day for one in theirs)
+        last = until or max(one.day for one in theirs)
+    if last < first:
+        raise CommandError("--until must not be before --since")
+    return first, last
+
+
+def _compare_account(
+    url: str, provider: str, theirs: list[Account], first: date, last: date, *, as_json: bool
+) -> None:
+    ours = ask(
+        url, lambda connection: read_provider_totals(connection, provider, first=first, last=last)
+    )
+    found = compare([one for one in theirs if first <= one.day <= last], ours)
     if as_json:
         print_json(found)
     else:
         _print(found)
+
+
+def _compare_told(url: str, provider: str, first: date, last: date, *, as_json: bool) -> None:
+    found = ask(
+        url, lambda connection: read_reported_totals(connection, provider, first=first, last=last)
+    )
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        say(
+            f"{provider} told no cost with its answers from {first} to {last}; "
+            "compare with an export of its account: --file."
+        )
+        return
+    print_table(
+        ["day", "model", "attempts", "theirs", "ours", "difference", "off by > 1 %", "no price"],
+        [
+            (
+                one.day,
+                one.model,
+                one.attempts,
+                one.theirs_usd,
+                one.ours_usd,
+                one.difference_usd,
+                one.adrift,
+                one.unpriced,
+            )
+            for one in found
+        ],
+    )
+    theirs = sum_known(*(one.theirs_usd for one in found)) or Decimal(0)
+    difference = sum_known(*(one.difference_usd for one in found)) or Decimal(0)
+    say(
+        f"{sum(one.attempts for one in found)} attempts told {theirs:f} USD; "
+        f"{difference:f} USD more than the tables say, and "
+        f"{sum(one.adrift for one in found)} of them are off by more than 1 %."
+    )
 
 
 def _read(provider: str, file: Path) -> list[Account]:

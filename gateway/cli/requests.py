@@ -15,6 +15,7 @@ from gateway.domain.ids import day_of, parse_generation_id, to_generation_id
 from gateway.domain.records import AttemptRecord, RequestRecord
 from gateway.storage.adjustments import Adjustment, adjustments_of, effective_request_usd
 from gateway.storage.queries import read_record
+from pricing.cost import difference_usd, drift_of
 from pricing.usage import METERS
 
 requests = App(name="requests", help="Look into recorded requests.")
@@ -90,7 +91,8 @@ def _print(record: RequestRecord, adjustments: Sequence[Adjustment]) -> None:
     kind = f", {record.error_kind}" if record.error_kind else ""
     say(f"outcome      {record.outcome} (status {record.status_code}{kind})")
     cost = "unknown" if record.cost_usd is None else f"${_exact(record.cost_usd)}"
-    say(f"cost         {cost} ({record.cost_status})")
+    paid = ", paid by its caller" if record.is_paid_by_caller else ""
+    say(f"cost         {cost} ({record.cost_status}{paid})")
     if adjustments:
         now = effective_request_usd(record.cost_usd, adjustments)
         corrected = "unknown" if now is None else f"${_exact(now)}"
@@ -139,12 +141,17 @@ def _print_attempt(attempt: AttemptRecord) -> None:
         for meter in METERS
         if getattr(usage, meter)
     ]
-    total = attempt.cost.total_usd
+    cost = attempt.cost
+    total = cost.total_usd
+    drift = drift_of(cost)
     print_table(
         [f"  usage ({attempt.usage_source})", "quantity", "USD"],
         [(f"  {meter}", quantity, line) for meter, quantity, line in rows]
-        + [(f"  total ({attempt.cost.status}, {attempt.cost.source})", "", total)],
+        + [(f"  total ({cost.status}, {cost.source})", "", total)],
     )
+    if drift is not None and cost.computed_usd is not None:
+        off = format(difference_usd(total, cost.computed_usd), "+f")
+        say(f"  the provider told its cost; it is {off} USD off our own figure ({drift} 1 %)")
 
 
 def _print_exclusions(plan: dict[str, object]) -> None:

@@ -34,6 +34,7 @@ _KEPT: dict[Verdict, str] = {
     "unmetered": "had no usage",
     "unknown_endpoint": "are of endpoints that no table knows",
     "unpriced": "have no known price, and keep their cost",
+    "paid_by_caller": "were paid by their callers, and keep their cost",
     "unchanged": "cost what was recorded",
 }
 

@@ -90,6 +90,8 @@ class RequestRecord(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str | None = None
     tags: dict[str, str] = {}
     """What the caller said of its request in ``metadata``; ``labels`` are the operator's."""
+    is_paid_by_caller: bool = False
+    """It brought its providers' credentials along: what it cost is no spending of the operator."""
     warnings: tuple[str, ...] = ()
     cost_usd: Decimal | None = None
     """Sum over the attempts; None when any of them that was billed has no price."""
@@ -144,5 +146,6 @@ class AttemptBegun(msgspec.Struct, frozen=True, kw_only=True):
     estimated_usage: Usage
     reservation: Reservation | None = None
     """What budgets hold for it; None when no budget limits the caller."""
+    is_paid_by_caller: bool = False
     catalogue_version: str
     code_version: str

@@ -209,6 +209,7 @@ def _crashed(begun: list[AttemptBegun]) -> RequestRecord | LateAttempts:
         cost_status=cost.status,
         catalogue_version=first.catalogue_version,
         code_version=first.code_version,
+        is_paid_by_caller=first.is_paid_by_caller,
         plan={},
         attempts=attempts,
         charge=None

@@ -33,6 +33,8 @@ ATTEMPTS = "tollway_attempts"
 TOKENS = "tollway_tokens"
 COST = "tollway_cost_usd"
 UNPRICED = "tollway_unpriced_attempts"
+CALLER_COST = "tollway_caller_cost_usd"
+REPORTED = "tollway_reported_costs"
 RECORDS = "tollway_records"
 SHIPPED = "tollway_shipped_records"
 DEAD_LETTERS = "tollway_dead_letters"
@@ -64,13 +66,25 @@ COUNTERS: dict[str, Family] = {
         ),
         Family(
             name=COST,
-            help="Cost of all attempts in USD, where it is known; a float, for graphs only.",
+            help="Cost of all attempts in USD, where it is known; a float, for graphs only. "
+            "Without what callers pay themselves.",
             labels=("provider", "model"),
         ),
         Family(
             name=UNPRICED,
-            help="Attempts whose cost is not known.",
+            help="Attempts whose cost is not known, but for those that callers pay themselves.",
             labels=("provider", "model"),
+        ),
+        Family(
+            name=CALLER_COST,
+            help="Cost in USD of attempts with credentials that callers brought along.",
+            labels=("provider", "model"),
+        ),
+        Family(
+            name=REPORTED,
+            help="Attempts whose cost their provider told, by how that is off our own figure: "
+            "within 1 %, above, below, or unknown without a price of ours.",
+            labels=("provider", "model", "drift"),
         ),
         Family(name=RECORDS, help="Records written to the spool, late attempts included."),
         Family(name=SHIPPED, help="Records brought to PostgreSQL, again after a failure too."),

@@ -8,16 +8,19 @@ from gateway.domain.records import AttemptRecord, LateAttempts, RequestRecord
 from gateway.metrics.families import (
     ATTEMPT_DURATION,
     ATTEMPTS,
+    CALLER_COST,
     COST,
     DURATION,
     FIRST_TOKEN,
     HISTOGRAMS,
     OVERHEAD,
     RECORDS,
+    REPORTED,
     REQUESTS,
     TOKENS,
     UNPRICED,
 )
+from pricing.cost import drift_of
 
 MOST_OFFERS = 1_000
 """Pairs of provider and model that are told apart; further ones are counted as ``other``."""
@@ -95,9 +98,10 @@ class Tally:
             if record.overhead_ms is not None:
                 self.observe(OVERHEAD, (), record.overhead_ms / _MS_PER_S)
         for attempt in record.attempts:
-            self._take_attempt(attempt)
+            is_ours = isinstance(record, LateAttempts) or not record.is_paid_by_caller
+            self._take_attempt(attempt, is_ours=is_ours)
 
-    def _take_attempt(self, attempt: AttemptRecord) -> None:
+    def _take_attempt(self, attempt: AttemptRecord, *, is_ours: bool) -> None:
         offer = self._offer(attempt)
         provider = offer[0]
         self.add(ATTEMPTS, (provider, attempt.outcome.value, attempt.kind))
@@ -110,11 +114,14 @@ class Tally:
                 tokens = getattr(usage, meter)
                 if tokens:
                     self.add(TOKENS, (*offer, meter.removesuffix("_tokens")), tokens)
-        total_usd = attempt.cost.total_usd
-        if total_usd is None:
+        cost = attempt.cost
+        if cost.total_usd is not None:
+            self.add(COST if is_ours else CALLER_COST, offer, float(cost.total_usd))
+        elif is_ours:
             self.add(UNPRICED, offer)
-        else:
-            self.add(COST, offer, float(total_usd))
+        drift = drift_of(cost)
+        if drift is not None:
+            self.add(REPORTED, (*offer, drift))
 
     def _offer(self, attempt: AttemptRecord) -> tuple[str, str]:
         offer = (attempt.provider, attempt.model)

@@ -1,7 +1,7 @@
-"""Corrections of recorded costs: rows beside the records, never in them, and what costs come to.
+"""Corrections of recorded costs: rows beside the records, never in them.
 
-The cost that counts is what was recorded plus its adjustments. Whoever adds up costs joins
-`attempt_adjustments` or `request_adjustments` and takes `effective_usd`.
+The cost that counts is what was recorded plus its adjustments, as `gateway.storage.adjusted` tells
+it; roll-ups have them in their sums from the transaction on that records them.
 """
 
 from collections.abc import Sequence
@@ -14,17 +14,16 @@ import msgspec
 from sqlalchemy import (
     ColumnElement,
     RowMapping,
-    Subquery,
-    Table,
-    and_,
     func,
     insert,
-    literal,
     select,
     tuple_,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.storage.adjusted import attempt_adjustments, effective_usd, of_attempt
+from gateway.storage.partitions import partition_days
+from gateway.storage.rollup_corrections import fold_in, share_roll_ups
 from gateway.storage.tables import attempt_record, cost_adjustment
 from pricing.cost import sum_known
 from pricing.rerating import Correction, RecordedAttempt
@@ -70,63 +69,6 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-def attempt_adjustments(*conditions: ColumnElement[bool]) -> Subquery:
-    """The sum of the adjustments of each attempt, by request_id, day and number.
-
-    Args:
-        conditions: on `cost_adjustment`; those of the query that this is joined to save work.
-    """
-    columns = cost_adjustment.c
-    keys = (columns.request_id, columns.day, columns.number)
-    return (
-        select(*keys, func.sum(columns.difference_usd).label("difference_usd"))
-        .where(*conditions)
-        .group_by(*keys)
-        .subquery("attempt_adjustment")
-    )
-
-
-def request_adjustments(*conditions: ColumnElement[bool]) -> Subquery:
-    """The sum of what adjustments did to the cost of each request, by request_id and day.
-
-    NULL where the request's cost stays unknown.
-    """
-    columns = cost_adjustment.c
-    keys = (columns.request_id, columns.day)
-    return (
-        select(*keys, func.sum(columns.request_difference_usd).label("difference_usd"))
-        .where(*conditions)
-        .group_by(*keys)
-        .subquery("request_adjustment")
-    )
-
-
-def effective_usd(recorded: ColumnElement[Any], adjustments: Subquery) -> ColumnElement[Any]:
-    """Recorded plus adjustments; an unknown cost that has become known is its adjustments.
-
-    Args:
-        recorded: `cost_usd` of `attempt_record` or `request_record`.
-        adjustments: of the same, joined from outside (LEFT JOIN) by `of_attempt` or `of_request`.
-    """
-    return func.coalesce(
-        func.coalesce(recorded, literal(0)) + adjustments.c.difference_usd, recorded
-    )
-
-
-def of_attempt(attempts: Table | Subquery, adjustments: Subquery) -> ColumnElement[bool]:
-    """What an attempt and its adjustments are joined on."""
-    return and_(
-        adjustments.c.request_id == attempts.c.request_id,
-        adjustments.c.day == attempts.c.day,
-        adjustments.c.number == attempts.c.number,
-    )
-
-
-def of_request(requests: Table | Subquery, adjustments: Subquery) -> ColumnElement[bool]:
-    """What a request and its adjustments are joined on."""
-    return and_(adjustments.c.request_id == requests.c.id, adjustments.c.day == requests.c.day)
-
-
 async def count_by_day(connection: AsyncConnection, span: Span) -> dict[date, int]:
     """How many attempts of the span are kept, by the UTC day of their requests, oldest first."""
     columns = attempt_record.c
@@ -141,7 +83,12 @@ async def count_by_day(connection: AsyncConnection, span: Span) -> dict[date, in
 
 async def first_day(connection: AsyncConnection) -> date | None:
     """The oldest day of which attempts are kept; None when there are none."""
-    return await connection.scalar(select(func.min(attempt_record.c.day)))
+    columns = attempt_record.c
+    # Their partitions tell the days; the smallest of all days would be looked for in every row.
+    for day in await partition_days(connection, attempt_record):
+        if await connection.scalar(select(columns.day).where(columns.day == day).limit(1)):
+            return day
+    return None
 
 
 async def read_requests(
@@ -168,6 +115,7 @@ async def read_requests(
             columns.key_id,
             *(columns[name] for name in _NEEDED),
             *(columns[meter] for meter in METERS),
+            columns.is_paid_by_caller,
             columns.usage_source,
             columns.cost_status,
             columns.cost_source,
@@ -197,9 +145,14 @@ async def add_adjustments(
     actor: str,
     reason: str,
 ) -> None:
-    """Record corrections; the caller holds `lock_adjustments` since it read what they correct."""
+    """Record corrections, in the roll-ups too.
+
+    The caller holds `lock_adjustments` since it read what they correct.
+    """
     if not corrections:
         return
+    await share_roll_ups(connection)
+    newest = await connection.scalar(select(func.max(cost_adjustment.c.id)))
     await connection.execute(
         insert(cost_adjustment),
         [
@@ -229,6 +182,11 @@ async def add_adjustments(
             for request, correction in corrections
         ],
     )
+    by_day: dict[date, set[UUID]] = {}
+    for request, _ in corrections:
+        by_day.setdefault(request.day, set()).add(request.id)
+    for day, requests in sorted(by_day.items()):
+        await fold_in(connection, day, sorted(requests), after=newest or 0)
 
 
 async def adjustments_of(
@@ -303,6 +261,7 @@ def _attempt(row: RowMapping) -> RecordedAttempt:
             "usage": {meter: row[meter] for meter in METERS} if is_metered else None,
             "is_estimated": row["usage_source"] == "estimated" or row["cost_status"] == "estimated",
             "source": row["cost_source"],
+            "is_paid_by_caller": row["is_paid_by_caller"],
             "cost_usd": row["cost_usd"],
         },
         RecordedAttempt,

@@ -1,13 +1,19 @@
-"""What we recorded of one provider, by UTC day and by its own name of the model."""
+"""What we recorded of one provider, by UTC day and by its own name of the model.
+
+What callers pay themselves is in no account of ours, and left out.
+"""
 
 from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Date, cast, func, select
+import msgspec
+from sqlalchemy import ColumnElement, Date, cast, func, literal, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.storage.adjustments import attempt_adjustments, effective_usd, of_attempt
-from gateway.storage.tables import attempt_record, cost_adjustment
+from gateway.storage.adjusted import attempt_adjustments, effective_usd, of_attempt
+from gateway.storage.tables import Usd, attempt_record, cost_adjustment
+from pricing.cost import DRIFT_SHARE
 from pricing.reconciling import Account
 from pricing.usage import METERS, Usage
 
@@ -41,14 +47,7 @@ async def read_provider_totals(
         )
         .select_from(attempt_record)
         .outerjoin(adjustments, of_attempt(attempt_record, adjustments))
-        .where(
-            columns.provider == provider,
-            # An attempt may begin a moment after its request's day ended.
-            columns.day.between(first - timedelta(days=1), last),
-            columns.started_at >= datetime.combine(first, time(), UTC),
-            columns.started_at < datetime.combine(last + timedelta(days=1), time(), UTC),
-            columns[METERS[0]].is_not(None),
-        )
+        .where(*_within(provider, first, last), columns[METERS[0]].is_not(None))
         .group_by(day, columns.provider_model)
     )
     rows = await connection.execute(statement)
@@ -62,6 +61,70 @@ async def read_provider_totals(
             requests=row["requests"],
         )
         for row in rows.mappings()
+    ]
+
+
+class ReportedTotals(msgspec.Struct, frozen=True, kw_only=True):
+    """Costs that a provider told with its answers, beside ours for the same attempts."""
+
+    day: date
+    model: str
+    """The provider's own name of it."""
+    attempts: int
+    theirs_usd: Decimal
+    """What counts as their cost."""
+    ours_usd: Decimal
+    """Of the attempts that have a price here."""
+    difference_usd: Decimal
+    """Theirs less ours, of the attempts that have both."""
+    adrift: int
+    """Attempts whose two costs differ by more than 1 % of ours."""
+    unpriced: int
+    """Attempts without a price here: nothing to compare with."""
+
+
+async def read_reported_totals(
+    connection: AsyncConnection, provider: str, *, first: date, last: date
+) -> list[ReportedTotals]:
+    """Attempts whose cost the provider told, by the UTC day on which they began, in order."""
+    columns = attempt_record.c
+    day = cast(func.timezone("UTC", columns.started_at), Date)
+    theirs, ours = columns.cost_usd, columns.computed_cost_usd
+    is_known = ours.is_not(None)
+    statement = (
+        select(
+            day.label("day"),
+            columns.provider_model.label("model"),
+            func.count().label("attempts"),
+            func.sum(theirs).label("theirs_usd"),
+            func.coalesce(func.sum(ours), literal(0, Usd)).label("ours_usd"),
+            func.coalesce(func.sum(theirs - ours), literal(0, Usd)).label("difference_usd"),
+            func.count()
+            .filter(func.abs(theirs - ours) > ours * literal(DRIFT_SHARE, Usd))
+            .label("adrift"),
+            func.count().filter(not_(is_known)).label("unpriced"),
+        )
+        .where(
+            *_within(provider, first, last),
+            columns.cost_source == "provider_reported",
+            theirs.is_not(None),
+        )
+        .group_by(day, columns.provider_model)
+        .order_by(day, columns.provider_model)
+    )
+    rows = (await connection.execute(statement)).mappings()
+    return [ReportedTotals(**row) for row in rows]
+
+
+def _within(provider: str, first: date, last: date) -> list[ColumnElement[bool]]:
+    columns = attempt_record.c
+    return [
+        columns.provider == provider,
+        not_(columns.is_paid_by_caller),
+        # An attempt may begin a moment after its request's day ended.
+        columns.day.between(first - timedelta(days=1), last),
+        columns.started_at >= datetime.combine(first, time(), UTC),
+        columns.started_at < datetime.combine(last + timedelta(days=1), time(), UTC),
     ]
 
 

@@ -2,10 +2,11 @@
 
 from datetime import UTC, datetime, time, timedelta
 
-from sqlalchemy import and_, delete, select
+from sqlalchemy import and_, delete
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.storage.adjusted import adjusted_attempts, adjusted_requests
 from gateway.storage.partitions import first_day
 from gateway.storage.rollup_tables import (
     METRICS,
@@ -15,14 +16,12 @@ from gateway.storage.rollup_tables import (
 )
 from gateway.storage.rollup_upkeep import hold_roll_ups, horizon, resum
 from gateway.storage.rollups import (
-    ATTEMPT_SOURCE,
-    REQUEST_SOURCE,
     Source,
     additions,
     new_label_sets,
     new_providers,
 )
-from gateway.storage.tables import attempt_record, request_record
+from gateway.storage.tables import attempt_record, cost_adjustment, request_record
 
 STEP = timedelta(hours=1)
 _DAY = timedelta(days=1)
@@ -73,12 +72,9 @@ async def rebuild_hour(connection: AsyncConnection, start: datetime) -> None:
 def _from_rows(start: datetime, end: datetime) -> list[Insert]:
     requests, attempts = request_record.c, attempt_record.c
     days = (start.date() - _DAY, end.date() + _DAY)
-    all_requests = select(*(requests[name] for name in REQUEST_SOURCE)).where(
-        requests.day.between(*days)
-    )
-    all_attempts = select(*(attempts[name] for name in ATTEMPT_SOURCE)).where(
-        attempts.day.between(*days)
-    )
+    made = [cost_adjustment.c.day.between(*days)]
+    all_requests = adjusted_requests([requests.day.between(*days)], made)
+    all_attempts = adjusted_attempts([attempts.day.between(*days)], made)
     received = and_(requests.received_at >= start, requests.received_at < end)
     begun = and_(attempts.started_at >= start, attempts.started_at < end)
     source = Source(

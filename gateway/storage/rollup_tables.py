@@ -17,6 +17,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     Identity,
+    Index,
     SmallInteger,
     Table,
     Text,
@@ -65,6 +66,8 @@ class RollUp(msgspec.Struct, frozen=True, kw_only=True):
 def _make(name: str, dimensions: dict[str, Any], measures: dict[str, Any]) -> RollUp:
     def table(grain: str, *, is_busy: bool) -> Table:
         keys = {"at": Instant, **dimensions}
+        # Accounts of one key look far back; in the minutes they look at few.
+        indexes = [Index(None, "key_id", "at")] if "key_id" in keys and not is_busy else []
         if "metric" in keys:
             # Charts want one metric of a long time.
             keys = {"metric": keys.pop("metric"), **keys}
@@ -76,6 +79,7 @@ def _make(name: str, dimensions: dict[str, Any], measures: dict[str, Any]) -> Ro
                 for key, kind in keys.items()
             ),
             *(Column(measure, kind, nullable=False) for measure, kind in measures.items()),
+            *indexes,
             # Room for a row's next version beside it, so that counting touches no index.
             postgresql_with={"fillfactor": 60 if is_busy else 100},
         )
@@ -111,6 +115,10 @@ usage_request = _make(
         "baselined": BigInteger,
         "baseline_usd": Usd,
         "baselined_cost_usd": Usd,
+        # Of `cost_usd`, what later corrections added; below 0 where they took away.
+        "adjustment_usd": Usd,
+        # What callers pay themselves, where it is known; no other sum of money has it.
+        "caller_usd": Usd,
     },
 )
 
@@ -133,6 +141,10 @@ usage_attempt = _make(
         # where a provider reports less than its prices say.
         **{f"cost_{group}_usd": Usd for group in TOKEN_GROUPS},
         "cost_other_usd": Usd,
+        # Requests by the endpoints that were called for them; a call and its repeat are one.
+        "requests": BigInteger,
+        "adjustment_usd": Usd,
+        "caller_usd": Usd,
     },
 )
 

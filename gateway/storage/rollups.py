@@ -66,6 +66,7 @@ REQUEST_SOURCE = (
     "cost_usd",
     "rule_version",
     "baseline_cost_usd",
+    "is_paid_by_caller",
 )
 """The columns of `request_record` that roll-ups are made from."""
 
@@ -89,12 +90,17 @@ ATTEMPT_SOURCE = (
     "cost_usd",
     *_GROUPED_METERS,
     *(cost_column(meter) for meter in _GROUPED_METERS),
+    "is_paid_by_caller",
 )
 """The columns of `attempt_record` that roll-ups are made from."""
 
 
 class Source(NamedTuple):
-    """Rows to sum up, with the columns of `REQUEST_SOURCE` and `ATTEMPT_SOURCE`."""
+    """Rows to sum up, with the columns of `REQUEST_SOURCE` and `ATTEMPT_SOURCE`.
+
+    Those that may have been corrected have ``adjustment_usd`` too, the part of their cost that
+    corrections added.
+    """
 
     requests: FromClause
     attempts: FromClause
@@ -146,19 +152,19 @@ def add_up(table: Table, rows: _Select, measures: tuple[str, ...]) -> Insert:
 
 def additions(source: Source) -> list[Insert]:
     """Statements that add requests and attempts to the minutes, in the order of the locks."""
-    requests, attempts = source.requests, source.attempts
     return [
-        add_up(usage_request.minute, _usage_of_requests(requests), usage_request.measures),
-        add_up(
-            usage_attempt.minute,
-            _usage_of_attempts(source.requests_of_attempts, attempts),
-            usage_attempt.measures,
-        ),
-        add_up(
-            fallback.minute, _fallbacks(requests, source.attempts_of_requests), fallback.measures
-        ),
+        *(add_up(one.minute, rows, one.measures) for one, rows in with_costs(source)),
         add_up(latency.minute, _latencies(source), latency.measures),
-        add_up(latency_key_hour, _latencies_of_keys(requests), ("samples",)),
+        add_up(latency_key_hour, _latencies_of_keys(source.requests), ("samples",)),
+    ]
+
+
+def with_costs(source: Source) -> list[tuple[RollUp, Select[*tuple[Any, ...]]]]:
+    """The roll-ups that have costs in them, and what the rows come to there, by the minute."""
+    return [
+        (usage_request, _usage_of_requests(source.requests)),
+        (usage_attempt, _usage_of_attempts(source)),
+        (fallback, _fallbacks(source.requests, source.attempts_of_requests)),
     ]
 
 
@@ -196,8 +202,8 @@ def _remember(table: Table, rows: _Select, key: str, value: ColumnElement[Any]) 
 
 
 def _usage_of_requests(requests: FromClause) -> _Select:
-    r = requests.c
-    is_compared = and_(r.baseline_cost_usd.is_not(None), r.cost_usd.is_not(None))
+    r, is_ours = requests.c, not_(requests.c.is_paid_by_caller)
+    is_compared = and_(r.baseline_cost_usd.is_not(None), r.cost_usd.is_not(None), is_ours)
     dimensions: _Columns = {
         "at": _minute(r.received_at),
         **_served_by(requests),
@@ -215,17 +221,29 @@ def _usage_of_requests(requests: FromClause) -> _Select:
         "completion_tokens": _sum(r.completion_tokens),
         "cached_tokens": _sum(r.cached_tokens),
         "reasoning_tokens": _sum(r.reasoning_tokens),
-        "cost_usd": _sum(r.cost_usd),
-        "unpriced": _count(r.cost_usd.is_(None)),
+        "cost_usd": _sum(r.cost_usd, is_ours),
+        "unpriced": _count(and_(r.cost_usd.is_(None), is_ours)),
         "baselined": _count(is_compared),
-        "baseline_usd": func.coalesce(func.sum(r.baseline_cost_usd).filter(is_compared), _ZERO),
-        "baselined_cost_usd": func.coalesce(func.sum(r.cost_usd).filter(is_compared), _ZERO),
+        "baseline_usd": _sum(r.baseline_cost_usd, is_compared),
+        "baselined_cost_usd": _sum(r.cost_usd, is_compared),
+        "adjustment_usd": _sum(_adjustment_usd(requests), is_ours),
+        "caller_usd": _sum(r.cost_usd, r.is_paid_by_caller),
     }
     return _grouped(requests, dimensions, measures)
 
 
-def _usage_of_attempts(requests: FromClause, attempts: FromClause) -> _Select:
+def _usage_of_attempts(source: Source) -> _Select:
+    requests, attempts = source.requests_of_attempts, source.attempts
     r, a = requests.c, attempts.c
+    before = source.attempts_of_requests.alias("attempt_before")
+    is_repeat = and_(
+        before.c.request_id == a.request_id,
+        before.c.day == a.day,
+        before.c.number == a.number - 1,
+        before.c.endpoint == a.endpoint,
+        before.c.kind != _SHADOW,
+    )
+    is_ours = not_(a.is_paid_by_caller)
     is_first = and_(a.number == 1, r.id.is_not(None))
     is_served = and_(r.outcome == _SUCCESS, a.kind != _SHADOW, a.outcome != _SUCCESS)
     dimensions: _Columns = {
@@ -250,25 +268,24 @@ def _usage_of_attempts(requests: FromClause, attempts: FromClause) -> _Select:
         group: _plus([func.coalesce(a[cost_column(meter)], _ZERO) for meter in meters])
         for group, meters in TOKEN_GROUPS.items()
     }
-    is_known = a.cost_usd.is_not(None)
+    is_known = and_(a.cost_usd.is_not(None), is_ours)
+    is_metered = or_(a.usage_source.is_not(None), a.cost_usd.is_(None))
     measures: _Columns = {
         "attempts": func.count(),
-        "billable": _count(or_(a.usage_source.is_not(None), a.cost_usd.is_(None))),
-        "unpriced": _count(a.cost_usd.is_(None)),
+        "billable": _count(and_(is_metered, is_ours)),
+        "unpriced": _count(and_(a.cost_usd.is_(None), is_ours)),
         "first_tries": _count(is_first),
         "served_elsewhere": _count(and_(is_first, r.is_fallback, r.used_provider != a.provider)),
         "rescued": _count(is_served),
         **tokens,
-        "cost_usd": _sum(a.cost_usd),
-        **{
-            f"cost_{group}_usd": func.coalesce(func.sum(part).filter(is_known), _ZERO)
-            for group, part in parts.items()
-        },
-        "cost_other_usd": func.coalesce(
-            func.sum(a.cost_usd - _plus(list(parts.values()))).filter(is_known), _ZERO
-        ),
+        "cost_usd": _sum(a.cost_usd, is_ours),
+        **{f"cost_{group}_usd": _sum(part, is_known) for group, part in parts.items()},
+        "cost_other_usd": _sum(a.cost_usd - _plus(list(parts.values())), is_known),
+        "requests": _count(and_(a.kind != _SHADOW, before.c.request_id.is_(None))),
+        "adjustment_usd": _sum(_adjustment_usd(attempts), is_ours),
+        "caller_usd": _sum(a.cost_usd, a.is_paid_by_caller),
     }
-    joined = attempts.outerjoin(requests, _belongs(requests, attempts))
+    joined = attempts.outerjoin(requests, _belongs(requests, attempts)).outerjoin(before, is_repeat)
     return _grouped(joined, dimensions, measures)
 
 
@@ -289,8 +306,8 @@ def _fallbacks(requests: FromClause, attempts: FromClause) -> _Select:
         "requests": _count(is_first),
         "rescued": _count(and_(is_first, r.outcome == _SUCCESS)),
         "added_us": _sum(microseconds),
-        "added_usd": _sum(a.cost_usd),
-        "unpriced": _count(a.cost_usd.is_(None)),
+        "added_usd": _sum(a.cost_usd, not_(a.is_paid_by_caller)),
+        "unpriced": _count(and_(a.cost_usd.is_(None), not_(a.is_paid_by_caller))),
     }
     joined = requests.join(attempts, _belongs(requests, attempts))
     return _grouped(joined, dimensions, measures).where(
@@ -415,8 +432,16 @@ def _count(condition: ColumnElement[bool]) -> ColumnElement[Any]:
     return func.count(case((condition, _ZERO)))
 
 
-def _sum(quantity: ColumnElement[Any]) -> ColumnElement[Any]:
-    return func.coalesce(func.sum(quantity), _ZERO)
+def _sum(
+    quantity: ColumnElement[Any], where: ColumnElement[bool] | None = None
+) -> ColumnElement[Any]:
+    total = func.sum(quantity)
+    return func.coalesce(total if where is None else total.filter(where), _ZERO)
+
+
+def _adjustment_usd(rows: FromClause) -> ColumnElement[Any]:
+    """What arrives was never corrected."""
+    return rows.c.adjustment_usd if "adjustment_usd" in rows.c else _ZERO
 
 
 def _number(sql: str) -> ColumnElement[Any]:

@@ -101,6 +101,7 @@ def request_row(record: RequestRecord) -> tuple[object, ...]:
         _json(record.plan),
         _json(record.tags),
         _usd(record.baseline_cost_usd, "baseline_cost_usd"),
+        record.is_paid_by_caller,
     )
 
 
@@ -153,6 +154,8 @@ def _attempt_row(
         _text_or_none(cost.price_version),
         _usd(cost.computed_usd, "computed_cost_usd"),
         *(_usd(lines.get(meter), meter) for meter in METERS),
+        # Copies are the operator's, and requests with callers' own credentials have none.
+        isinstance(record, RequestRecord) and record.is_paid_by_caller,
     )
 
 

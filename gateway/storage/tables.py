@@ -132,6 +132,8 @@ request_record = Table(
     Column("tags", JSONB, nullable=False, server_default=text("'{}'::jsonb")),
     # What the answer would have cost at the operator's baseline; NULL where that cannot be told.
     Column("baseline_cost_usd", Usd),
+    # With credentials that it brought along: its cost is no spending of the operator.
+    Column("is_paid_by_caller", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint(_is_money("cost_usd"), name="cost_is_money"),
     CheckConstraint(_is_money("baseline_cost_usd"), name="baseline_is_money"),
     # Rows arrive nearly in time order, so a block-range index finds a period and costs almost
@@ -177,6 +179,7 @@ attempt_record = Table(
     Column("computed_cost_usd", Usd),
     # NULL where the meter has no cost line; the lines add up to the computed total.
     *(Column(column, Usd) for column in COST_COLUMNS),
+    Column("is_paid_by_caller", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint(
         _is_money("cost_usd", "computed_cost_usd", *COST_COLUMNS), name="costs_are_money"
     ),
@@ -322,8 +325,8 @@ price_proposal = Table(
 cost_adjustment = Table(
     "cost_adjustment",
     metadata,
-    # Not partitioned, and without a reference: it outlives the attempt that it corrects, so that
-    # sums over roll-ups stay right.
+    # Not partitioned: few attempts are ever corrected. Roll-ups have these amounts in them, so they
+    # are forgotten with the attempts that they correct.
     Column("id", BigInteger, Identity(), primary_key=True),
     Column("request_id", Uuid, nullable=False),
     Column("day", Date, nullable=False),
@@ -347,7 +350,7 @@ cost_adjustment = Table(
     Column("recorded_by", Text, nullable=False),
     Column("reason", Text, nullable=False),
     CheckConstraint(_is_money("old_cost_usd", "new_cost_usd"), name="costs_are_money"),
-    Index(None, "request_id", "day", "number"),
+    Index(None, "day", "request_id", "number"),
     Index(None, "key_id", "day"),
 )
 

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.api.account import activity_days
 from gateway.domain.errors import InvalidRequestError
@@ -19,6 +20,9 @@ from gateway.domain.outcomes import Outcome
 from gateway.domain.records import RequestRecord
 from gateway.storage.account import read_activity, read_key_usage
 from gateway.storage.asking import Asker
+from gateway.storage.ingest import insert_absent
+from gateway.storage.partitions import ensure_partitions
+from gateway.storage.rows import attempt_rows, record_day, request_row
 from pricing.cost import UNPRICED, Cost
 from pricing.usage import Usage
 from tests.api.edge import Edge, served
@@ -30,7 +34,6 @@ from tests.storage.samples import (
     make_full_record,
     make_record,
     migrated,
-    store,
 )
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +61,13 @@ async def remember(edge: Edge, dsn: str, *records: RequestRecord) -> None:
     async with engine.begin() as connection:
         await store(connection, *records)
     await engine.dispose()
+
+
+async def store(connection: AsyncConnection, *records: RequestRecord) -> None:
+    """As the shipper does it, sums included."""
+    await ensure_partitions(connection, {record_day(record) for record in records})
+    attempts = [row for record in records for row in attempt_rows(record)]
+    await insert_absent(connection, [request_row(record) for record in records], attempts)
 
 
 async def get(edge: Edge, path: str, **query: str) -> httpx.Response:
@@ -141,9 +151,9 @@ async def test_weeks_begin_on_monday_and_months_on_the_first(dsn: str) -> None:
     engine = engine_of(dsn)
     days = [date(2026, 10, 31), date(2026, 11, 1), date(2026, 11, 2), date(2026, 11, 4)]
     async with engine.connect() as connection:
-        for number, day in enumerate(days):
-            at = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
-            await store(connection, spent(key_id, at, str(10**number)))
+        noons = [datetime(day.year, day.month, day.day, 12, tzinfo=UTC) for day in days]
+        spendings = [spent(key_id, at, str(10**number)) for number, at in enumerate(noons)]
+        await store(connection, *spendings)
         usage = await read_key_usage(connection, key_id, date(2026, 11, 4))
         activity = await read_activity(
             connection, key_id, first=date(2026, 11, 1), last=date(2026, 11, 2)

@@ -13,15 +13,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.records import AttemptRecord, RequestRecord
 from gateway.ledger.rerating import RerateReport, rerate_span
-from gateway.storage.adjustments import (
-    Span,
-    adjustments_of,
+from gateway.storage.adjusted import (
     attempt_adjustments,
     effective_usd,
     of_attempt,
     of_request,
     request_adjustments,
 )
+from gateway.storage.adjustments import Span, adjustments_of
 from gateway.storage.provider_totals import read_provider_totals
 from gateway.storage.tables import attempt_record, request_record
 from pricing.catalogue import Catalogue, endpoint_from_config, make_catalogue
