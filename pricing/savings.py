@@ -80,7 +80,14 @@ def baseline_cost_usd(
         endpoint = catalogue.endpoints_by_id.get(endpoint.id, endpoint)
     if (endpoint.mode in _CHAT_MODES) != (served.mode in _CHAT_MODES):
         return None
-    price = resolve(endpoint, at=at, prompt_tokens=usage.prompt_tokens)
+    return cost_at_usd(endpoint, usage=usage, at=at)
+
+
+def cost_at_usd(
+    endpoint: Endpoint, *, usage: Usage, at: datetime, service_tier: str | None = None
+) -> Decimal | None:
+    """What usage would have cost at an endpoint, by its price of then; None when it is unknown."""
+    price = resolve(endpoint, at=at, prompt_tokens=usage.prompt_tokens, service_tier=service_tier)
     return compute_cost(usage, price).total_usd
 
 

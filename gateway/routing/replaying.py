@@ -102,13 +102,12 @@ class LoggedRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Of all attempts, with every correction; None where one of them has no price."""
     baseline_cost_usd: Decimal | None
     """As recorded."""
-    is_paid_by_caller: bool = False
     plan: msgspec.Raw
     answer: Answer | None
     """None when nobody answered."""
 
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+class Installation(msgspec.Struct, frozen=True, kw_only=True):
     """What decisions rest on that is not of the record; as it is now."""
 
     catalogue: Catalogue
@@ -125,7 +124,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     """Keys the hash by which rules divide traffic."""
 
     def __repr__(self) -> str:
-        return f"Surroundings({self.catalogue.version})"
+        return f"Installation({self.catalogue.version})"
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,17 +196,17 @@ PLANNERS: Mapping[str, Callable[[ChatRequest, PlanInputs], Plan]] = {
 """By the API's name; the others plan as chats do."""
 
 
-def recall(logged: LoggedRequest, around: Surroundings) -> Situation | NotReplayed:
+def recall(logged: LoggedRequest, here: Installation) -> Situation | NotReplayed:
     """Put a logged request together again; or why that cannot be done."""
     try:
         stored = _PLANS.decode(logged.plan)
-        if logged.is_paid_by_caller or stored.provider_configs:
+        if stored.provider_configs:
             return NotReplayed.OWN_PROVIDERS
         if not stored.asked:
             return NotReplayed.NO_FACTS
         if not stored.candidates and logged.error_kind != RULE_DENIED:
             return NotReplayed.NO_PLAN
-        caller = around.callers.get(logged.key_id)
+        caller = here.callers.get(logged.key_id)
         if caller is None:
             return NotReplayed.KEY_UNKNOWN
         request = request_of(
@@ -227,7 +226,7 @@ def recall(logged: LoggedRequest, around: Surroundings) -> Situation | NotReplay
     gap = _gap(stored)
     if gap is not None:
         return gap
-    inputs = _inputs(logged, stored, request, caller, around)
+    inputs = _inputs(logged, stored, request, caller, here)
     if stored.pool_size is not None:
         pool = pool_of(inputs)
         if (pool[:LISTED_POOL], len(pool)) != (stored.pool, stored.pool_size):
@@ -325,12 +324,12 @@ def _inputs(
     stored: StoredPlan,
     request: ChatRequest,
     caller: Caller,
-    around: Surroundings,
+    here: Installation,
 ) -> PlanInputs:
     if ExclusionReason.UNPRICED.value in stored.excluded_by:
         # Budgets that nobody may exceed keep them out, and those of then are not stored.
         caller = msgspec.structs.replace(caller, has_hard_budget=True)
-    strategy, balance = around.strategy, around.balance
+    strategy, balance = here.strategy, here.balance
     for partition in stored.partitions:
         if partition.strategy in {"price-weighted", "balanced"}:
             strategy = "balanced" if partition.strategy == "balanced" else "price-weighted"
@@ -338,25 +337,25 @@ def _inputs(
     choices = max(request.choice_count, 1)
     seen = (*stored.candidates, *stored.dropped)
     return PlanInputs(
-        catalogue=around.catalogue,
+        catalogue=here.catalogue,
         caller=caller,
         at=logged.received_at,
         now_ms=0.0,
         health=_health(seen, stored.excluded),
-        aliases=around.aliases,
-        slash_pins_provider=around.slash_pins_provider,
+        aliases=here.aliases,
+        slash_pins_provider=here.slash_pins_provider,
         # A cap that lowered it then lowers it again.
         expected_output_tokens=_DEFAULT_OUTPUT
         if stored.tokens_out is None
         else stored.tokens_out // choices,
-        configured_models=around.configured_models,
-        fetches_media=around.fetches_media,
+        configured_models=here.configured_models,
+        fetches_media=here.fetches_media,
         seed=stored.seed,
         learned_output_tokens={
             one.model: one.tokens_out / choices for one in seen if one.tokens_out is not None
         },
         sticky=_sticky(seen, stored.tokens_in),
-        auto_pool=around.auto_pool,
+        auto_pool=here.auto_pool,
         strategy=strategy,
         balance=balance,
     )

@@ -18,11 +18,11 @@ from gateway.routing.plan import BalanceWeights, EndpointHealth, PlanInputs, Sti
 from gateway.routing.record import compact, without_plan
 from gateway.routing.replaying import (
     Decision,
+    Installation,
     LoggedRequest,
     NotReplayed,
     ReplayableRules,
     Situation,
-    Surroundings,
     recall,
 )
 from gateway.routing.replaying_facts import MOST_NAMES, facts_of, request_of
@@ -53,8 +53,8 @@ CATALOGUE = make_catalogue_of(
 ONE_ONLY = rule('tighten = { only = ["b"] }', 'labels = { team = "search" }')
 
 
-def around(catalogue: Catalogue, inputs: PlanInputs) -> Surroundings:
-    return Surroundings(
+def here(catalogue: Catalogue, inputs: PlanInputs) -> Installation:
+    return Installation(
         catalogue=catalogue,
         callers={inputs.caller.key_id: inputs.caller},
         aliases=inputs.aliases,
@@ -111,7 +111,7 @@ def again(
     record: LoggedRequest | None, inputs: PlanInputs, rules: RuleSet = NO_RULES
 ) -> Decision | NotReplayed:
     assert record is not None
-    situation = recall(record, around(inputs.catalogue, inputs))
+    situation = recall(record, here(inputs.catalogue, inputs))
     if not isinstance(situation, Situation):
         return situation
     return ReplayableRules(rules).decide(situation, SALT)
@@ -315,7 +315,6 @@ def test_prices_are_those_of_the_request_s_own_time() -> None:
         ({"plan": {"seed": 1}}, NotReplayed.NO_FACTS),
         ({"plan": {"seed": "x"}}, NotReplayed.UNREADABLE),
         ({"plan": {"seed": 1, "asked": {"bytes": 1}}}, NotReplayed.NO_PLAN),
-        ({"is_paid_by_caller": True}, NotReplayed.OWN_PROVIDERS),
         ({"key_id": UUID(int=99)}, NotReplayed.KEY_UNKNOWN),
         ({"dialect": "klingon"}, NotReplayed.UNREADABLE),
     ],

@@ -55,6 +55,7 @@ EXAMPLES: dict[str, Any] = {
     "changePassword": {"password": "another long password"},
     "checkRules": {"source": _RULES},
     "diffRules": {"source": _RULES},
+    "replayRules": {"source": _RULES, "since": "2026-11-14T00:00:00Z", "sample": 10_000},
     "applyRules": {"source": _RULES, "comment": "development stays cheap"},
 }
 

@@ -20,6 +20,7 @@ from litestar.params import FromPath
 from gateway.api.admin.desk import not_found
 from gateway.api.roles import needs
 from gateway.domain.errors import GatewayError, OverloadedError
+from gateway.storage.waiting import DatabaseUnavailableError
 
 JobState = Literal["running", "done", "failed", "cancelled"]
 
@@ -160,6 +161,9 @@ class JobDesk:
             raise
         except GatewayError as exc:
             self._end(job.id, "failed", progress.share, error=str(exc))
+        except DatabaseUnavailableError:
+            error = "the database does not answer; try again"
+            self._end(job.id, "failed", progress.share, error=error)
         except Exception:  # noqa: BLE001 - whatever it is, who asked must see that it ended
             _log.exception("job %s failed", job.kind)
             error = "it failed by a fault of the gateway; the log says which"

@@ -1,0 +1,104 @@
+"""Goes through logged requests and decides each again: under the rules in force, and others."""
+
+import functools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from gateway.routing.replaying import (
+    Installation,
+    LoggedRequest,
+    NotReplayed,
+    ReplayableRules,
+    recall,
+)
+from gateway.routing.replaying_report import ReplayReport, ReplayTally
+from gateway.routing.rules.rule_set import RuleSet
+from gateway.storage.engine import Connection
+from gateway.storage.replay_rows import Window, count_logged, read_logged
+
+T = TypeVar("T")
+MOST_REQUESTS = 200_000
+"""The most that one run looks at."""
+USUAL_REQUESTS = 10_000
+_PAGE = 200
+
+Tell = Callable[[int, int], Awaitable[None]]
+"""Told after each request how many were looked at, and of how many; may let others go on."""
+
+
+class Ask(Protocol):
+    """Runs work in one transaction."""
+
+    def __call__(self, work: Callable[[Connection], Awaitable[T]]) -> Awaitable[T]: ...
+
+
+async def replay_rules(
+    ask: Ask,
+    window: Window,
+    here: Installation,
+    old: RuleSet,
+    new: RuleSet,
+    *,
+    sample: int,
+    tell: Tell,
+) -> ReplayReport:
+    """What `new` would have changed about the newest requests of a window.
+
+    Args:
+        ask: for each page of requests.
+        window: which requests.
+        here: what decisions rest on besides.
+        old: the rules in force.
+        new: the rules to be tried.
+        sample: how many requests at most; no more than `MOST_REQUESTS`.
+        tell: of progress.
+    """
+    before, after = ReplayableRules(old), ReplayableRules(new)
+    tally = ReplayTally(here.catalogue, old_version=old.version)
+    of = await ask(functools.partial(count_logged, window=window, most=sample + 1))
+    async for logged in logged_requests(ask, window, most=sample):
+        _replay(logged, here, before, after, tally)
+        await tell(tally.requests, min(of, sample))
+    return tally.report(
+        since=window.since,
+        until=window.until,
+        sample=sample,
+        is_complete=of <= sample,
+        new_version=new.version,
+    )
+
+
+async def logged_requests(ask: Ask, window: Window, *, most: int) -> AsyncIterator[LoggedRequest]:
+    """The newest requests of a window, newest first."""
+    before: UUID | None = None
+    left = min(most, MOST_REQUESTS)
+    while left > 0:
+        page = await ask(
+            functools.partial(read_logged, window=window, before=before, limit=min(_PAGE, left))
+        )
+        for logged in page:
+            yield logged
+        if len(page) < min(_PAGE, left):
+            return
+        left -= len(page)
+        before = page[-1].id
+
+
+def _replay(
+    logged: LoggedRequest,
+    here: Installation,
+    before: ReplayableRules,
+    after: ReplayableRules,
+    tally: ReplayTally,
+) -> None:
+    situation = recall(logged, here)
+    if isinstance(situation, NotReplayed):
+        return tally.skip(logged, situation)
+    old = before.decide(situation, here.salt)
+    if isinstance(old, NotReplayed):
+        return tally.skip(logged, old)
+    new = after.decide(situation, here.salt)
+    if isinstance(new, NotReplayed):
+        return tally.skip(logged, new)
+    return tally.add(logged, situation, old, new)
