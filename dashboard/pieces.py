@@ -38,6 +38,10 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     """Draws a provider's colour before the text."""
     bar: float | None = None
     """Between 0 and 1: a thin bar below the text, in the provider's colour."""
+    bar_tone: str = ""
+    """In a tone's colour instead."""
+    bar_mark: float | None = None
+    """Between 0 and 1: a tick across the bar, such as where it should be by now."""
     hint: str = ""
     wraps: bool = False
     href: str = ""
@@ -173,14 +177,17 @@ def _cell(cell: Cell, column: Column) -> str:
         text = f'<a href="{escape(cell.href)}" target="_self">{text}</a>'
     slot = "" if cell.slot is None else f"tw-slot-{cell.slot}"
     swatch = f'<i class="tw-swatch {slot}"></i>' if slot else ""
-    bar = "" if cell.bar is None else _bar(cell.bar, slot)
+    bar = "" if cell.bar is None else _bar(cell, cell.bar, slot)
     sub = f'<div class="tw-sub">{escape(cell.sub)}</div>' if cell.sub else ""
     return f'<td class="{classes}" title="{escape(cell.hint)}">{swatch}{text}{sub}{bar}</td>'
 
 
-def _bar(share: float, slot: str) -> str:
+def _bar(cell: Cell, share: float, slot: str) -> str:
     width = max(0.0, min(1.0, share))
-    return f'<div class="tw-bar {slot}"><i style="width: {width:.1%}"></i></div>'
+    kind = " ".join(filter(None, (slot, _tone(cell.bar_tone))))
+    mark = cell.bar_mark
+    tick = "" if mark is None else f'<u style="left: {max(0.0, min(1.0, mark)):.1%}"></u>'
+    return f'<div class="tw-bar {kind}"><i style="width: {width:.1%}"></i>{tick}</div>'
 
 
 def _tone(tone: str) -> str:

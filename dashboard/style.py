@@ -67,6 +67,12 @@ STYLE = f"""<style>
   margin-top: .35rem; min-width: 5rem; }}
 .tw-bar i {{ display: block; height: 100%; border-radius: .2rem;
   background: var(--tw-slot, var(--tw-idle-mark)); }}
+.tw-bar.good i {{ background: light-dark(#2f5bd0, #4f74da); }}
+.tw-bar.warn i {{ background: var(--tw-warn-mark); }}
+.tw-bar.bad i {{ background: var(--tw-bad-mark); }}
+.tw-bar {{ position: relative; }}
+.tw-bar u {{ position: absolute; top: -.1rem; width: 2px; height: .47rem;
+  background: var(--tw-muted); }}
 .tw-chip {{ display: inline-block; border-radius: .3rem; padding: .08rem .4rem; font-size: .78rem;
   background: var(--tw-quiet); color: var(--tw-muted); }}
 .tw-chip.good {{ background: var(--tw-good-bg); color: var(--tw-good); }}
