@@ -49,6 +49,7 @@ from gateway.execution.own_access import OwnAccess
 from gateway.execution.runner import Limits, Runner
 from gateway.execution.shadow import Shadows
 from gateway.execution.shared_health import TABLE_NAME, open_table
+from gateway.execution.token_ratios import RatioCopy
 from gateway.execution.transport import AiohttpTransport
 from gateway.execution.upstream import Upstream
 from gateway.gathering import Policy
@@ -205,6 +206,7 @@ class Worker:
             *([("upkeep", self._upkeep.run())] if self._place.worker == 0 else []),
             ("traffic", self.traffic.sweep()),
             ("metrics", self._watch.run()),
+            ("token ratios", self._ratio_copy.run()),
             ("notices", self._notice_watch.run()),
             ("health log", self._health_log.run()),
             *([("webhooks", self._sender.run())] if self._place.worker == 0 else []),
@@ -239,6 +241,7 @@ class Worker:
         await self._account.aclose()
         self._health.close()
         self._limiter.close()
+        self._ratio_copy.write()
 
     def _data_app(self, settings: Settings) -> Front:
         health = self._health = _health_board(settings, self._offer)
@@ -294,6 +297,9 @@ class Worker:
         )
         ledger = NoticingLedger(WatchedLedger(self._spool, self._watch), self._unpriced)
         experience = Experience()
+        self._ratio_copy = RatioCopy(
+            experience.ratios, settings.data_dir / "snapshot", worker=self._place.worker
+        )
         booth = Tollbooth(
             self._purse,
             self._limiter,

@@ -11,12 +11,13 @@ from uuid import UUID
 
 import msgspec
 
-from gateway.chat.request import ChatRequest
+from gateway.chat.request import ChatRequest, Need
 from gateway.domain.attempts import AttemptEnd
 from gateway.domain.caller import Caller
 from gateway.domain.errors import OverloadedError
 from gateway.domain.ids import RequestIds
 from gateway.domain.interruption import Interruption
+from gateway.domain.token_ratio import USUAL, PromptSize, prompt_size
 from gateway.exchange import Api, Exchange
 from gateway.execution.access import AccessBook
 from gateway.execution.experience import Experience
@@ -42,6 +43,7 @@ T = TypeVar("T")
 _SEED_BITS = 63
 _RANDOM_BITS = 62
 _HASH_KEY_BYTES = 32
+_BEYOND_TEXT: frozenset[Need] = frozenset({"vision", "audio_input", "pdf_input", "video_input"})
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
@@ -106,6 +108,7 @@ class Gathering:
             OverloadedError: no rules are known yet.
         """
         snapshot = self._snapshots.current
+        request = self._calibrated(request, _size_of(request), snapshot)
         if rules is not None:
             snapshot = msgspec.structs.replace(snapshot, rules=rules)
         now_s = time.time()
@@ -122,6 +125,8 @@ class Gathering:
     ) -> Exchange:
         """Gather the facts: what the request meets here and now, fixed until its end."""
         snapshot, policy = self._snapshots.current, self._policy
+        size = _size_of(request)
+        request = self._calibrated(request, size, snapshot)
         now_s = time.time()
         affinity = self._affinity(request, caller)
         toll = self._toll_of(snapshot, request, caller, now_s)
@@ -147,9 +152,7 @@ class Gathering:
             catalogue_version=snapshot.catalogue.version,
             code_version=policy.code_version,
         )
-        journal = Journal(
-            facts, self._ledger, prompt_tokens_estimate=request.prompt_tokens_estimate
-        )
+        journal = Journal(facts, self._ledger, prompt=size, ratio_of=self._experience.ratios.of)
         is_of_caller = bool(ruled.request.provider_configs)
         return Exchange(
             self._with_signatures(ruled.request, caller),
@@ -169,8 +172,22 @@ class Gathering:
                 key_id=caller.key_id,
                 affinity=affinity,
                 choice_count=request.choice_count,
+                prompt=None if request.image_count or request.needs & _BEYOND_TEXT else size,
             ),
         )
+
+    def _calibrated(
+        self, request: ChatRequest, size: PromptSize, snapshot: Snapshot
+    ) -> ChatRequest:
+        """With the prompt's tokens as the model that is asked for usually counts them."""
+        name = request.models[0] if request.models else ""
+        ratio = self._experience.ratios.of(snapshot.catalogue.model_named(name) or name)
+        if ratio is USUAL:
+            return request
+        tokens = size.tokens(ratio)
+        if tokens == request.prompt_tokens_estimate:
+            return request
+        return msgspec.structs.replace(request, prompt_tokens_estimate=tokens)
 
     def _with_signatures(self, request: ChatRequest, caller: Caller) -> ChatRequest:
         """With what is remembered of the calls it answers, for clients that forget it."""
@@ -181,13 +198,20 @@ class Gathering:
         return affinity_key(request, caller, hash_key=self._policy.split_salt[:_HASH_KEY_BYTES])
 
     def _learn(
-        self, end: AttemptEnd, *, key_id: UUID, affinity: bytes | None, choice_count: int
+        self,
+        end: AttemptEnd,
+        *,
+        key_id: UUID,
+        affinity: bytes | None,
+        choice_count: int,
+        prompt: PromptSize | None,
     ) -> None:
         self._experience.report(
             end,
             key_id=key_id,
             affinity=affinity,
             choice_count=choice_count,
+            prompt=prompt,
             now_ms=time.monotonic() * 1000,
         )
 
@@ -268,6 +292,12 @@ def _advised(look: Callable[[], T], otherwise: T) -> T:
     except Exception:  # noqa: BLE001 - said aloud, and the request goes on
         _log.exception("what was learned of endpoints cannot be read; requests go by price")
         return otherwise
+
+
+def _size_of(request: ChatRequest) -> PromptSize:
+    return prompt_size(
+        text_bytes=request.prompt_bytes, tokens_estimate=request.prompt_tokens_estimate
+    )
 
 
 def _learn_nothing(end: AttemptEnd) -> None:

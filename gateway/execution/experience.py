@@ -1,5 +1,7 @@
 """What was learned from answers: how long they are, by key and model, and who holds whose prompt.
 
+How many bytes a token has stands in `token_ratios.py`, and outlives the process.
+
 Advice for routing, kept in this process alone, bounded, and lost with it: the longest unused goes
 first.
 """
@@ -13,7 +15,9 @@ import msgspec
 
 from gateway.domain.attempts import AttemptEnd
 from gateway.domain.outcomes import CONSEQUENCES, Outcome
+from gateway.domain.token_ratio import PromptSize
 from gateway.execution.histogram import Histogram
+from gateway.execution.token_ratios import TokenRatios
 from gateway.routing.plan import Sticky
 from pricing.usage import Usage
 
@@ -70,6 +74,7 @@ class Experience:
     def __init__(self, rules: ExperienceRules | None = None) -> None:
         self._rules = rules or ExperienceRules()
         self._keys: OrderedDict[UUID, _KeyMemory] = OrderedDict()
+        self.ratios = TokenRatios()
         self._pins: OrderedDict[bytes, _Pin] = OrderedDict()
         self._shares: OrderedDict[str, float] = OrderedDict()
         """By endpoint: what part of a prompt it usually finds in its cache when asked again."""
@@ -105,8 +110,19 @@ class Experience:
         affinity: bytes | None,
         choice_count: int,
         now_ms: float,
+        prompt: PromptSize | None = None,
     ) -> None:
-        """Learn from an attempt's end; ``affinity`` is None where nothing tells a conversation."""
+        """Learn from an attempt's end.
+
+        Args:
+            end: of the attempt.
+            key_id: whose request it was.
+            affinity: None where nothing tells a conversation.
+            choice_count: how many answers were asked for.
+            now_ms: on the monotonic clock.
+            prompt: how large the prompt was; None where it held more than text.
+        """
+        self.ratios.learn(end, prompt)
         if end.outcome is Outcome.SUCCESS:
             usage = end.usage
             if usage is not None and usage.completion_tokens:

@@ -8,6 +8,7 @@ from gateway.domain.attempts import AttemptEnd, AttemptStart
 from gateway.domain.budgets import Charge, Reservation
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import AttemptBegun, AttemptRecord, LateAttempts, RequestRecord
+from gateway.domain.token_ratio import PromptSize, RatioOf, usual_ratio
 from gateway.ledger.settle import (
     RequestEnd,
     RequestFacts,
@@ -38,7 +39,8 @@ class Journal:
     __slots__ = (
         "_arrived_s",
         "_ledger",
-        "_prompt_tokens_estimate",
+        "_prompt",
+        "_ratio_of",
         "_upstream_s",
         "attempts",
         "facts",
@@ -47,10 +49,26 @@ class Journal:
         "warnings",
     )
 
-    def __init__(self, facts: RequestFacts, ledger: Ledger, *, prompt_tokens_estimate: int) -> None:
+    def __init__(
+        self,
+        facts: RequestFacts,
+        ledger: Ledger,
+        *,
+        prompt: PromptSize,
+        ratio_of: RatioOf = usual_ratio,
+    ) -> None:
+        """Begin one.
+
+        Args:
+            facts: of the request.
+            ledger: where records go.
+            prompt: what estimates are made from where a provider does not count.
+            ratio_of: bytes a token, by model.
+        """
         self.facts = facts
         self._ledger = ledger
-        self._prompt_tokens_estimate = prompt_tokens_estimate
+        self._prompt = prompt
+        self._ratio_of = ratio_of
         self._arrived_s = time.monotonic()
         self._upstream_s: float | None = None
         self.first_content_s: float | None = None
@@ -67,16 +85,26 @@ class Journal:
             begin_attempt(
                 self.facts,
                 start,
-                prompt_tokens_estimate=self._prompt_tokens_estimate,
+                prompt_tokens_estimate=self._prompt.tokens(self._ratio_of(start.endpoint.model)),
                 reservation=reservation,
             )
         )
 
     def end(self, end: AttemptEnd) -> AttemptRecord:
         """An attempt is over."""
-        attempt = settle_attempt(end, prompt_tokens_estimate=self._prompt_tokens_estimate)
+        attempt = self._settled(end)
         self.attempts.append(attempt)
         return attempt
+
+    def _settled(self, end: AttemptEnd) -> AttemptRecord:
+        if end.usage is not None:
+            return settle_attempt(end, prompt_tokens_estimate=0)
+        ratio = self._ratio_of(end.start.endpoint.model)
+        return settle_attempt(
+            end,
+            prompt_tokens_estimate=self._prompt.tokens(ratio),
+            output_bytes_per_token=ratio.output,
+        )
 
     @property
     def next_number(self) -> int:
@@ -86,7 +114,7 @@ class Journal:
     def end_late(self, end: AttemptEnd) -> None:
         """An attempt is over that began once the record was written."""
         facts = self.facts
-        attempt = settle_attempt(end, prompt_tokens_estimate=self._prompt_tokens_estimate)
+        attempt = self._settled(end)
         self._ledger.append_late(
             LateAttempts(
                 id=facts.id,

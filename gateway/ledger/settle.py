@@ -5,8 +5,8 @@ What an attempt costs when its provider reported no usage:
 * nothing, when the provider did no work that it bills: the connection failed, or it refused (4xx,
   429, 5xx) before any content came;
 * an estimate, when it had begun or may have: the prompt as estimated, and what was seen of the
-  answer at four bytes a token. A first-token timeout and a hang-up belong here: the prompt was
-  read, and providers bill what they generated until they noticed.
+  answer by the bytes that a token of the model usually has. A first-token timeout and a hang-up
+  belong here: the prompt was read, and providers bill what they generated until they noticed.
 
 A reported zero is a report and stays zero.
 """
@@ -23,11 +23,11 @@ from gateway.domain.attempts import AttemptEnd, AttemptStart
 from gateway.domain.budgets import Charge, Reservation
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import AttemptBegun, AttemptRecord, RequestRecord, UsageSource
+from gateway.domain.token_ratio import USUAL_BYTES_PER_TOKEN, tokens_in
 from pricing.cost import Cost, add_costs, compute_cost
 from pricing.price import resolve
 from pricing.usage import Usage
 
-BYTES_PER_TOKEN = 4
 _ONE_REQUEST = 1
 
 _UNBILLED_WITHOUT_CONTENT = frozenset(
@@ -126,9 +126,14 @@ def begin_attempt(
     )
 
 
-def settle_attempt(end: AttemptEnd, *, prompt_tokens_estimate: int) -> AttemptRecord:
+def settle_attempt(
+    end: AttemptEnd,
+    *,
+    prompt_tokens_estimate: int,
+    output_bytes_per_token: float = USUAL_BYTES_PER_TOKEN,
+) -> AttemptRecord:
     """The record of one attempt, with its usage and what it cost."""
-    usage, source = _metered(end, prompt_tokens_estimate)
+    usage, source = _metered(end, prompt_tokens_estimate, output_bytes_per_token)
     start, endpoint = end.start, end.start.endpoint
     return AttemptRecord(
         number=start.number,
@@ -206,13 +211,13 @@ def _number(attempt: AttemptRecord) -> int:
 
 
 def _metered(
-    end: AttemptEnd, prompt_tokens_estimate: int
+    end: AttemptEnd, prompt_tokens_estimate: int, output_bytes_per_token: float
 ) -> tuple[Usage | None, UsageSource | None]:
     if end.usage is not None:
         return end.usage, "reported"
     if end.text_bytes == 0 and end.outcome in _UNBILLED_WITHOUT_CONTENT:
         return None, None
-    output_tokens = -(-end.text_bytes // BYTES_PER_TOKEN)
+    output_tokens = tokens_in(end.text_bytes, output_bytes_per_token)
     prompt = end.prompt_usage or Usage(input_tokens=prompt_tokens_estimate, requests=_ONE_REQUEST)
     return msgspec.structs.replace(prompt, output_tokens=output_tokens), "estimated"
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import AttemptBegun, LateAttempts, RequestRecord
+from gateway.domain.token_ratio import PromptSize
 from gateway.ledger.journal import Journal
 from pricing.usage import Usage
 from tests.execution.samples import make_end, make_start
@@ -31,7 +32,7 @@ class Book:
 
 def open_journal() -> tuple[Journal, Book]:
     book = Book()
-    return Journal(FACTS, book, prompt_tokens_estimate=100), book
+    return Journal(FACTS, book, prompt=PromptSize(text_bytes=0, other_tokens=100)), book
 
 
 def close(journal: Journal, **changes: Any) -> RequestRecord | None:

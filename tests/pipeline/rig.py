@@ -23,6 +23,7 @@ from gateway.execution.access import AccessBook, ProviderAccess
 from gateway.execution.course import Advice
 from gateway.execution.deadlines import Deadlines
 from gateway.execution.egress import make_policy
+from gateway.execution.experience import Experience
 from gateway.execution.health import HealthBoard
 from gateway.execution.media import MediaFetcher
 from gateway.execution.own_access import OwnAccess
@@ -205,8 +206,10 @@ class Rig:
             deadlines=deadlines,
             user_agent="tollway",
         )
+        self.experience = Experience()
         self.pipeline = Pipeline(
             own_access=own_access,
+            experience=self.experience,
             snapshots=self.snapshots,
             runner=self.runner,
             access_of=self.access,
