@@ -1,6 +1,6 @@
 """The catalogues that commands about money work with."""
 
-from gateway.settings.offer import make_offer
+from gateway.settings.offer import Offer, make_offer
 from gateway.settings.values import Settings
 from pricing.catalogue import Catalogue, load_catalogue
 
@@ -9,9 +9,14 @@ _NOWHERE = "http://127.0.0.1:9"
 
 def offered_tables(settings: Settings) -> Catalogue:
     """What is offered here, without the operator's changes: what these are laid over."""
+    return offered(settings).catalogue
+
+
+def offered(settings: Settings) -> Offer:
+    """Who serves here, and what."""
     offer = make_offer(settings, None)
     # Where nothing is enabled the simulated providers serve.
-    return (offer if offer.providers else make_offer(settings, _NOWHERE)).catalogue
+    return offer if offer.providers else make_offer(settings, _NOWHERE)
 
 
 def every_table(settings: Settings) -> Catalogue:

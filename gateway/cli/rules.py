@@ -27,6 +27,11 @@ from gateway.storage.rule_sets import (
 from pricing.catalogue import load_catalogue
 
 rules = App(name="rules", help="Look at the rules of routing, change them, and go back.")
+rules.command(
+    "gateway.cli.rules_replay:replay",
+    name="replay",
+    help="Decide logged requests again, to see what a file of rules would have changed.",
+)
 _ACTOR = "command line"
 _MOST_VERSIONS = 100
 
@@ -46,7 +51,7 @@ class InForce(msgspec.Struct, frozen=True, kw_only=True):
 def show(*, config: Config = None, data_dir: DataDir = None, as_json: AsJson = False) -> None:
     """Show the rules in force, in the order in which they are applied."""
     settings = settings_of(config, data_dir)
-    found = _in_force(settings, quiet=as_json)
+    found = rules_in_force(settings, quiet=as_json)
     if as_json:
         shown = [{"name": rule.name, "members": describe(rule)} for rule in found.rules.rules]
         print_json(
@@ -83,8 +88,8 @@ def check(
         data_dir: where data lies.
         as_json: print JSON, for programs.
     """
-    compiled, problems = _checked(file, settings_of(config, data_dir))
-    is_valid = compiled is not None and not _errors(problems)
+    compiled, problems = checked_rules(file, settings_of(config, data_dir))
+    is_valid = compiled is not None and not errors_of(problems)
     if as_json:
         print_json(
             {
@@ -120,10 +125,10 @@ def compare(
         as_json: print JSON, for programs.
     """
     settings = settings_of(config, data_dir)
-    compiled, problems = _checked(file, settings)
+    compiled, problems = checked_rules(file, settings)
     if compiled is None:
-        raise CommandError(_listed(problems))
-    found = diff(_in_force(settings, quiet=as_json).rules, compiled)
+        raise CommandError(listed(problems))
+    found = diff(rules_in_force(settings, quiet=as_json).rules, compiled)
     if as_json:
         print_json(found)
         return
@@ -152,9 +157,9 @@ def apply(
     """
     settings = settings_of(config, data_dir)
     _check_changeable(settings)
-    compiled, problems = _checked(file, settings)
-    if compiled is None or _errors(problems):
-        raise CommandError(_listed(_errors(problems)))
+    compiled, problems = checked_rules(file, settings)
+    if compiled is None or errors_of(problems):
+        raise CommandError(listed(errors_of(problems)))
     text, version = _read(file), compiled.version or EMPTY_VERSION
     with Database(settings, quiet=as_json) as database:
         bring_up_to_date(database.url)
@@ -237,7 +242,12 @@ def rollback(
         say(f"Rule set {stored.number} (version {stored.version}) is in force.")
 
 
-def _in_force(settings: Settings, *, quiet: bool) -> InForce:
+def rules_in_force(settings: Settings, *, quiet: bool) -> InForce:
+    """The rules that running gateways use.
+
+    Raises:
+        CommandError: their file cannot be read or has a mistake.
+    """
     path = settings.rules_path
     if path is not None:
         text = _read(path)
@@ -258,7 +268,8 @@ def _in_force(settings: Settings, *, quiet: bool) -> InForce:
     )
 
 
-def _checked(file: Path, settings: Settings) -> tuple[RuleSet | None, list[Problem]]:
+def checked_rules(file: Path, settings: Settings) -> tuple[RuleSet | None, list[Problem]]:
+    """The rules of a file, and what is wrong with it; None where they cannot be compiled."""
     text = _read(file)
     try:
         compiled = compile_rules(text, source=str(file))
@@ -297,11 +308,13 @@ def _check_changeable(settings: Settings) -> None:
         )
 
 
-def _errors(problems: list[Problem]) -> list[Problem]:
+def errors_of(problems: list[Problem]) -> list[Problem]:
+    """Those that keep rules from being applied."""
     return [problem for problem in problems if problem.severity == "error"]
 
 
-def _listed(problems: list[Problem]) -> str:
+def listed(problems: list[Problem]) -> str:
+    """One line for each."""
     return "\n".join(str(problem) for problem in problems)
 
 
