@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import exports, numbers, pieces, queries, source
+from dashboard import exports, links, numbers, pieces, queries, source
 from dashboard.admin import AdminError
 from dashboard.failures import show_source_error
 from dashboard.filters import choose_narrowing, choose_period, take_over_links
@@ -39,6 +39,7 @@ def main() -> None:
         layout="wide",
         menu_items={"About": "Tollway: a cost-aware gateway for language models."},
     )
+    links.remember({view.path: page for view, page in zip(VIEWS, pages, strict=True)})
     st.logo(str(_MARK))
     st.html(STYLE)
     take_over_links()

@@ -32,12 +32,8 @@ from dashboard.axes import (
 _MAIN_HEIGHT = 330
 STRIP_HEIGHT = 92
 SECONDARY_HEIGHT = 216
-_LANE_HEIGHT = 62
-_AXIS_AND_LEGEND_HEIGHT = 60
-_PADDING: Any = {"left": 2, "right": 4, "top": 2, "bottom": 2}
+PADDING: Any = {"left": 2, "right": 4, "top": 2, "bottom": 2}
 _ORIENT = "vertical"
-# Column, distance from the lane's top, weight, opacity.
-_CAPTION_LINES: Any = (("name", 0.18, 600, 1.0), ("note", 0.44, 400, 0.85))
 
 AnyChart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
 
@@ -46,12 +42,6 @@ OUTCOME_COLOURS: dict[str, str] = {
     queries.RESCUED: "orange",
     queries.FAILED: "red",
     queries.UNSERVED: "gray",
-}
-PHASE_COLOURS: dict[str, str] = {
-    "wait": "blue",
-    "stream": "green",
-    "answer": "green",
-    "failed": "red",
 }
 
 
@@ -107,7 +97,7 @@ def spend_chart(
                 alt.Tooltip("attempts_text:N", title="Attempts"),
             ],
         )
-        .properties(height=_MAIN_HEIGHT, padding=_PADDING)
+        .properties(height=_MAIN_HEIGHT, padding=PADDING)
     )
 
 
@@ -164,7 +154,7 @@ def outcomes_chart(
                 alt.Tooltip("requests_text:N", title="Requests"),
             ],
         )
-        .properties(height=height, padding=_PADDING)
+        .properties(height=height, padding=PADDING)
     )
 
 
@@ -216,74 +206,7 @@ def latency_chart(traffic: pl.DataFrame, *, bucket: timedelta) -> AnyChart:
         .add_params(hover)
     )
     return alt.layer(area, lower, upper, points, rule).properties(
-        height=SECONDARY_HEIGHT, padding=_PADDING
-    )
-
-
-def waterfall_chart(phases: pl.DataFrame, captions: pl.DataFrame) -> AnyChart:
-    """What each attempt of a request did when, one lane per attempt, its sentence above the bar.
-
-    Args:
-        phases: ``lane`` (0 on top), ``phase`` of `PHASE_COLOURS`, ``from_ms``, ``to_ms``,
-            ``attempt``, ``took_text``.
-        captions: ``lane``, ``name``, ``note``.
-    """
-    lanes = captions.height
-    y_scale = alt.Scale(domain=[lanes, 0], nice=False, zero=False)
-    bars = (
-        alt.Chart(
-            phases.with_columns(top=pl.col("lane") + 0.62, bottom=pl.col("lane") + 0.88).cast(
-                {"from_ms": pl.Float64, "to_ms": pl.Float64}
-            )
-        )
-        .mark_rect(cornerRadius=2)
-        .encode(
-            x=alt.X(
-                "from_ms:Q",
-                scale=alt.Scale(zero=True, nice=False),
-                axis=alt.Axis(
-                    title=None,
-                    orient="top",
-                    tickCount=5,
-                    labelExpr=LATENCY_LABEL,
-                    domain=False,
-                    ticks=False,
-                    gridOpacity=0.55,
-                ),
-            ),
-            x2="to_ms",
-            y=alt.Y("top:Q", scale=y_scale, axis=None),
-            y2="bottom",
-            color=alt.Color(
-                "phase:N",
-                scale=alt.Scale(domain=list(PHASE_COLOURS), range=list(PHASE_COLOURS.values())),
-                legend=legend(
-                    "square",
-                    values=[p for p in PHASE_COLOURS if p in set(phases["phase"])],
-                    orient="bottom",
-                ),
-            ),
-            tooltip=[
-                alt.Tooltip("attempt:N", title="Attempt"),
-                alt.Tooltip("phase:N", title="Phase"),
-                alt.Tooltip("took_text:N", title="Took"),
-            ],
-        )
-    )
-    texts = [
-        alt.Chart(captions.with_columns(y=pl.col("lane") + at))
-        .mark_text(align="left", baseline="middle", fontSize=12, fontWeight=weight)
-        .encode(
-            x=alt.value(0),
-            y=alt.Y("y:Q", scale=y_scale, axis=None),
-            text=f"{column}:N",
-            color=alt.value("gray"),
-            opacity=alt.value(opacity),
-        )
-        for column, at, weight, opacity in _CAPTION_LINES
-    ]
-    return alt.layer(bars, *texts).properties(
-        height=_LANE_HEIGHT * lanes + _AXIS_AND_LEGEND_HEIGHT, padding=_PADDING
+        height=SECONDARY_HEIGHT, padding=PADDING
     )
 
 
@@ -352,90 +275,8 @@ def ranked_chart(
                 alt.Tooltip("value_text:N", title="Spend" if is_money else "Count"),
             ],
         )
-        .properties(height=_MAIN_HEIGHT if is_money else SECONDARY_HEIGHT, padding=_PADDING)
+        .properties(height=_MAIN_HEIGHT if is_money else SECONDARY_HEIGHT, padding=PADDING)
     )
-
-
-def cumulative_chart(sums: pl.DataFrame, *, bucket: timedelta) -> AnyChart:
-    """Money added up over a period, beside the period before.
-
-    Args:
-        sums: ``bucket``, ``now_usd`` and ``before_usd``, each added up to the end of the bucket;
-            null where there is nothing yet.
-        bucket: the distance of two points.
-    """
-    frame = sums.with_columns(
-        when_text(bucket),
-        pl.Series("now_text", [numbers.usd(one) for one in sums["now_usd"]], dtype=pl.String),
-        pl.Series("before_text", [numbers.usd(one) for one in sums["before_usd"]], dtype=pl.String),
-    ).with_columns(pl.col("now_usd", "before_usd").cast(pl.Float64), as_utc("bucket"))
-    base = alt.Chart(frame).encode(x=time_axis(sums, bucket))
-    axis = value_axis(MONEY_LABEL)
-    before = base.mark_line(strokeWidth=1.5, strokeDash=[4, 4]).encode(
-        y=alt.Y("before_usd:Q", axis=axis), color=alt.value("gray")
-    )
-    now = base.mark_line(strokeWidth=2).encode(
-        y=alt.Y("now_usd:Q", axis=axis), color=alt.value("primary")
-    )
-    return alt.layer(
-        before,
-        now,
-        hover_rule(
-            base,
-            [
-                alt.Tooltip("when_text:N", title="To"),
-                alt.Tooltip("now_text:N", title="This period"),
-                alt.Tooltip("before_text:N", title="Before"),
-            ],
-        ),
-    ).properties(height=SECONDARY_HEIGHT, padding=_PADDING)
-
-
-def bridge_chart(steps: pl.DataFrame) -> AnyChart:
-    """From one sum to another by its effects; the axis is cut, so the sums are ticks, not bars.
-
-    Args:
-        steps: ``name``, ``from_usd``, ``to_usd``, ``label`` and ``kind`` (``sum``, ``more`` or
-            ``less``), in their order.
-    """
-    frame = steps.with_columns(pl.col("from_usd", "to_usd").cast(pl.Float64)).with_columns(
-        top=pl.max_horizontal("from_usd", "to_usd")
-    )
-    ends: list[float] = [*frame["from_usd"], *frame["to_usd"]]
-    low, high = min(ends), max(ends)
-    margin = (high - low) * 0.18 or 1.0
-    x = alt.X(
-        "name:N",
-        sort=None,
-        axis=alt.Axis(title=None, labelAngle=0, domain=False, ticks=False, labelOverlap=False),
-    )
-    scale = alt.Scale(domain=[low - margin, high + margin], zero=False, nice=False)
-    y = alt.Y("from_usd:Q", scale=scale, axis=value_axis(MONEY_LABEL))
-    base = alt.Chart(frame).encode(
-        x=x, tooltip=[alt.Tooltip("name:N", title="Effect"), alt.Tooltip("label:N", title="Change")]
-    )
-    bars = (
-        base.transform_filter("datum.kind != 'sum'")
-        .mark_bar(cornerRadius=2)
-        .encode(
-            y=y,
-            y2="to_usd:Q",
-            color=alt.Color(
-                "kind:N",
-                scale=alt.Scale(domain=["more", "less"], range=["orange", "green"]),
-                legend=None,
-            ),
-        )
-    )
-    ticks = (
-        base.transform_filter("datum.kind == 'sum'")
-        .mark_tick(thickness=3, orient="horizontal")
-        .encode(y=alt.Y("to_usd:Q", scale=scale), color=alt.value("gray"))
-    )
-    texts = base.mark_text(baseline="bottom", dy=-6, fontSize=12, fontWeight=600).encode(
-        y=alt.Y("top:Q", scale=scale), text="label:N", color=alt.value("gray")
-    )
-    return alt.layer(bars, ticks, texts).properties(height=SECONDARY_HEIGHT, padding=_PADDING)
 
 
 def hover_rule(base: alt.Chart, tooltip: list[alt.Tooltip]) -> alt.Chart:

@@ -1,9 +1,9 @@
 """Why spend changed: volume, mix, size, cache, price and waste, which add up exactly. Pure.
 
-Endpoints are compared with themselves. One factor after the other takes its new value, those before
-it being new already, so that the effects add up to the whole change. An endpoint that was not used
-before takes its present costs: its arrival is mix. Costs that are not known are left out on both
-sides.
+Endpoints are compared with themselves, for each key. One factor after the other takes its new
+value, those before it being new already, so that the effects add up to the whole change. An
+endpoint that a key did not use before takes its present costs: its arrival is mix. Costs that are
+not known are left out on both sides.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+DIMENSIONS = ("endpoint", "key", "outcome")
 EFFECTS = ("volume", "mix", "size", "cache", "price", "waste")
 _PROMPT, _COMPLETION = ("input", "cache_read", "cache_write"), ("output", "reasoning")
 _GROUPS = (*_PROMPT, *_COMPLETION)
@@ -30,7 +31,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """What one endpoint did, in attempts that were served."""
+    """What one endpoint did for one key, in attempts that were served."""
 
     attempts: int
     tokens: dict[str, int]
@@ -42,7 +43,7 @@ def explain(now: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]
     """The effects between two periods; None when nothing was served in one of them.
 
     Args:
-        now: rows of `schemas.ATTEMPT_SUMS` with ``endpoint`` and ``outcome``.
+        now: rows of `schemas.ATTEMPT_SUMS` by `DIMENSIONS`.
         before: the same, of the period before.
     """
     cells, waste = _cells(now)
@@ -80,21 +81,24 @@ def explain(now: Iterable[Mapping[str, Any]], before: Iterable[Mapping[str, Any]
     )
 
 
-def _cells(rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str, _Cell], Fraction]:
-    cells: dict[str, _Cell] = {}
+def _cells(
+    rows: Iterable[Mapping[str, Any]],
+) -> tuple[dict[tuple[str, str], _Cell], Fraction]:
+    cells: dict[tuple[str, str], _Cell] = {}
     waste = Fraction(0)
     for row in rows:
         if row["outcome"] != "success":
             waste += Fraction(row["cost_usd"])
             continue
-        seen = cells.get(row["endpoint"])
+        name = (row["endpoint"], row["key"])
+        seen = cells.get(name)
         found = _Cell(
             attempts=row["attempts"] - row["unpriced"],
             tokens={group: row[f"{group}_tokens"] for group in _GROUPS},
             costs={group: Fraction(row[f"cost_{group}_usd"]) for group in _GROUPS},
             other=Fraction(row["cost_other_usd"]),
         )
-        cells[row["endpoint"]] = found if seen is None else _merged(seen, found)
+        cells[name] = found if seen is None else _merged(seen, found)
     # Without a single attempt of known cost there is nothing to compare.
     priced = {name: cell for name, cell in cells.items() if cell.attempts}
     return priced, waste

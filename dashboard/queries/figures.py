@@ -119,6 +119,11 @@ def total_usd(sums: pl.DataFrame, column: str) -> Decimal:
     return sum(amounts, Decimal(0))
 
 
+def output_tokens(sums: pl.DataFrame) -> int:
+    """What was written, reasoning included, in `schemas.ATTEMPT_SUMS`."""
+    return int((sums["output_tokens"] + sums["reasoning_tokens"]).sum())
+
+
 def per(amount: Decimal | None, quantity: int, unit: int = 1) -> Decimal | None:
     """Money for each ``unit`` of something; None when either is not known or nothing."""
     return None if amount is None or not quantity else amount * unit / quantity

@@ -3,11 +3,17 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 
 from dashboard.periods import Period
-from dashboard.queries.figures import rate_of
+from dashboard.queries.figures import per, rate_of
+
+PER_REQUEST, PER_OUTPUT = "per request", "per 1,000 output tokens"
+UNITS = (PER_REQUEST, PER_OUTPUT)
+THOUSAND = 1_000
+_SMALLEST = Decimal(1).scaleb(-12)
 
 OTHER = "Other"
 SHOWN_PROVIDERS = 7
@@ -110,16 +116,57 @@ def success_rates(
     )
 
 
+def moved_here(before: pl.DataFrame, period: Period) -> pl.DataFrame:
+    """Sums of the period before on the clock of this one."""
+    return before.with_columns(pl.col("bucket") + (period.origin - period.before.origin))
+
+
 def cumulative(now: pl.DataFrame, before: pl.DataFrame, period: Period) -> pl.DataFrame:
     """``bucket``, ``now_usd`` and ``before_usd``, added up; the period before is moved here."""
     starts = bucket_starts(period.origin, period.wall_end, period.bucket).to_frame()
-    past = before.with_columns(pl.col("bucket") + (period.origin - period.before.origin))
-    for frame, name in ((now, "now_usd"), (past, "before_usd")):
+    for frame, name in ((now, "now_usd"), (moved_here(before, period), "before_usd")):
         sums = frame.group_by("bucket").agg(pl.col("cost_usd").sum().alias(name))
         starts = starts.join(sums, on="bucket", how="left", maintain_order="left").with_columns(
             pl.col(name).fill_null(pl.lit(Decimal(0))).cum_sum()
         )
     return starts
+
+
+def unit_costs(
+    attempts: pl.DataFrame, traffic: pl.DataFrame, starts: pl.Series, unit: str
+) -> pl.DataFrame:
+    """``bucket`` and ``unit_usd``: spending by one request, or by a thousand tokens of output.
+
+    Null where there were none, or nothing of the cost is known.
+
+    Args:
+        attempts: `schemas.ATTEMPT_SUMS` with ``bucket``.
+        traffic: `schemas.TRAFFIC` by bucket.
+        starts: of `bucket_starts`.
+        unit: of `UNITS`.
+    """
+    needed = ("cost_usd", "attempts", "unpriced", "output_tokens", "reasoning_tokens")
+    joined = (
+        starts.to_frame()
+        .join(
+            attempts.group_by("bucket").agg(pl.col(needed).sum()),
+            on="bucket",
+            how="left",
+            maintain_order="left",
+        )
+        .join(traffic.select("bucket", "requests"), on="bucket", how="left", maintain_order="left")
+    )
+    costs = [_unit_cost(row, unit) for row in joined.iter_rows(named=True)]
+    return starts.to_frame().with_columns(pl.Series("unit_usd", costs, dtype=pl.Decimal(38, 12)))
+
+
+def _unit_cost(row: Mapping[str, Any], unit: str) -> Decimal | None:
+    if not row["attempts"] or row["attempts"] == row["unpriced"]:
+        return None
+    is_output = unit == PER_OUTPUT
+    quantity = row["output_tokens"] + row["reasoning_tokens"] if is_output else row["requests"]
+    found = per(row["cost_usd"], quantity or 0, THOUSAND if is_output else 1)
+    return None if found is None else found.quantize(_SMALLEST)
 
 
 def tokens_by_meter(

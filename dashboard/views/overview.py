@@ -1,20 +1,20 @@
 """Overview: what was spent, how it went, and which provider is behind it."""
 
 from decimal import Decimal
-from math import isnan
 from typing import Any
 
-import msgspec
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, numbers, pieces, queries, states, sums, words
+from dashboard import charts, exports, numbers, pieces, queries, states, sums, words
 from dashboard.filters import chosen_narrowing
 from dashboard.looks import OTHER_SLOT
 from dashboard.narrowing import Narrowing
 from dashboard.palette import slots
 from dashboard.periods import Period
-from dashboard.pieces import Card, Cell, Column, Row
+from dashboard.pieces import Cell, Column, Row
+from dashboard.views import overview_notices
+from dashboard.views.overview_cards import NOTHING, Figures, cards, grown_words
 
 NO_LATENCY = "Latency is kept by provider and model, not by key or label."
 
@@ -34,18 +34,12 @@ _COLUMNS = (
         hint="Of attempts, without those that the caller gave up; below: attempts.",
     ),
 )
-_CHANGE_COLUMNS = (Column(name="Key and model"), Column(name="Change", is_number=True))
+_KEY, _PROVIDER, _LABEL = "key", "provider", "label:"
+_USUAL_LABEL = f"{_LABEL}team"
+_UNLABELLED = "(none)"
 _SHOWN_CHANGES = 4
 _WORRYING_FALLBACK, _WORRYING_SUCCESS = 0.05, 0.95
 _ENOUGH = 20
-_UNREMARKABLE = 0.0005
-
-
-class Figures(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tiles tell of a period."""
-
-    traffic: queries.Traffic
-    money: queries.Spend
 
 
 def render(period: Period) -> None:
@@ -56,21 +50,22 @@ def render(period: Period) -> None:
     if totals.requests == 0 and providers.is_empty():
         states.show_empty(period)
         return
-    before = period.before
-    providers_before = sums.read_providers(before, only)
+    before = sums.read_providers(period.before, only) if period.is_compared else providers.clear()
     starts = queries.bucket_starts(period.origin, period.wall_end, period.bucket)
     by_bucket = queries.filled_traffic(traffic, starts)
     table = queries.provider_table(providers)
     shown = table["provider"].head(queries.SHOWN_PROVIDERS).to_list()
     spend = queries.spend_by_bucket(providers, starts, shown)
     colours = slots(shown)
-    now = Figures(traffic=totals, money=queries.total_spend(providers))
-    past = Figures(
-        traffic=queries.total_traffic(sums.read_traffic(before, only)),
-        money=queries.total_spend(providers_before),
-    )
+    money = queries.total_spend(providers)
+    past = NOTHING
+    if period.is_compared:
+        past = Figures(
+            traffic=queries.total_traffic(sums.read_traffic(period.before, only)),
+            money=queries.total_spend(before),
+        )
 
-    st.html(pieces.cards(_cards(now, past, by_bucket, spend)))
+    st.html(pieces.cards(cards(Figures(traffic=totals, money=money), past, by_bucket, spend)))
     left, right = st.columns([1.55, 1], gap="small")
     with left.container(border=True, key="spend", height="stretch"):
         what = f"per {words.length(period.bucket)}, {period.zone}"
@@ -81,10 +76,9 @@ def render(period: Period) -> None:
         )
     with right.container(border=True, key="providers", height="stretch"):
         st.html(pieces.heading("Providers", period.words))
-        st.html(pieces.table(_COLUMNS, _provider_rows(table, providers_before, colours)))
+        st.html(pieces.table(_COLUMNS, _provider_rows(table, before, colours)))
     left, middle, right = st.columns(3, gap="small")
     with left.container(border=True, key="changes", height="stretch"):
-        st.html(pieces.heading("What changed most", "spend by key and model"))
         _draw_changes(period, only)
     with middle.container(border=True, key="latency", height="stretch"):
         st.html(pieces.heading("Latency", "p50 to p95 of successful requests"))
@@ -106,20 +100,28 @@ def render(period: Period) -> None:
             ),
             alt="Requests over time by what became of them",
         )
+    overview_notices.render(money, period.end, period.zone)
+    exports.offer("Providers", table, "providers")
+    exports.offer("Requests over time", by_bucket, "requests-over-time")
 
 
 def _draw_changes(period: Period, only: Narrowing) -> None:
-    now, before = (
-        sums.read_attempt_totals(("key", "model"), of, only) for of in (period, period.before)
-    )
-    found = queries.changes(now, before, ("key", "model"), _SHOWN_CHANGES)
+    with st.container(horizontal=True, vertical_alignment="center", key="most_row"):
+        st.html(pieces.heading("What changed most", "spend"))
+        by = _choose_dimension()
+    if not period.is_compared:
+        st.caption("Comparison with the period before is switched off under Filters.")
+        return
+    dimensions = (by, "model")
+    now, before = (sums.read_attempt_totals(dimensions, of, only) for of in (period, period.before))
+    found = queries.changes(now, before, dimensions, _SHOWN_CHANGES)
     if found.is_empty():
         st.caption("Nothing changed against the period before.")
         return
     rows = [
         Row(
             cells=(
-                Cell(text=row["key"], sub=row["model"], wraps=True),
+                Cell(text=row[by] or _UNLABELLED, sub=row["model"], wraps=True),
                 Cell(
                     text=numbers.usd_change(row["change_usd"]),
                     sub=f"{numbers.usd(row['before_usd'])} → {numbers.usd(row['now_usd'])}",
@@ -129,81 +131,27 @@ def _draw_changes(period: Period, only: Narrowing) -> None:
         )
         for row in found.iter_rows(named=True)
     ]
-    st.html(pieces.table(_CHANGE_COLUMNS, rows))
+    name = by.removeprefix(_LABEL).capitalize()
+    columns = (Column(name=f"{name} and model"), Column(name="Change", is_number=True))
+    st.html(pieces.table(columns, rows))
 
 
-def _cards(now: Figures, past: Figures, by_bucket: pl.DataFrame, spend: pl.DataFrame) -> list[Card]:
-    totals, money, before = now.traffic, now.money, past.traffic
-    spent = spend.group_by("bucket", maintain_order=True).agg(pl.col("cost_usd").sum())
-    return [
-        Card(
-            label="Spend",
-            value=numbers.usd_sum(money.known_usd, is_complete=money.is_complete),
-            change=numbers.change(_grown(money.known_usd, past.money.known_usd)),
-            note=_priced(money),
-            spark=_heights(spent, pl.col("cost_usd")),
-            hint=_spend_hint(money),
-        ),
-        Card(
-            label="Requests",
-            value=numbers.count(totals.requests),
-            change=numbers.change(queries.change(totals.requests, before.requests)),
-            note=_untried(totals),
-            spark=_heights(by_bucket, pl.col("requests")),
-        ),
-        Card(
-            label="Tokens",
-            value=numbers.count(totals.tokens),
-            change=numbers.change(queries.change(totals.tokens, before.tokens)),
-            note=f"{numbers.share(totals.cached_share)} of the prompt from cache",
-            spark=_heights(by_bucket, pl.col("tokens")),
-        ),
-        Card(
-            label="Saved",
-            value=numbers.usd(totals.saved_usd),
-            change=numbers.change(_grown(totals.saved_usd, before.saved_usd)),
-            change_tone=_tone(_grown(totals.saved_usd, before.saved_usd)),
-            note=_saving_note(totals),
-            spark=_heights(by_bucket, pl.col("baseline_usd") - pl.col("baselined_cost_usd")),
-            hint=numbers.usd_exact(totals.saved_usd),
-        ),
-        Card(
-            label="Success",
-            value=numbers.share(totals.success_rate, decimals=2),
-            change=numbers.points(_moved(totals.success_rate, before.success_rate)),
-            change_tone=_tone(_moved(totals.success_rate, before.success_rate)),
-            note="of requests",
-            spark=_heights(by_bucket, pl.col("succeeded") / pl.col("judged")),
-            spark_from_zero=False,
-        ),
-        Card(
-            label="Fallback",
-            value=numbers.share(totals.fallback_rate, decimals=2),
-            change=numbers.points(_moved(totals.fallback_rate, before.fallback_rate)),
-            note=f"of requests · {numbers.count(totals.rescued)} rescued",
-            spark=_heights(by_bucket, pl.col("fell_back") / pl.col("tried")),
-        ),
-        Card(
-            label="Latency p95",
-            value=numbers.duration(totals.p95_ms),
-            change=numbers.change(queries.change(totals.p95_ms, before.p95_ms)),
-            change_tone=_tone(queries.change(totals.p95_ms, before.p95_ms), is_good=False),
-            note=f"p50 {numbers.duration(totals.p50_ms)}",
-            spark=_heights(by_bucket, pl.col("p95_ms")),
-            spark_from_zero=False,
-        ),
-        Card(
-            label="First token p95",
-            value=numbers.duration(totals.ttft_p95_ms),
-            change=numbers.change(queries.change(totals.ttft_p95_ms, before.ttft_p95_ms)),
-            change_tone=_tone(
-                queries.change(totals.ttft_p95_ms, before.ttft_p95_ms), is_good=False
-            ),
-            note="of streams",
-            spark=_heights(by_bucket, pl.col("ttft_p95_ms")),
-            spark_from_zero=False,
-        ),
-    ]
+def _choose_dimension() -> str:
+    """What changes are told by: a label where there is one, key or provider."""
+    names = [f"{_LABEL}{name}" for name in queries.label_names(sums.read_dimensions())]
+    label = _USUAL_LABEL if _USUAL_LABEL in names else names[0] if names else None
+    options = [*([label] if label else []), _KEY, _PROVIDER]
+    chosen = st.segmented_control(
+        "By",
+        options,
+        format_func=lambda by: pieces.as_markdown(by.removeprefix(_LABEL)),
+        default=options[0],
+        required=True,
+        key="most",
+        label_visibility="collapsed",
+        width="content",
+    )
+    return chosen or options[0]
 
 
 def _provider_rows(table: pl.DataFrame, before: pl.DataFrame, colours: dict[str, int]) -> list[Row]:
@@ -232,7 +180,7 @@ def _provider_row(
                 hint=numbers.usd_exact(row["cost_usd"]),
             ),
             Cell(
-                text=numbers.change(_grown(row["cost_usd"], before_usd)) or numbers.UNKNOWN,
+                text=grown_words(row["cost_usd"], before_usd),
                 hint=f"from {numbers.usd(before_usd)}",
             ),
             Cell(text=numbers.duration(row["p95_ms"]), sub=numbers.duration(row["p50_ms"])),
@@ -249,52 +197,3 @@ def _provider_row(
             ),
         )
     )
-
-
-def _priced(money: queries.Spend) -> str:
-    if money.priced_share is None:
-        return "nothing was billed"
-    if money.unpriced == 0:
-        return "every cost is known"
-    return f"{numbers.share(money.priced_share)} priced"
-
-
-def _spend_hint(money: queries.Spend) -> str:
-    exact = f"{numbers.usd_exact(money.known_usd)} known"
-    if money.unpriced == 0:
-        return exact
-    return f"{exact}; {numbers.count(money.unpriced)} attempts have no known price"
-
-
-def _untried(totals: queries.Traffic) -> str:
-    refused = totals.requests - totals.tried
-    return f"{numbers.count(refused)} refused before a provider" if refused else "all were tried"
-
-
-def _saving_note(totals: queries.Traffic) -> str:
-    if not totals.baselined:
-        return "no baseline is declared"
-    return f"on {numbers.share(queries.ratio(totals.baselined, totals.requests))} of requests"
-
-
-def _grown(now: Decimal | None, before: Decimal | None) -> float | None:
-    if now is None or before is None or before <= 0:
-        return None
-    return float(now / before) - 1
-
-
-def _moved(now: float | None, before: float | None) -> float | None:
-    return None if now is None or before is None else now - before
-
-
-def _tone(change: float | None, *, is_good: bool = True) -> str:
-    """More is good, or bad; a change that nobody would write is neither."""
-    if change is None or abs(change) < _UNREMARKABLE:
-        return ""
-    return "good" if (change > 0) == is_good else "bad"
-
-
-def _heights(frame: pl.DataFrame, column: pl.Expr) -> tuple[float | None, ...]:
-    heights = frame.select(column.cast(pl.Float64).alias("height"))["height"]
-    # No traffic divides by zero.
-    return tuple(None if height is None or isnan(height) else height for height in heights)

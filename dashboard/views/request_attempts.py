@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, numbers, pieces, words
+from dashboard import numbers, pieces, waterfall, words
 from dashboard.palette import slots
 from dashboard.pieces import Cell, Column, Row
 
@@ -30,7 +30,7 @@ def render(request: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
         st.html(pieces.heading("Attempts", _count_words(len(attempts))))
         phases, captions = _waterfall(request["received_at"], attempts)
         st.altair_chart(
-            charts.waterfall_chart(phases, captions), alt="What each attempt did, and when"
+            waterfall.waterfall_chart(phases, captions), alt="What each attempt did, and when"
         )
         st.html(pieces.table(_ATTEMPT_COLUMNS, [_attempt_row(one) for one in attempts]))
 

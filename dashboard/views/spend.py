@@ -1,32 +1,16 @@
-"""Spend: where the money goes, why it changed, and what of it was wasted."""
+"""Spend: where the money goes, where it leads, why it changed, and what of it was wasted."""
 
 from decimal import Decimal
-from typing import Any
 
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, effects, exports, numbers, pieces, queries, states, sums, words
+from dashboard import charts, exports, money_charts, numbers, pieces, queries, states, sums, words
 from dashboard.filters import chosen_narrowing
-from dashboard.looks import OTHER_SLOT
-from dashboard.narrowing import Narrowing
-from dashboard.palette import slots
 from dashboard.periods import Period
-from dashboard.pieces import Card, Cell, Column, Row
+from dashboard.pieces import Card
+from dashboard.views import spend_by, spend_month, spend_why
 
-_DIMENSIONS = {"provider": "Provider", "model": "Model", "key": "Key"}
-_LABEL = "label:"
-_MOST_LABELS = 3
-_ROWS = 8
-_THOUSAND = 1_000
-_UNLABELLED = "(none)"
-
-_WASTE_COLUMNS = (
-    Column(name="Provider"),
-    Column(name="Because"),
-    Column(name="Attempts", is_number=True),
-    Column(name="Cost", is_number=True),
-)
 _METER_WORDS = {
     "input": "input, uncached",
     "cache_read": "cache read",
@@ -43,53 +27,45 @@ def render(period: Period) -> None:
     if now.is_empty():
         states.show_empty(period)
         return
-    before = sums.read_attempts_by("provider", period.before, only)
-    requests = queries.total_traffic(sums.read_traffic(period, only))
-    past_requests = queries.total_traffic(sums.read_traffic(period.before, only))
-    st.html(pieces.cards(_cards(now, before, requests, past_requests)))
+    traffic = sums.read_traffic(period, only)
+    before, past_traffic = now.clear(), traffic.clear()
+    if period.is_compared:
+        before = sums.read_attempts_by("provider", period.before, only)
+        past_traffic = sums.read_traffic(period.before, only)
+    month = spend_month.read_month(period.zone, only)
+    tiles = cards(now, before, queries.total_traffic(traffic), queries.total_traffic(past_traffic))
+    st.html(pieces.cards([*tiles, spend_month.card(month)]))
 
     with st.container(border=True, key="spend"):
-        dimension = _choose_dimension()
-        _draw_dimension(dimension, period, only)
+        dimension = spend_by.choose_dimension()
+        spend_by.draw(dimension, period, only)
     left, right = st.columns(2, gap="small")
     with left.container(border=True, key="cumulative", height="stretch"):
-        legend = (("this period", ""), ("the one before, dashed", ""))
-        st.html(pieces.heading("Cumulative", " and ".join(text for text, _ in legend)))
-        st.altair_chart(
-            charts.cumulative_chart(queries.cumulative(now, before, period), bucket=period.bucket),
-            alt="Spend added up over the period, beside the period before",
-        )
+        spend_month.draw(month, period, now, before)
     with right.container(border=True, key="why", height="stretch"):
         st.html(pieces.heading("Why it changed", "against the period before"))
-        _draw_change(period, only)
-    left, right = st.columns(2, gap="small")
+        spend_why.draw_change(period, only, queries.spend_of(now))
+    left, middle, right = st.columns(3, gap="small")
     with left.container(border=True, key="meters", height="stretch"):
-        st.html(pieces.heading("Tokens by meter", f"per {words.length(period.bucket)}"))
-        starts = queries.bucket_starts(period.origin, period.wall_end, period.bucket)
-        st.altair_chart(
-            charts.ranked_chart(
-                queries.tokens_by_meter(now, starts, _METER_WORDS),
-                list(_METER_WORDS.values()),
-                bucket=period.bucket,
-                end=period.wall_end,
-                is_money=False,
-            ),
-            alt="Tokens over time by what they were metered as",
-        )
+        _draw_meters(period, now)
+    with middle.container(border=True, key="unit_cost", height="stretch"):
+        _draw_unit_cost(period, (now, traffic), (before, past_traffic))
     with right.container(border=True, key="waste", height="stretch"):
         st.html(pieces.heading("Waste", "what failed attempts cost"))
-        _draw_waste(period, only)
+        spend_why.draw_waste(period, only)
+    with st.container(border=True, key="all_rows"):
+        spend_by.draw_all(dimension, period, only)
 
 
-def _cards(
+def cards(
     now: pl.DataFrame, before: pl.DataFrame, requests: queries.Traffic, past: queries.Traffic
 ) -> list[Card]:
+    """Four tiles of sums over attempts, and of the requests that they were made for."""
     money, money_before = queries.spend_of(now), queries.spend_of(before)
     wasted = queries.total_usd(now, "wasted_usd")
-    output = int((now["output_tokens"] + now["reasoning_tokens"]).sum())
-    output_before = int((before["output_tokens"] + before["reasoning_tokens"]).sum())
+    output, output_before = queries.output_tokens(now), queries.output_tokens(before)
     per_request = queries.per(money.known_usd, requests.requests)
-    per_output = queries.per(money.known_usd, output, _THOUSAND)
+    per_output = queries.per(money.known_usd, output, queries.THOUSAND)
     total = money.known_usd
     return [
         Card(
@@ -112,7 +88,7 @@ def _cards(
             value=numbers.usd_sum(per_output, is_complete=money.is_complete),
             change=numbers.change(
                 queries.grown(
-                    per_output, queries.per(money_before.known_usd, output_before, _THOUSAND)
+                    per_output, queries.per(money_before.known_usd, output_before, queries.THOUSAND)
                 )
             ),
             note=f"{numbers.count(output)} output tokens",
@@ -120,190 +96,68 @@ def _cards(
         Card(
             label="Wasted on failed attempts",
             value=numbers.usd(wasted),
-            change=numbers.change(queries.grown(wasted, queries.total_usd(before, "wasted_usd"))),
+            change=numbers.change(queries.grown(wasted, _wasted(before))),
             note=f"{numbers.share(queries.usd_share(wasted, total))} of spend",
             hint=numbers.usd_exact(wasted),
         ),
-        Card(
-            label="Without a known price",
-            value=numbers.count(money.unpriced),
-            note=f"of {numbers.count(money.billable)} billed attempts",
+    ]
+
+
+def _draw_meters(period: Period, now: pl.DataFrame) -> None:
+    st.html(pieces.heading("Tokens by meter", f"per {words.length(period.bucket)}"))
+    starts = queries.bucket_starts(period.origin, period.wall_end, period.bucket)
+    by_meter = queries.tokens_by_meter(now, starts, _METER_WORDS)
+    st.altair_chart(
+        charts.ranked_chart(
+            by_meter,
+            list(_METER_WORDS.values()),
+            bucket=period.bucket,
+            end=period.wall_end,
+            is_money=False,
         ),
-    ]
+        alt="Tokens over time by what they were metered as",
+    )
+    exports.offer("Tokens by meter", by_meter, "tokens-by-meter")
 
 
-def _choose_dimension() -> str:
-    labels: list[str] = [
-        f"{_LABEL}{name}" for name in queries.label_names(sums.read_dimensions())[:_MOST_LABELS]
-    ]
-    with st.container(horizontal=True, vertical_alignment="center", key="by_row"):
-        st.html(pieces.heading("Spend by"))
-        chosen = st.segmented_control(
-            "By",
-            [*_DIMENSIONS, *labels],
-            format_func=_as_markdown,
-            default="provider",
+def _draw_unit_cost(
+    period: Period,
+    now: tuple[pl.DataFrame, pl.DataFrame],
+    before: tuple[pl.DataFrame, pl.DataFrame],
+) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", key="unit_row"):
+        st.html(pieces.heading("Unit cost"))
+        unit = st.segmented_control(
+            "Unit",
+            queries.UNITS,
+            default=queries.PER_REQUEST,
             required=True,
-            key="by",
-            bind="query-params",
+            key="unit",
             label_visibility="collapsed",
             width="content",
         )
-    return chosen or "provider"
-
-
-def _dimension_name(dimension: str) -> str:
-    return _DIMENSIONS.get(dimension) or dimension.removeprefix(_LABEL)
-
-
-def _as_markdown(dimension: str) -> str:
-    return pieces.as_markdown(_dimension_name(dimension))
-
-
-def _draw_dimension(dimension: str, period: Period, only: Narrowing) -> None:
-    now = sums.read_attempts_by(dimension, period, only)
-    before = sums.read_attempts_by(dimension, period.before, only)
-    table = queries.ranked(now, before, dimension)
-    shown = table["name"].head(queries.SHOWN_PROVIDERS).to_list()
     starts = queries.bucket_starts(period.origin, period.wall_end, period.bucket)
-    spend = queries.spend_by_bucket(now.rename({dimension: "provider"}), starts, shown)
-    left, right = st.columns([1.4, 1], gap="small")
-    is_provider = dimension == "provider"
-    colours = slots(shown) if is_provider else {}
-    with left:
-        if is_provider:
-            chart: charts.AnyChart = charts.spend_chart(
-                spend, colours, bucket=period.bucket, end=period.wall_end
-            )
-        else:
-            spend = spend.rename({"provider": "name", "cost_usd": "value"}).with_columns(
-                pl.col("name").replace("", _UNLABELLED)
-            )
-            names = list(dict.fromkeys(spend["name"]))
-            chart = charts.ranked_chart(spend, names, bucket=period.bucket, end=period.wall_end)
-        st.altair_chart(chart, alt=f"Spend over the {period.words} by {dimension}")
-    with right:
-        title = _dimension_name(dimension)
-        columns = (
-            Column(name=title),
-            Column(name="Spend", is_number=True),
-            Column(name="Change", is_number=True),
-            Column(name="Attempts", is_number=True),
-        )
-        st.html(pieces.table(columns, _ranked_rows(table, colours, is_provider=is_provider)))
-        exports.draw_downloads(table.rename({"name": dimension}), f"spend-by-{dimension}")
-
-
-def _ranked_rows(table: pl.DataFrame, colours: dict[str, int], *, is_provider: bool) -> list[Row]:
-    shares = charts.shares_of_total(table["cost_usd"])
-    rows = zip(table.head(_ROWS).iter_rows(named=True), shares, strict=False)
-    return [
-        Row(
-            cells=(
-                Cell(
-                    text=row["name"] or _UNLABELLED,
-                    slot=colours.get(row["name"], OTHER_SLOT) if is_provider else 0,
-                    bar=share or 0.0,
-                    wraps=True,
-                ),
-                Cell(
-                    text=numbers.usd_sum(row["cost_usd"], is_complete=not row["unpriced"]),
-                    sub=numbers.share(share, decimals=0) if share is not None else "",
-                    hint=numbers.usd_exact(row["cost_usd"]),
-                ),
-                Cell(
-                    text=numbers.change(queries.grown(row["cost_usd"], row["before_usd"]))
-                    or numbers.UNKNOWN,
-                    sub=numbers.usd(row["before_usd"]),
-                ),
-                Cell(text=numbers.count(row["attempts"])),
-            )
-        )
-        for row, share in rows
-    ]
-
-
-def _draw_change(period: Period, only: Narrowing) -> None:
-    by = ("endpoint", "outcome")
-    change = effects.explain(
-        sums.read_attempt_totals(by, period, only).iter_rows(named=True),
-        sums.read_attempt_totals(by, period.before, only).iter_rows(named=True),
-    )
-    if change is None:
-        st.caption("There is nothing in the period before to compare with.")
-        return
+    chosen = unit or queries.PER_REQUEST
+    found = queries.unit_costs(now[0], now[1], starts, chosen).rename({"unit_usd": "now_usd"})
+    attempts, requests = (queries.moved_here(one, period) for one in before)
+    past = queries.unit_costs(attempts, requests, starts, chosen).rename({"unit_usd": "before_usd"})
     st.altair_chart(
-        charts.bridge_chart(_bridge(change)),
-        alt="What was spent before, what is spent now, and the effects between them",
-    )
-    st.caption(
-        "Volume: more or fewer served attempts. Mix: other endpoints. Size: longer prompts and "
-        "answers. Cache: more or less of the prompt from cache. Waste: failed attempts. "
-        "Attempts without a known price are left out."
-    )
-
-
-def _bridge(change: effects.Change) -> pl.DataFrame:
-    rows: list[dict[str, Any]] = [_sum_row("Before", change.before_usd)]
-    at = change.before_usd
-    for name, effect in change.effects.items():
-        rows.append(
-            {
-                "name": name.capitalize(),
-                "from_usd": at,
-                "to_usd": at + effect,
-                "label": numbers.usd_change(effect),
-                "kind": "less" if effect < 0 else "more",
-            }
-        )
-        at += effect
-    rows.append(_sum_row("Now", change.now_usd))
-    return pl.DataFrame(
-        rows,
-        schema={
-            "name": pl.String,
-            "from_usd": pl.Decimal(38, 12),
-            "to_usd": pl.Decimal(38, 12),
-            "label": pl.String,
-            "kind": pl.String,
-        },
+        money_charts.compared_chart(
+            found.join(past, on="bucket", how="left", maintain_order="left"),
+            bucket=period.bucket,
+            when="From",
+        ),
+        alt=f"What was spent {unit} over time, beside the period before",
     )
 
 
-def _sum_row(name: str, amount: Decimal) -> dict[str, Any]:
-    return {
-        "name": name,
-        "from_usd": amount,
-        "to_usd": amount,
-        "label": numbers.usd(amount),
-        "kind": "sum",
-    }
-
-
-def _draw_waste(period: Period, only: Narrowing) -> None:
-    found = sums.read_attempt_totals(("provider", "outcome"), period, only)
-    wasted = queries.waste(found).head(_ROWS)
-    if wasted.is_empty():
-        st.caption(f"No failed attempt cost anything in the {period.words}.")
-        return
-    rows = [
-        Row(
-            cells=(
-                Cell(text=row["provider"]),
-                Cell(text=words.outcome(row["outcome"])),
-                Cell(text=numbers.count(row["attempts"])),
-                Cell(
-                    text=numbers.usd_sum(row["cost_usd"], is_complete=not row["unpriced"]),
-                    hint=numbers.usd_exact(row["cost_usd"]),
-                ),
-            )
-        )
-        for row in wasted.iter_rows(named=True)
-    ]
-    st.html(pieces.table(_WASTE_COLUMNS, rows))
+def _wasted(sums_before: pl.DataFrame) -> Decimal:
+    return queries.total_usd(sums_before, "wasted_usd")
 
 
 def _priced(money: queries.Spend) -> str:
     if money.priced_share is None:
         return "nothing was billed"
-    return f"{numbers.share(money.priced_share)} priced"
+    if money.unpriced == 0:
+        return "every cost is known"
+    return f"{numbers.share(money.priced_share)} priced, {numbers.count(money.unpriced)} are not"

@@ -6,7 +6,7 @@ from typing import Any, cast
 import polars as pl
 import pytest
 
-from dashboard import charts, numbers, queries, schemas
+from dashboard import charts, numbers, queries, schemas, waterfall
 from dashboard.palette import slots
 from dashboard.periods import make_period
 
@@ -168,7 +168,7 @@ def test_a_waterfall_has_a_lane_for_every_attempt() -> None:
     )
     captions = pl.DataFrame({"lane": [0, 1], "name": ["1 a", "2 b"], "note": ["500", "stop"]})
 
-    spec = drawn(charts.waterfall_chart(phases, captions))
+    spec = drawn(waterfall.waterfall_chart(phases, captions))
 
     assert len(spec["layer"]) == 3
     assert spec["height"] == 2 * 62 + 60
