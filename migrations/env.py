@@ -7,8 +7,8 @@ from alembic import context
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, column, func, select, table
 
+from gateway.storage.coarse_tables import metadata
 from gateway.storage.engine import make_engine
-from gateway.storage.rollup_tables import metadata
 
 # Any number will do as long as it never changes.
 ADVISORY_LOCK = int.from_bytes(b"tollway")

@@ -16,8 +16,8 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.storage.coarse_tables import views
 from gateway.storage.engine import make_engine, shown_url, with_role
-from gateway.storage.rollup_tables import views
 from gateway.storage.waiting import run_bounded, sqlstate_of
 
 READER = "tollway_reader"

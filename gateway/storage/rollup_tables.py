@@ -24,7 +24,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from gateway.storage.tables import Instant, Usd, metadata, views
 
@@ -61,6 +61,13 @@ class RollUp(msgspec.Struct, frozen=True, kw_only=True):
     """Without ``at``."""
     measures: tuple[str, ...]
     """All are sums."""
+    is_histogram: bool = False
+    """A row holds many buckets side by side, and a key may stand in several rows."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The dimensions that are columns of the tables."""
+        return tuple(name for name in self.dimensions if name in self.quarter.c)
 
 
 def _make(name: str, dimensions: dict[str, Any], measures: dict[str, Any]) -> RollUp:
@@ -68,16 +75,10 @@ def _make(name: str, dimensions: dict[str, Any], measures: dict[str, Any]) -> Ro
         keys = {"at": Instant, **dimensions}
         # Accounts of one key look far back; in the minutes they look at few.
         indexes = [Index(None, "key_id", "at")] if "key_id" in keys and not is_busy else []
-        if "metric" in keys:
-            # Charts want one metric of a long time.
-            keys = {"metric": keys.pop("metric"), **keys}
         return Table(
             f"{name}_{grain}",
             metadata,
-            *(
-                Column(key, kind, primary_key=True, autoincrement=False)
-                for key, kind in keys.items()
-            ),
+            *(Column(key, kind, primary_key=True) for key, kind in keys.items()),
             *(Column(measure, kind, nullable=False) for measure, kind in measures.items()),
             *indexes,
             # Room for a row's next version beside it, so that counting touches no index.
@@ -169,24 +170,44 @@ fallback = _make(
     },
 )
 
-latency = _make(
-    "latency", {"metric": Text, **_ENDPOINT, "bucket": SmallInteger}, {"samples": BigInteger}
+
+def histogram_table(name: str, *dimensions: Column[Any]) -> Table:
+    """A table of packed histograms by ``metric``, ``at`` and further dimensions."""
+    # Without a key: counting is writing another row, which waits for nobody and reads nothing.
+    return Table(
+        name,
+        metadata,
+        Column("metric", Text, nullable=False),
+        Column("at", Instant, nullable=False),
+        *dimensions,
+        # As many as each other: the buckets in their order, and what was counted in each.
+        Column("buckets", ARRAY(SmallInteger), nullable=False),
+        Column("samples", ARRAY(BigInteger), nullable=False),
+        # Charts want one metric of a long time.
+        Index(None, "metric", "at"),
+    )
+
+
+def _endpoint_columns() -> list[Column[Any]]:
+    return [Column(name, kind, nullable=False) for name, kind in _ENDPOINT.items()]
+
+
+latency = RollUp(
+    minute=histogram_table("latency_minute", *_endpoint_columns()),
+    quarter=histogram_table("latency_quarter_hour", *_endpoint_columns()),
+    dimensions=("metric", *_ENDPOINT, "bucket"),
+    measures=("samples",),
+    is_histogram=True,
 )
 
 ROLL_UPS: tuple[RollUp, ...] = (usage_request, usage_attempt, fallback, latency)
 """In the order in which they are written and locked."""
 
-latency_key_hour = Table(
+latency_key_hour = histogram_table(
     "latency_key_hour",
-    metadata,
-    Column("metric", Text, primary_key=True),
-    Column("at", Instant, primary_key=True),
-    Column("key_id", Uuid, primary_key=True),
-    Column("provider", Text, primary_key=True),
-    Column("model", Text, primary_key=True),
-    Column("bucket", SmallInteger, primary_key=True, autoincrement=False),
-    Column("samples", BigInteger, nullable=False),
-    postgresql_with={"fillfactor": 60},
+    Column("key_id", Uuid, nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
 )
 
 label_set = Table(
@@ -226,24 +247,28 @@ rollup_horizon = Table(
 
 
 def _grainless(name: str, roll_up: RollUp) -> Table:
-    columns = (Column(column.name, column.type) for column in roll_up.quarter.columns)
-    return Table(name, views, *columns)
+    return view_of(name, roll_up.quarter)
 
 
-def _view(name: str, table: Table) -> Table:
-    return Table(name, views, *(Column(column.name, column.type) for column in table.columns))
+def view_of(name: str, table: Table) -> Table:
+    """The columns by which a table is read: of histograms, a row for each bucket."""
+    columns = {column.name: column.type for column in table.columns}
+    if "buckets" in columns:
+        keys = {name: kind for name, kind in columns.items() if name not in ("buckets", "samples")}
+        columns = {"at": Instant, **keys, "bucket": SmallInteger(), "samples": BigInteger()}
+    return Table(name, views, *(Column(column, kind) for column, kind in columns.items()))
 
 
 v_usage_request = _grainless("v_usage_request", usage_request)
 v_usage_attempt = _grainless("v_usage_attempt", usage_attempt)
 v_fallback = _grainless("v_fallback", fallback)
 v_latency = _grainless("v_latency", latency)
-v_usage_request_minute = _view("v_usage_request_minute", usage_request.minute)
-v_usage_attempt_minute = _view("v_usage_attempt_minute", usage_attempt.minute)
-v_fallback_minute = _view("v_fallback_minute", fallback.minute)
-v_latency_minute = _view("v_latency_minute", latency.minute)
-v_latency_key_hour = _view("v_latency_key_hour", latency_key_hour)
-v_label_set = _view("v_label_set", label_set)
-v_provider_seen = _view("v_provider_seen", provider_seen)
+v_usage_request_minute = view_of("v_usage_request_minute", usage_request.minute)
+v_usage_attempt_minute = view_of("v_usage_attempt_minute", usage_attempt.minute)
+v_fallback_minute = view_of("v_fallback_minute", fallback.minute)
+v_latency_minute = view_of("v_latency_minute", latency.minute)
+v_latency_key_hour = view_of("v_latency_key_hour", latency_key_hour)
+v_label_set = view_of("v_label_set", label_set)
+v_provider_seen = view_of("v_provider_seen", provider_seen)
 
 __all__ = ["metadata", "views"]

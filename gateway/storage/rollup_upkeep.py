@@ -1,14 +1,28 @@
-"""Keeps roll-ups in shape: minutes become quarters of an hour, what is too old is forgotten.
+"""Keeps roll-ups in shape: minutes become quarters, these hours and days; old ones are forgotten.
 
 All of it is safe at any time and by several at once: one does it, the others find nothing to do.
 """
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, Table, and_, delete, func, insert, select, text, values
+from sqlalchemy import (
+    ColumnElement,
+    Subquery,
+    Table,
+    and_,
+    column,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    values,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.storage.coarse_tables import COARSE, DAY, HOUR, STEPS, rollup_outdated
+from gateway.storage.histograms import compact
 from gateway.storage.ingest import ROLL_UP_LOCK
 from gateway.storage.rollup_tables import (
     METRICS,
@@ -18,25 +32,33 @@ from gateway.storage.rollup_tables import (
     rollup_horizon,
     rollup_pending,
 )
-from gateway.storage.rollups import add_up, summed
+from gateway.storage.rollups import add_up, quarter_of, sum_columns, summed
+from gateway.storage.tables import Instant
 
 QUARTER = timedelta(minutes=15)
 _QUARTERS_AT_ONCE = 16
 # A quarter is summed when it is over and the records of its last moments have arrived.
 _SETTLED_AFTER = timedelta(seconds=60)
 _STEP = timedelta(hours=1)
+_COARSE_AT_ONCE = {HOUR: 24, DAY: 4}
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 # Any number will do as long as it never changes; it keeps those who sum up apart.
 _ADVISORY_LOCK = int.from_bytes(b"tw-sums")
 
 
 async def sum_quarters(connection: AsyncConnection, now: datetime) -> int:
-    """Sum up quarters that are over and whose minutes have changed; returns how many.
+    """Sum up quarters that are over and whose minutes have changed, then hours and days.
 
-    0 also when somebody else is at it. A few at a time: call it until it returns 0.
+    Returns how many; 0 also when somebody else is at it. A few at a time: call it until it
+    returns 0.
     """
     if not await connection.scalar(select(func.pg_try_advisory_xact_lock(_ADVISORY_LOCK))):
         return 0
-    return await _sum_quarters(connection, until=now - QUARTER - _SETTLED_AFTER)
+    until = now - _SETTLED_AFTER
+    summed_count = await _sum_quarters(connection, until=until - QUARTER)
+    for step, limit in _COARSE_AT_ONCE.items():
+        summed_count = summed_count or await _sum_coarse(connection, step, until - step, limit)
+    return summed_count
 
 
 async def note_sizes(connection: AsyncConnection) -> None:
@@ -46,6 +68,7 @@ async def note_sizes(connection: AsyncConnection) -> None:
     four times as slow) until the server's own upkeep comes round.
     """
     names = [table.name for one in ROLL_UPS for table in (one.minute, one.quarter)]
+    names += [coarse.table.name for coarse in COARSE]
     await connection.execute(text(f"ANALYZE {', '.join([*names, rollup_pending.name])}"))
 
 
@@ -85,13 +108,14 @@ async def forget_minutes(connection: AsyncConnection, before: datetime) -> bool:
 
 async def forget_quarters(connection: AsyncConnection, before: datetime) -> int:
     """Remove what is older from the long grain; returns how many rows."""
-    tables = [*(roll_up.quarter for roll_up in ROLL_UPS), latency_key_hour]
+    quarters = [roll_up.quarter for roll_up in ROLL_UPS]
     removed = 0
-    for table in tables:
-        where = table.c.at < before
-        if "metric" in table.c:
-            where = and_(table.c.metric.in_(METRICS), where)
+    for table in (*quarters, latency_key_hour, *(coarse.table for coarse in COARSE)):
+        where = _among(table, table.c.at < before)
         removed += (await connection.execute(delete(table).where(where))).rowcount
+    await connection.execute(delete(rollup_outdated).where(rollup_outdated.c.at < before))
+    # A part of these may be left.
+    await note_outdated(connection, [before])
     return removed
 
 
@@ -122,6 +146,7 @@ async def resum(connection: AsyncConnection, start: datetime, end: datetime) -> 
     quarters = [start + QUARTER * count for count in range(round((end - start) / QUARTER))]
     for roll_up in ROLL_UPS:
         await _replace(connection, roll_up, quarters)
+    await note_outdated(connection, quarters)
 
 
 async def _sum_quarters(
@@ -140,20 +165,55 @@ async def _sum_quarters(
             await _replace(connection, roll_up, replaced)
         if added:
             await _move(connection, roll_up, added)
+    await note_outdated(connection, [*replaced, *added])
     return len(replaced) + len(added)
 
 
-async def _replace(connection: AsyncConnection, roll_up: RollUp, quarters: list[datetime]) -> None:
-    table = roll_up.quarter
-    await connection.execute(delete(table).where(_among(table, table.c.at.in_(quarters))))
-    names = ["at", *roll_up.dimensions, *roll_up.measures]
-    minutes = roll_up.minute
-    wanted = values(*(select(table.c.at).selected_columns), name="wanted").data(
-        [(at,) for at in quarters]
+async def _sum_coarse(
+    connection: AsyncConnection, step: timedelta, until: datetime, limit: int
+) -> int:
+    outdated = rollup_outdated.c
+    is_due = and_(outdated.step == STEPS[step], outdated.at <= until)
+    chosen = select(outdated.at).where(is_due).order_by(outdated.at).limit(limit)
+    taken = await connection.scalars(
+        delete(rollup_outdated).where(is_due, outdated.at.in_(chosen)).returning(outdated.at)
     )
-    of_quarter = and_(minutes.c.at >= wanted.c.at, minutes.c.at < wanted.c.at + QUARTER)
-    rows = summed(roll_up, minutes).select_from(wanted.join(minutes, _among(minutes, of_quarter)))
-    await connection.execute(insert(table).from_select(names, rows))
+    spans = sorted(taken)
+    for coarse in COARSE:
+        if not spans or coarse.step != step:
+            continue
+        table, quarters = coarse.table, coarse.of.quarter
+        await connection.execute(delete(table).where(_among(table, table.c.at.in_(spans))))
+        rows = _within(quarters, spans, step)
+        summed_up = summed(coarse.of, rows, rows.c.span, coarse.dimensions)
+        names = sum_columns(coarse.of, coarse.dimensions)
+        await connection.execute(insert(table).from_select(names, summed_up))
+    return len(spans)
+
+
+async def note_outdated(connection: AsyncConnection, instants: list[datetime]) -> None:
+    """The hours and days in which these lie do not follow from their quarters any more."""
+    notes = {(name, _origin_of(at, step)) for at in instants for step, name in STEPS.items()}
+    if notes:
+        await connection.execute(
+            upsert(rollup_outdated)
+            .values([{"step": name, "at": at} for name, at in sorted(notes)])
+            .on_conflict_do_nothing()
+        )
+
+
+async def _replace(connection: AsyncConnection, roll_up: RollUp, quarters: list[datetime]) -> None:
+    table, minutes = roll_up.quarter, roll_up.minute
+    await connection.execute(delete(table).where(_among(table, table.c.at.in_(quarters))))
+    if roll_up.is_histogram:
+        # Every batch has left a row.
+        for at in quarters:
+            await connection.execute(compact(minutes, _among(minutes, _is_within(minutes, at))))
+        await _compact_keys(connection, {_hour_of(at) for at in quarters})
+    rows = _within(minutes, quarters, QUARTER)
+    summed_up = summed(roll_up, rows, rows.c.span, roll_up.keys)
+    names = sum_columns(roll_up, roll_up.keys)
+    await connection.execute(insert(table).from_select(names, summed_up))
 
 
 async def _move(connection: AsyncConnection, roll_up: RollUp, quarters: list[datetime]) -> None:
@@ -161,11 +221,37 @@ async def _move(connection: AsyncConnection, roll_up: RollUp, quarters: list[dat
     for at in quarters:
         taken = (
             delete(minutes)
-            .where(_among(minutes, and_(minutes.c.at >= at, minutes.c.at < at + QUARTER)))
+            .where(_among(minutes, _is_within(minutes, at)))
             .returning(*minutes.columns)
             .cte("taken")
         )
-        await connection.execute(add_up(roll_up.quarter, summed(roll_up, taken), roll_up.measures))
+        rows = summed(roll_up, taken, quarter_of(taken.c.at), roll_up.keys)
+        if roll_up.is_histogram:
+            names = sum_columns(roll_up, roll_up.keys)
+            await connection.execute(insert(roll_up.quarter).from_select(names, rows))
+        else:
+            await connection.execute(add_up(roll_up.quarter, rows, roll_up.measures))
+
+
+async def _compact_keys(connection: AsyncConnection, hours: set[datetime]) -> None:
+    at = latency_key_hour.c.at
+    for hour in sorted(hours):
+        await connection.execute(compact(latency_key_hour, _among(latency_key_hour, at == hour)))
+
+
+def _within(table: Table, starts: list[datetime], length: timedelta) -> Subquery:
+    """The rows of these spans of time, each with the start of its ``span``."""
+    wanted = values(column("at", Instant), name="wanted").data([(at,) for at in starts])
+    is_within = and_(table.c.at >= wanted.c.at, table.c.at < wanted.c.at + length)
+    return (
+        select(wanted.c.at.label("span"), *table.columns)
+        .select_from(wanted.join(table, _among(table, is_within)))
+        .subquery()
+    )
+
+
+def _is_within(table: Table, quarter: datetime) -> ColumnElement[bool]:
+    return and_(table.c.at >= quarter, table.c.at < quarter + QUARTER)
 
 
 def _among(table: Table, condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -184,4 +270,8 @@ async def _earliest(connection: AsyncConnection, table: Table) -> datetime | Non
 
 
 def _hour_of(at: datetime) -> datetime:
-    return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return _origin_of(at, _STEP)
+
+
+def _origin_of(at: datetime, step: timedelta) -> datetime:
+    return at - (at - _EPOCH) % step

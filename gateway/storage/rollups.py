@@ -1,5 +1,6 @@
 """From records to roll-ups: what is summed, the same for a batch that arrives and for a rebuild."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 from sqlalchemy import (
@@ -27,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from gateway.domain.histograms import GROWTH
+from gateway.storage.histograms import PACKED, merged, packed
 from gateway.storage.rollup_tables import (
     HIGHEST_BUCKET,
     KEY_METRICS,
@@ -154,8 +156,10 @@ def additions(source: Source) -> list[Insert]:
     """Statements that add requests and attempts to the minutes, in the order of the locks."""
     return [
         *(add_up(one.minute, rows, one.measures) for one, rows in with_costs(source)),
-        add_up(latency.minute, _latencies(source), latency.measures),
-        add_up(latency_key_hour, _latencies_of_keys(source.requests), ("samples",)),
+        *(
+            insert(table).from_select([*_keys_of(table), *PACKED], rows)
+            for table, rows in histograms(source)
+        ),
     ]
 
 
@@ -165,6 +169,17 @@ def with_costs(source: Source) -> list[tuple[RollUp, Select[*tuple[Any, ...]]]]:
         (usage_request, _usage_of_requests(source.requests)),
         (usage_attempt, _usage_of_attempts(source)),
         (fallback, _fallbacks(source.requests, source.attempts_of_requests)),
+    ]
+
+
+def histograms(source: Source) -> list[tuple[Table, Select[*tuple[Any, ...]]]]:
+    """The tables of histograms, and what requests and attempts come to there, in rows for them."""
+    counts = {
+        latency.minute: _latencies(source),
+        latency_key_hour: _latencies_of_keys(source.requests),
+    }
+    return [
+        (table, packed(counted.subquery(), _keys_of(table))) for table, counted in counts.items()
     ]
 
 
@@ -185,12 +200,29 @@ def new_providers(attempts: FromClause) -> Insert:
     return _remember(provider_seen, rows, "provider", found.c.provider)
 
 
-def summed(roll_up: RollUp, minutes: FromClause) -> _Select:
-    """Minutes as rows of the long grain."""
-    dimensions = [minutes.c[name] for name in roll_up.dimensions]
-    at = quarter_of(minutes.c.at)
-    sums = (_as(func.sum(minutes.c[name]), roll_up, name) for name in roll_up.measures)
-    return select(at.label("at"), *dimensions, *sums).group_by(at, *dimensions)
+def summed(
+    roll_up: RollUp, rows: FromClause, at: ColumnElement[Any], dimensions: Sequence[str]
+) -> _Select:
+    """Rows added up by an instant of theirs and by some of their dimensions.
+
+    They are in the order of `sum_columns`.
+    """
+    keys = {"at": at, **{name: rows.c[name] for name in dimensions}}
+    if roll_up.is_histogram:
+        return merged(rows, keys)
+    sums = (_as(func.sum(rows.c[name]), roll_up, name) for name in roll_up.measures)
+    named = (key.label(name) for name, key in keys.items())
+    places = (_number(str(place)) for place in range(1, len(keys) + 1))
+    return select(*named, *sums).select_from(rows).group_by(*places)
+
+
+def sum_columns(roll_up: RollUp, dimensions: Sequence[str]) -> list[str]:
+    """The columns of `summed`."""
+    return ["at", *dimensions, *(PACKED if roll_up.is_histogram else roll_up.measures)]
+
+
+def _keys_of(table: Table) -> list[str]:
+    return [column.name for column in table.columns if column.name not in PACKED]
 
 
 def _remember(table: Table, rows: _Select, key: str, value: ColumnElement[Any]) -> Insert:

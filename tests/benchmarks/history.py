@@ -1,189 +1,326 @@
-"""A long history to look at: the demo's past, copied until there are millions of requests.
+"""Millions of made-up requests of ninety days, in partitions, sums and histograms.
 
-``python -m tests.benchmarks.history [--requests N] [--full] [--database-url URL]`` writes the
-demo's past with the parts that write it for ``tollway up --demo``, copies its rows inside the
-database under new ids and a little later each time, and makes the roll-ups from the rows as
-``tollway rollups rebuild`` does. Without an address it starts a server of its own and removes it.
+``python -m tests.benchmarks.history [--requests N | --full] [--directory D | --database-url URL]``
+draws every day inside the database and sums it up from its rows, by the statements that sum up
+what the shipper brings. Without a directory and an address it says what it took and keeps nothing.
 """
 
 import argparse
 import asyncio
+import os
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
-from sqlalchemy import func, select, text
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from sqlalchemy import MetaData, Table, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.schema import CreateIndex
 
 import migrations
-from gateway.cli.demo import make_past
-from gateway.demo.scenario import DAYS
 from gateway.storage.embedded import EmbeddedPostgres
 from gateway.storage.engine import make_engine
-from gateway.storage.partitions import ensure_partitions
-from gateway.storage.rollup_rebuild import STEP, rebuild_hour
-from gateway.storage.rollup_tables import latency, usage_attempt, usage_request
-from gateway.storage.rows import ATTEMPT_COPY_COLUMNS, REQUEST_COPY_COLUMNS
-from gateway.storage.tables import attempt_record, request_record
+from gateway.storage.histograms import PACKED
+from gateway.storage.rollup_tables import RollUp, latency, usage_attempt, usage_request
+from gateway.storage.rollup_upkeep import (
+    note_outdated,
+    note_sizes,
+    set_horizon,
+    sum_quarters,
+)
+from gateway.storage.rollups import (
+    Source,
+    histograms,
+    new_label_sets,
+    new_providers,
+    quarter_of,
+    sum_columns,
+    summed,
+    with_costs,
+)
+from gateway.storage.tables import api_key, attempt_record, request_record, ship_watermark
+from tests.benchmarks import history_sql
 
 FULL = 10_000_000
-DEFAULT = 200_000
-_FIRST = 50_000
-_LATER = timedelta(seconds=97)
-_PEPPER = b"pepper of a benchmark, 32 bytes."
+DEFAULT = 100_000
+MINUTES_KEPT = timedelta(days=30)
+LANES = 2
 _NO_LIMIT_S = 3_600.0
-
-# The id's 48 bits of milliseconds move with the time, the rest follows from the old id and the
-# number of the copy, so that a request and its attempts agree.
-_NEW_ID = """
-    (lpad(to_hex(('x' || substr(replace({id}::text, '-', ''), 1, 12))::bit(48)::bigint
-                 + {later_ms}), 12, '0')
-     || '7' || substr(md5({id}::text || '{copy}'), 1, 3)
-     || '8' || substr(md5({id}::text || '{copy}'), 4, 15))::uuid
-"""
+# The data directory of a benchmark need not survive a crash, and sorts of a day fit into memory.
+_SERVER = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "max_wal_size": "8GB",
+    "autovacuum": "off",
+}
+_SESSION = (
+    "SET work_mem = '256MB'",
+    "SET maintenance_work_mem = '512MB'",
+    "SET synchronous_commit = off",
+)
 
 
 def main() -> None:
-    """Print what it took."""
+    """Make it and print what it took."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=DEFAULT)
     parser.add_argument("--full", action="store_true", help=f"{FULL:,} requests")
+    parser.add_argument("--days", type=int, default=history_sql.DAYS)
+    parser.add_argument("--directory", type=Path, help="keep the server's data there")
     parser.add_argument("--database-url", help="an empty database to leave the history in")
     arguments = parser.parse_args()
     requests: int = FULL if arguments.full else arguments.requests
     if arguments.database_url is not None:
-        make_history(arguments.database_url, requests)
+        make_history(arguments.database_url, requests, days=arguments.days)
         return
-    with tempfile.TemporaryDirectory(prefix="tollway-history-") as directory:
-        server = EmbeddedPostgres(Path(directory))
-        dsn = server.start()
+    with _directory(arguments.directory) as directory:
+        server = EmbeddedPostgres(directory, settings=_SERVER)
         try:
-            make_history(dsn, requests)
+            make_history(server.start(), requests, days=arguments.days)
         finally:
             server.stop()
 
 
-def make_history(dsn: str, requests: int) -> None:
-    """Fill a database with about so many requests of the last two weeks, and sum them up."""
+def make_history(dsn: str, requests: int, *, days: int = history_sql.DAYS) -> None:
+    """Fill an empty database with about so many requests that end now."""
     migrations.upgrade(dsn)
-    first = min(max(requests // 2, 1), _FIRST)
-    with timed("written, planned, settled and stored", first):
-        make_past(dsn, first, pepper=_PEPPER, with_rules=False, quiet=False)
-    copies = round(requests / first) - 1
-    if copies > 0:
-        asyncio.run(_with_engine(dsn, lambda engine: _multiply(engine, copies)))
-        with timed("summed up", first * (copies + 1)):
-            asyncio.run(_with_engine(dsn, _sum_up))
-    asyncio.run(_with_engine(dsn, _tell))
+    began_s = time.perf_counter()
+    asyncio.run(_make(dsn, requests, days))
+    took_s = time.perf_counter() - began_s
+    load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
+    print(f"{requests:,} requests of {days} days in {took_s:.0f} s; load average {load}")
 
 
-async def _multiply(engine: AsyncEngine, copies: int) -> None:
-    async with engine.begin() as connection:
-        rows = await connection.scalar(select(func.count()).select_from(request_record))
-        newest = await connection.scalar(select(func.max(request_record.c.received_at)))
-    today = (newest or datetime.now(UTC)).date()
-    until = (newest or datetime.now(UTC)) + _LATER * copies
-    async with engine.begin() as connection:
-        days = [today + timedelta(days=ahead) for ahead in range((until.date() - today).days + 1)]
-        await ensure_partitions(connection, days)
-    with timed("copied", (rows or 0) * copies):
-        for copy in track(range(1, copies + 1), description="Copying", console=_console()):
+async def _make(dsn: str, requests: int, days: int) -> None:
+    async with _engine(dsn) as engine:
+        async with engine.begin() as connection:
+            await _make_world(connection)
+        now = datetime.now(UTC)
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        waiting = [midnight - timedelta(days=back) for back in range(days)]
+        part_of_today = (now - midnight) / timedelta(days=1)
+        per_day = round(requests / (days - 1 + part_of_today))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            drawn = progress.add_task("Drawing days", total=days)
+
+            async def lane() -> None:
+                while waiting:
+                    day = waiting.pop()
+                    async with engine.begin() as connection:
+                        await _make_day(connection, day, now, per_day)
+                    progress.advance(drawn)
+
+            async with asyncio.TaskGroup() as group:
+                for _ in range(LANES):
+                    group.create_task(lane())
             async with engine.begin() as connection:
-                await _copy(connection, copy, newest or datetime.now(UTC))
+                await note_sizes(connection)
+            task = progress.add_task("Summing hours and days", total=days * 25)
+            await _sum_coarse(engine, now, lambda count: progress.advance(task, count))
+            task = progress.add_task("Looking at sizes", total=1)
+            await _settle(engine, now)
+            progress.advance(task)
+        await _tell(engine)
 
 
-async def _copy(connection: AsyncConnection, copy: int, newest: datetime) -> None:
-    # Only what was there first: copies lie later than their originals by less than it is long.
-    later = _LATER * copy
-    later_ms = round(later / timedelta(milliseconds=1))
-    if copy == 1:
-        for table in (request_record, attempt_record):
-            await connection.execute(text(f"CREATE TABLE first_{table.name} AS TABLE {table.name}"))
-    for table, columns, id_column, at in (
-        (request_record, REQUEST_COPY_COLUMNS, "id", "received_at"),
-        (attempt_record, ATTEMPT_COPY_COLUMNS, "request_id", "started_at"),
-    ):
-        new_id = _NEW_ID.format(id=id_column, later_ms=later_ms, copy=copy)
-        moved = f"{at} + interval '{later_ms} milliseconds'"
-        changed = {
-            id_column: new_id,
-            at: moved,
-            # As the id has it, which is the request's time also for an attempt.
-            "day": f"(to_timestamp((('x' || substr(replace({id_column}::text, '-', ''), 1, 12))"
-            f"::bit(48)::bigint + {later_ms}) / 1000.0) AT TIME ZONE 'UTC')::date",
+async def _make_world(connection: AsyncConnection) -> None:
+    for statement in history_sql.WORLD.split(";"):
+        if statement.strip():
+            await connection.execute(text(statement))
+    offers = history_sql.offers()
+    habits = history_sql.habits(len(offers))
+    raw = await connection.get_raw_connection()
+    driver = raw.driver_connection
+    for name, rows in (("offer", offers), ("habit", habits)):
+        places = ", ".join(f"${place}" for place in range(1, len(rows[0]) + 1))
+        await driver.executemany(f"INSERT INTO made_up.{name} VALUES ({places})", rows)
+    await connection.execute(text("ANALYZE made_up.offer, made_up.habit"))
+    keys = [
+        {
+            "id": history_sql.key_id(number),
+            "kid": f"{number:08}",
+            "digest": bytes(32),
+            "pepper_version": 1,
+            "last4": "0000",
+            "name": f"key {number:02}",
+            "labels": {},
+            "allowed_models": [],
+            "allowed_providers": [],
+            "has_hard_budget": False,
+            "created_at": datetime.now(UTC),
+            "created_by": "benchmark",
         }
-        values = ", ".join(changed.get(column, column) for column in columns)
+        for number in range(1, history_sql.KEYS + 1)
+    ]
+    await connection.execute(insert(api_key), keys)
+
+
+async def _make_day(
+    connection: AsyncConnection, day: datetime, now: datetime, per_day: int
+) -> None:
+    hours = history_sql.hours(day, now, per_day)
+    for statement in _SESSION:
+        await connection.execute(text(statement))
+    tables = [_partition(parent, day) for parent in (request_record, attempt_record)]
+    for parent, table in zip((request_record, attempt_record), tables, strict=True):
+        # Made here, so that its rows need not be written to the log, and indexed when it is full.
         await connection.execute(
             text(
-                f"INSERT INTO {table.name} ({', '.join(columns)}) "
-                f"SELECT {values} FROM first_{table.name}"
+                f"CREATE TABLE {table.name} (LIKE {parent.name} "
+                "INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+            )
+        )
+    if hours:
+        seed = (day.toordinal() % 1_000) / 1_000
+        for statement in history_sql.draw(hours, seed):
+            await connection.execute(text(statement))
+        request_table, attempt_table = tables
+        await connection.execute(text(history_sql.attempts(attempt_table.name)))
+        await connection.execute(text(f"ANALYZE {attempt_table.name}"))
+        await connection.execute(text(history_sql.requests(request_table.name, attempt_table.name)))
+    for table in tables:
+        keys = ", ".join(column.name for column in table.primary_key)
+        await connection.execute(text(f"ALTER TABLE {table.name} ADD PRIMARY KEY ({keys})"))
+        for index in table.indexes:
+            await connection.execute(CreateIndex(index))
+        await connection.execute(text(f"ANALYZE {table.name}"))
+    if hours:
+        await _sum_day(connection, Source(*tables, *tables), day, now)
+    end = day + timedelta(days=1)
+    for parent, table in zip((request_record, attempt_record), tables, strict=True):
+        await connection.execute(
+            text(
+                f"ALTER TABLE {parent.name} ATTACH PARTITION {table.name} "
+                f"FOR VALUES FROM ('{day.date()}') TO ('{end.date()}')"
             )
         )
 
 
-async def _sum_up(engine: AsyncEngine) -> None:
-    async with engine.begin() as connection:
-        for table in (request_record, attempt_record):
-            await connection.execute(text(f"DROP TABLE first_{table.name}"))
-        # The server's own upkeep has not come round yet, and the planner would read whole tables.
-        await connection.execute(text("ANALYZE"))
-        earliest = await connection.scalar(select(func.min(request_record.c.received_at)))
-        latest = await connection.scalar(select(func.max(attempt_record.c.started_at)))
-    if earliest is None or latest is None:
-        return
-    start = earliest.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
-    hours = [start + STEP * count for count in range((latest - start) // STEP + 1)]
-    for hour in track(hours, description="Summing up", console=_console()):
+def _partition(parent: Table, day: datetime) -> Table:
+    table = parent.to_metadata(MetaData(), name=f"{parent.name}_{day:%Y%m%d}")
+    for index in table.indexes:
+        index.name = str(index.name).replace(parent.name, table.name)
+    return table
+
+
+async def _sum_day(
+    connection: AsyncConnection, source: Source, day: datetime, now: datetime
+) -> None:
+    has_minutes = day >= now - MINUTES_KEPT
+    for statement in (
+        new_label_sets(source.requests),
+        new_label_sets(source.attempts),
+        new_providers(source.attempts),
+    ):
+        await connection.execute(statement)
+    packed = dict(histograms(source))
+    for roll_up, rows in (*with_costs(source), (latency, packed.pop(latency.minute))):
+        await _sum_roll_up(connection, roll_up, rows, has_minutes=has_minutes)
+    for table, rows in packed.items():
+        keys = [column.name for column in table.columns if column.name not in PACKED]
+        await connection.execute(insert(table).from_select([*keys, *PACKED], rows))
+    starts = [day + timedelta(hours=hour) for hour in range(24)]
+    await note_outdated(connection, starts)
+
+
+async def _sum_roll_up(
+    connection: AsyncConnection, roll_up: RollUp, rows: object, *, has_minutes: bool
+) -> None:
+    minutes = roll_up.minute.to_metadata(MetaData(), name=f"day_{roll_up.minute.name}")
+    names = [column.name for column in roll_up.minute.columns]
+    await connection.execute(
+        text(f"CREATE TEMPORARY TABLE {minutes.name} (LIKE {roll_up.minute.name}) ON COMMIT DROP")
+    )
+    found = rows.subquery()  # pyright: ignore
+    await connection.execute(
+        insert(minutes).from_select(names, select(*(found.c[name] for name in names)))
+    )
+    quarters = summed(roll_up, minutes, quarter_of(minutes.c.at), roll_up.keys)
+    columns = sum_columns(roll_up, roll_up.keys)
+    await connection.execute(insert(roll_up.quarter).from_select(columns, quarters))
+    if has_minutes:
+        kept = select(*(minutes.c[name] for name in names))
+        await connection.execute(insert(roll_up.minute).from_select(names, kept))
+
+
+async def _sum_coarse(engine: AsyncEngine, now: datetime, on_summed: object) -> None:
+    while True:
         async with engine.begin() as connection:
-            await rebuild_hour(connection, hour)
+            for statement in _SESSION:
+                await connection.execute(text(statement))
+            count = await sum_quarters(connection, now)
+        if not count:
+            return
+        on_summed(count)  # pyright: ignore
+
+
+async def _settle(engine: AsyncEngine, now: datetime) -> None:
+    async with engine.begin() as connection:
+        since = (now - MINUTES_KEPT).replace(hour=0, minute=0, second=0, microsecond=0)
+        await set_horizon(connection, "minutes", since + timedelta(days=1))
+        await connection.execute(
+            insert(ship_watermark).values(
+                worker="benchmark/1", updated_at=now, last_record_at=now, backlog_bytes=0
+            )
+        )
+        await connection.execute(text("DROP SCHEMA made_up CASCADE"))
+    async with engine.connect() as plain:
+        connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
+        await connection.execute(text("VACUUM (ANALYZE)"))
 
 
 async def _tell(engine: AsyncEngine) -> None:
-    print(f"{DAYS} days:")
     async with engine.connect() as connection:
+        size = await connection.scalar(select(func.pg_database_size(func.current_database())))
+        print(f"{(size or 0) / 2**30:.1f} GiB")
         for table in (
             request_record,
             attempt_record,
             usage_request.minute,
             usage_request.quarter,
             usage_attempt.quarter,
+            latency.minute,
             latency.quarter,
         ):
             count = await connection.scalar(select(func.count()).select_from(table))
             print(f"  {count or 0:>12,} rows in {table.name}")
 
 
-async def _with_engine(dsn: str, work: Callable[[AsyncEngine], Awaitable[None]]) -> None:
+@asynccontextmanager
+async def _engine(dsn: str) -> AsyncGenerator[AsyncEngine]:
     engine = make_engine(
         dsn,
-        pool_size=1,
+        pool_size=LANES,
         application_name="benchmark",
         command_timeout_s=_NO_LIMIT_S,
         statement_timeout_s=_NO_LIMIT_S,
         lock_timeout_s=_NO_LIMIT_S,
     )
     try:
-        await work(engine)
+        yield engine
     finally:
         await engine.dispose()
 
 
 @contextmanager
-def timed(what: str, requests: int) -> Generator[None]:
-    """Print what it took."""
-    begun_s = time.perf_counter()
-    yield
-    took_s = time.perf_counter() - begun_s
-    print(f"{requests:,} requests {what} in {took_s:.1f} s: {took_s / requests * 1e6:.0f} us each")
-
-
-def _console() -> Console:
-    return Console(stderr=True)
+def _directory(given: Path | None) -> Generator[Path]:
+    if given is not None:
+        given.mkdir(parents=True, exist_ok=True)
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="tollway-history-") as directory:
+        yield Path(directory)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from gateway.storage.rollup_tables import (
     ROLL_UPS,
     fallback,
     label_set,
-    latency,
     latency_key_hour,
     provider_seen,
     rollup_pending,
@@ -29,6 +28,8 @@ from gateway.storage.rollup_tables import (
     usage_request,
     v_fallback,
     v_latency,
+    v_latency_key_hour,
+    v_latency_minute,
     v_usage_attempt,
     v_usage_request,
 )
@@ -241,7 +242,7 @@ async def test_histograms_answer_within_two_percent(engine: AsyncEngine) -> None
     await store(engine, *(make_record(duration_ms=one) for one in durations))
 
     counts: Counter[int] = Counter()
-    for row in await read(engine, latency.minute):
+    for row in await read(engine, v_latency_minute):
         if row["metric"] == "request":
             counts[row["bucket"]] += row["samples"]
 
@@ -252,7 +253,7 @@ async def test_histograms_answer_within_two_percent(engine: AsyncEngine) -> None
         for exact in durations[seen : seen + samples]:
             assert middle == pytest.approx(exact, rel=0.02)
         seen += samples
-    assert sum(row["samples"] for row in await read(engine, latency_key_hour)) == 500
+    assert sum(row["samples"] for row in await read(engine, v_latency_key_hour)) == 500
 
 
 @pytest.mark.anyio
@@ -262,7 +263,7 @@ async def test_a_latency_that_cannot_be_true_still_has_a_bucket(
 ) -> None:
     await store(engine, make_record(duration_ms=value))
 
-    rows = [row for row in await read(engine, latency.minute) if row["metric"] == "request"]
+    rows = [row for row in await read(engine, v_latency_minute) if row["metric"] == "request"]
 
     assert sum(row["samples"] for row in rows) == 1
 
