@@ -467,6 +467,11 @@ def drift_of(cost: Cost) -> Drift | None:
     return "above" if off > 0 else "below"
 
 
+def in_proportion(amount: Decimal, part: Decimal, whole: Decimal) -> Decimal:
+    """What an amount, found of a part (not 0), is of the whole; rounded to 12 decimals."""
+    return _EXACT.quantize(_EXACT.divide(_EXACT.multiply(amount, whole), part), _SMALLEST_USD)
+
+
 def ratio_text(after: Decimal, before: Decimal) -> str:
     """``after`` by ``before`` (above 0) to three digits; for people, not to compute with."""
     ratio = Context(prec=3, rounding=ROUND_HALF_EVEN).divide(after, before)

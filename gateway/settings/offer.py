@@ -1,5 +1,6 @@
 """What can be routed to here: the enabled providers and the endpoints they offer."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -7,6 +8,7 @@ import msgspec
 from gateway.providers.bedrock_regions import unreached_models
 from gateway.providers.registry import SUPPORTED_PROTOCOLS, is_reached
 from gateway.settings.enabled import EnabledProvider, Skipped, find_enabled
+from gateway.settings.regions import region_of
 from gateway.settings.values import ProviderSettings, Settings
 from gateway.settings.wire_facts import apply_wire_facts, assume_wire_facts
 from gateway.simulator.manifest import manifest_tables
@@ -17,6 +19,7 @@ from pricing.catalogue import (
     endpoint_from_config,
     load_catalogue,
 )
+from pricing.regions import in_region, regions_of
 
 
 class Offer(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +64,10 @@ def make_offer(settings: Settings, simulated_url: str | None) -> Offer:
             unreached |= _unreached_of_bedrock(provider, shipped)
     reached = shipped.restricted_to(protocols, without=unreached)
     changed = apply_wire_facts(reached.endpoints_by_id.values(), protocols)
+    beside = reached.with_endpoints([], [*changed, *endpoints])
     catalogue = reached.with_endpoints(
-        [provider.provider for provider in providers], [*changed, *endpoints]
+        [provider.provider for provider in providers],
+        [*changed, *endpoints, *_in_their_regions(providers, beside.endpoints_by_id.values())],
     )
     return Offer(
         catalogue=catalogue,
@@ -70,6 +75,24 @@ def make_offer(settings: Settings, simulated_url: str | None) -> Offer:
         skipped=skipped,
         configured_models=frozenset(endpoint.model for endpoint in endpoints),
     )
+
+
+def _in_their_regions(
+    providers: Iterable[EnabledProvider], endpoints: Iterable[Endpoint]
+) -> list[Endpoint]:
+    """Those that cost something else where their provider processes."""
+    by_provider: dict[str, list[Endpoint]] = {}
+    for endpoint in endpoints:
+        by_provider.setdefault(endpoint.provider, []).append(endpoint)
+    found: list[Endpoint] = []
+    for provider in providers:
+        own = by_provider.get(provider.id, [])
+        region = region_of(provider, regions_of(own))
+        if region is not None:
+            found += [
+                there for endpoint in own if (there := in_region(endpoint, region)) is not endpoint
+            ]
+    return found
 
 
 def _declared(settings: Settings, provider: str, table: dict[str, Any]) -> Endpoint:

@@ -47,6 +47,9 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Else ``GOOGLE_CLOUD_PROJECT``, or the service account's own."""
     google_region: str | None = None
     """``global`` or one such as ``europe-west1``; else ``GOOGLE_CLOUD_LOCATION``."""
+    region: str | None = None
+    """Where it processes, as the prices call it (``region_multiplier``), when its address does not
+    tell: ``us`` for a workspace of Anthropic's that stays in the US."""
     allow_private: bool = False
     """The address may be private or loopback."""
     usage_flavour: str | None = None
