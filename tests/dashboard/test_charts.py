@@ -6,13 +6,14 @@ from typing import Any, cast
 import polars as pl
 import pytest
 
-from dashboard import charts, numbers, queries, schemas, waterfall
-from dashboard.palette import slots
+from dashboard import charts, money_charts, numbers, queries, schemas, waterfall
+from dashboard.palette import slots_among
 from dashboard.periods import make_period
 
 PERIOD = make_period("24h", now=datetime(2026, 11, 21, 10, 40, tzinfo=UTC), zone="Asia/Kolkata")
 STARTS = queries.bucket_starts(PERIOD.origin, PERIOD.wall_end, PERIOD.bucket)
 PROVIDERS = ["openai", "groq"]
+SEEN = ["openai", "anthropic", "google", "azure", "groq"]
 
 
 def spend(*costs: tuple[int, str, Decimal | None]) -> pl.DataFrame:
@@ -37,7 +38,9 @@ def drawn(chart: charts.AnyChart) -> dict[str, Any]:
 
 def draw_spend(frame: pl.DataFrame) -> dict[str, Any]:
     return drawn(
-        charts.spend_chart(frame, slots(PROVIDERS), bucket=PERIOD.bucket, end=PERIOD.wall_end)
+        charts.spend_chart(
+            frame, slots_among(PROVIDERS, SEEN), bucket=PERIOD.bucket, end=PERIOD.wall_end
+        )
     )
 
 
@@ -46,7 +49,43 @@ def rows_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return cast("list[dict[str, Any]]", rows)
 
 
+def month(*parts: str) -> pl.DataFrame:
+    money = pl.Decimal(38, 12)
+    return pl.DataFrame(
+        [(STARTS[0], Decimal("9007.200000000001"), Decimal(1), Decimal(2), part) for part in parts],
+        schema={
+            "bucket": pl.Datetime("us"),
+            "usd": money,
+            "low_usd": money,
+            "high_usd": money,
+            "part": pl.String,
+        },
+        orient="row",
+    )
+
+
 ALL = [
+    pytest.param(
+        lambda: drawn(money_charts.month_chart(month("spent", "forecast"), limit_usd=Decimal(7))),
+        id="month",
+    ),
+    pytest.param(
+        lambda: drawn(money_charts.month_chart(month("spent"), limit_usd=None)), id="month-begins"
+    ),
+    pytest.param(
+        lambda: drawn(
+            money_charts.compared_chart(
+                queries.cumulative(
+                    spend((3, "openai", Decimal("0.5"))),
+                    spend(),
+                    PERIOD,
+                ),
+                bucket=PERIOD.bucket,
+                when="To",
+            )
+        ),
+        id="cumulative",
+    ),
     pytest.param(lambda: draw_spend(spend((3, "openai", Decimal("0.5")))), id="spend"),
     pytest.param(lambda: draw_spend(spend()), id="spend-of-nothing"),
     pytest.param(
