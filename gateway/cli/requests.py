@@ -151,7 +151,8 @@ def _print_attempt(attempt: AttemptRecord) -> None:
     )
     if drift is not None and cost.computed_usd is not None:
         off = format(difference_usd(total, cost.computed_usd), "+f")
-        say(f"  the provider told its cost; it is {off} USD off our own figure ({drift} 1 %)")
+        share = "at most" if drift == "within" else "more than"
+        say(f"  the provider told its cost: {off} USD on our own figure, {share} 1 % of it")
 
 
 def _print_exclusions(plan: dict[str, object]) -> None:

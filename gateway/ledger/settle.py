@@ -67,6 +67,8 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str | None
     tags: dict[str, str] = {}
     """The caller's own, from ``metadata``."""
+    is_paid_by_caller: bool = False
+    """It brought its providers' credentials along."""
     rule_version: str | None = None
     """Of the rules in force when the request began; None when there are none."""
     catalogue_version: str
@@ -121,6 +123,7 @@ def begin_attempt(
         estimated_cost=compute_cost(usage, start.price, is_estimated=True),
         estimated_usage=usage,
         reservation=reservation,
+        is_paid_by_caller=facts.is_paid_by_caller,
         catalogue_version=facts.catalogue_version,
         code_version=facts.code_version,
     )
@@ -193,6 +196,7 @@ def settle_request(
         user=facts.user,
         session_id=facts.session_id,
         tags=facts.tags,
+        is_paid_by_caller=facts.is_paid_by_caller,
         rule_version=facts.rule_version,
         warnings=end.warnings,
         cost_usd=cost.total_usd,

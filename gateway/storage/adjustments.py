@@ -27,7 +27,7 @@ from gateway.storage.rollup_corrections import fold_in, share_roll_ups
 from gateway.storage.tables import attempt_record, cost_adjustment
 from pricing.cost import sum_known
 from pricing.rerating import Correction, RecordedAttempt
-from pricing.usage import METERS
+from pricing.usage import METERS, Usage
 
 _LOCK = int.from_bytes(b"tw-rerat")
 _ONE_DAY = timedelta(days=1)
@@ -113,12 +113,7 @@ async def read_requests(
         select(
             columns.request_id,
             columns.key_id,
-            *(columns[name] for name in _NEEDED),
-            *(columns[meter] for meter in METERS),
-            columns.is_paid_by_caller,
-            columns.usage_source,
-            columns.cost_status,
-            columns.cost_source,
+            *attempt_columns(),
             effective_usd(columns.cost_usd, adjustments).label("cost_usd"),
         )
         .select_from(attempt_record)
@@ -130,6 +125,26 @@ async def read_requests(
     for row in (await connection.execute(statement)).mappings():
         found.setdefault(row["request_id"], []).append(row)
     return [_request(request_id, day, rows, span) for request_id, rows in found.items()]
+
+
+def attempt_columns() -> list[ColumnElement[Any]]:
+    """What `recorded_attempt` needs of `attempt_record`, but for the cost."""
+    columns = attempt_record.c
+    names = (*_NEEDED, *METERS, "is_paid_by_caller", "usage_source", "cost_status", "cost_source")
+    return [columns[name] for name in names]
+
+
+def recorded_attempt(row: RowMapping, cost_usd: Decimal | None) -> RecordedAttempt:
+    """An attempt of `attempt_columns`; ``cost_usd`` has every correction in it."""
+    is_metered = row[METERS[0]] is not None
+    return RecordedAttempt(
+        **{name: row[name] for name in _NEEDED},
+        usage=Usage(**{meter: row[meter] for meter in METERS}) if is_metered else None,
+        is_estimated=row["usage_source"] == "estimated" or row["cost_status"] == "estimated",
+        source=row["cost_source"],
+        cost_usd=cost_usd,
+        is_paid_by_caller=row["is_paid_by_caller"],
+    )
 
 
 async def lock_adjustments(connection: AsyncConnection) -> None:
@@ -234,7 +249,7 @@ def _within(span: Span) -> list[ColumnElement[bool]]:
 def _request(
     request_id: UUID, day: date, rows: Sequence[RowMapping], span: Span
 ) -> RecordedRequest:
-    attempts = tuple(_attempt(row) for row in rows)
+    attempts = tuple(recorded_attempt(row, row["cost_usd"]) for row in rows)
     return RecordedRequest(
         id=request_id,
         day=day,
@@ -249,20 +264,4 @@ def _is_within(attempt: RecordedAttempt, span: Span) -> bool:
         span.since <= attempt.started_at < span.until
         and span.model in {None, attempt.model}
         and span.provider in {None, attempt.provider}
-    )
-
-
-def _attempt(row: RowMapping) -> RecordedAttempt:
-    is_metered = row[METERS[0]] is not None
-    fields: dict[str, Any] = {name: row[name] for name in _NEEDED}
-    return msgspec.convert(
-        {
-            **fields,
-            "usage": {meter: row[meter] for meter in METERS} if is_metered else None,
-            "is_estimated": row["usage_source"] == "estimated" or row["cost_status"] == "estimated",
-            "source": row["cost_source"],
-            "is_paid_by_caller": row["is_paid_by_caller"],
-            "cost_usd": row["cost_usd"],
-        },
-        RecordedAttempt,
     )

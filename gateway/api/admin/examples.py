@@ -29,6 +29,7 @@ EXAMPLES: dict[str, Any] = {
     "changeBudgetLimit": {"limit_usd": 750},
     "checkPriceChange": _PRICE,
     "changePrice": _PRICE,
+    "previewPriceChange": {"change": _PRICE, "since": "2026-11-14T00:00:00Z"},
     "acceptPriceProposal": {"reason": "as their price list says"},
     "refusePriceProposal": {"reason": "the list has cents for dollars"},
     "explainAsKey": {
