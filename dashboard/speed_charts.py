@@ -1,6 +1,5 @@
-"""Charts of latency and of reliability: finished frames in, charts out. Pure."""
+"""Charts of latency and of speed: finished frames in, charts out. Pure."""
 
-from datetime import timedelta
 from typing import Any
 
 import altair as alt
@@ -9,14 +8,10 @@ import polars as pl
 from dashboard import numbers
 from dashboard.axes import (
     LATENCY_LABEL,
-    as_utc,
     legend,
     slot_domain,
-    time_axis,
-    value_axis,
-    when_text,
 )
-from dashboard.charts import SECONDARY_HEIGHT, AnyChart, hover_rule
+from dashboard.charts import SECONDARY_HEIGHT, AnyChart
 
 _LANE_HEIGHT = 38
 _AXIS_HEIGHT = 30
@@ -171,86 +166,6 @@ def week_chart(cells: pl.DataFrame) -> AnyChart:
             ],
         )
         .properties(height=SECONDARY_HEIGHT, padding=_PADDING)
-    )
-
-
-def success_chart(rates: pl.DataFrame, *, bucket: timedelta) -> AnyChart:
-    """The share of requests and of attempts that succeeded; the axis does not start at zero.
-
-    Args:
-        rates: of `queries.success_rates`.
-        bucket: the distance of two points.
-    """
-    frame = rates.with_columns(
-        when_text(bucket),
-        *(
-            pl.Series(
-                f"{name}_text",
-                [numbers.share(value, decimals=2) for value in rates[name]],
-                dtype=pl.String,
-            )
-            for name in ("requests", "attempts")
-        ),
-    ).with_columns(as_utc("bucket"))
-    base = alt.Chart(frame).encode(x=time_axis(rates, bucket))
-    scale = alt.Scale(zero=False, nice=True)
-    axis = value_axis("format(datum.value, '.1%')")
-    lines = [
-        base.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=8)).encode(
-            y=alt.Y(f"{name}:Q", scale=scale, axis=axis), color=alt.value(colour)
-        )
-        for name, colour in (("attempts", "orange"), ("requests", "green"))
-    ]
-    rule = hover_rule(
-        base,
-        [
-            alt.Tooltip("when_text:N", title="From"),
-            alt.Tooltip("requests_text:N", title="Requests"),
-            alt.Tooltip("attempts_text:N", title="Attempts"),
-        ],
-    )
-    return alt.layer(*lines, rule).properties(height=SECONDARY_HEIGHT, padding=_PADDING)
-
-
-def matrix_chart(matrix: pl.DataFrame) -> AnyChart:
-    """Where requests failed against who served them, with their number in each cell.
-
-    Args:
-        matrix: of `queries.fallback_matrix`.
-    """
-    frame = matrix.with_columns(
-        pl.col("requests").map_elements(numbers.count, pl.String).alias("n_text")
-    )
-    base = alt.Chart(frame).encode(
-        x=alt.X(
-            "to_provider:N",
-            axis=alt.Axis(title=None, orient="top", labelAngle=0, domain=False, ticks=False),
-            scale=alt.Scale(paddingInner=0.06),
-        ),
-        y=alt.Y(
-            "from_provider:N",
-            axis=alt.Axis(title=None, domain=False, ticks=False),
-            scale=alt.Scale(paddingInner=0.06),
-        ),
-        tooltip=[
-            alt.Tooltip("from_provider:N", title="Failed at"),
-            alt.Tooltip("to_provider:N", title="Served by"),
-            alt.Tooltip("n_text:N", title="Requests"),
-            alt.Tooltip("reasons:N", title="Reasons"),
-        ],
-    )
-    cells = base.mark_rect(cornerRadius=3).encode(
-        color=alt.value("primary"),
-        opacity=alt.Opacity(
-            "requests:Q", scale=alt.Scale(type="sqrt", range=[0.06, 0.5]), legend=None
-        ),
-    )
-    texts = base.mark_text(fontSize=12, fontWeight=600).encode(
-        text="n_text:N", color=alt.value("gray")
-    )
-    rows = frame["from_provider"].n_unique()
-    return alt.layer(cells, texts).properties(
-        height=max(SECONDARY_HEIGHT, rows * _CELL_HEIGHT + _AXIS_HEIGHT), padding=_PADDING
     )
 
 

@@ -53,6 +53,7 @@ STYLE = f"""<style>
   padding: .42rem .5rem .42rem 0; text-align: left; vertical-align: top; white-space: nowrap; }}
 .tw-table td.wrap {{ white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }}
 .tw-table th {{ color: var(--tw-muted); font-weight: 600; font-size: .78rem; }}
+.tw-table a {{ color: light-dark(#2f5bd0, #8aa6e8); text-decoration: none; }}
 .tw-table tr:last-child td {{ border-bottom: 0; }}
 .tw-table .right {{ text-align: right; padding-right: 0; padding-left: .7rem; }}
 .tw-table .right + .left {{ padding-left: 1.2rem; }}

@@ -88,3 +88,8 @@ def length(of: timedelta) -> str:
             number = seconds // size
             return unit if number == 1 else f"{number} {unit}s"
     return f"{seconds} seconds"
+
+
+def the(period: str) -> str:
+    """``the last 7 days``, but ``this period``."""
+    return period if period.startswith("this") else f"the {period}"

@@ -1,0 +1,159 @@
+"""Reads what the Reliability page needs: failures, examples of them, and changes of health."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+import streamlit as st
+from sqlalchemy import ColumnElement, Text, cast, func, literal, select, union_all
+from sqlalchemy.dialects import postgresql
+
+from dashboard.narrowing import EVERYTHING, Narrowing
+from dashboard.periods import MINUTE_GRAIN_BELOW, Period
+from dashboard.schemas import USD, UTC_INSTANT, Schema
+from dashboard.source import FRESH_S, as_instant, as_literal, read_statement
+from dashboard.sums import attempts_of, narrowed, places, sum_of
+from gateway.storage.tables import v_api_key, v_attempt, v_health_event
+
+ERRORS: Schema = {
+    "provider": pl.String(),
+    "outcome": pl.String(),
+    "attempts": pl.Int64(),
+    "rescued": pl.Int64(),
+    "unpriced": pl.Int64(),
+    "cost_usd": USD,
+    "first_at": UTC_INSTANT,
+    "last_at": UTC_INSTANT,
+}
+"""Attempts by provider and what became of them; the instants are the beginnings of the minutes, or
+quarters of an hour, with the first and the last of them."""
+
+EXAMPLES: Schema = {"provider": pl.String(), "outcome": pl.String(), "request_id": pl.String()}
+
+HEALTH: Schema = {
+    "at": UTC_INSTANT,
+    "node": pl.String(),
+    "level": pl.String(),
+    "provider": pl.String(),
+    "endpoint": pl.String(),
+    "credential": pl.Int64(),
+    "state": pl.String(),
+    "until": UTC_INSTANT,
+    "reason": pl.String(),
+}
+"""Changes of health, in their order."""
+
+MOST_CHANGES = 20_000
+_MAX_ENTRIES = 64
+_OPEN_BEFORE = timedelta(hours=1)
+"""Nothing is open for longer without another change."""
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_errors(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
+    """`ERRORS` of a period, successes included: they are what shares are of."""
+    view = attempts_of(period)
+    v = view.c
+    statement = (
+        select(
+            v.provider.label("provider"),
+            v.outcome.label("outcome"),
+            sum_of(v.attempts).label("attempts"),
+            sum_of(v.rescued).label("rescued"),
+            sum_of(v.unpriced).label("unpriced"),
+            cast(func.sum(v.cost_usd), Text).label("cost_usd"),
+            func.min(v.at).label("first_at"),
+            func.max(v.at).label("last_at"),
+        )
+        .where(
+            v.at >= as_instant(period.start),
+            v.at < as_instant(period.end),
+            v.kind != "shadow",
+            *narrowed(view, only),
+        )
+        .group_by(*places(2))
+    )
+    return read_statement(statement, ERRORS)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_examples(
+    classes: tuple[tuple[str, str, datetime], ...], period: Period, only: Narrowing = EVERYTHING
+) -> pl.DataFrame:
+    """`EXAMPLES`: the latest request of each class, where rows of that time are still kept.
+
+    Args:
+        classes: provider, outcome and ``last_at`` of rows of `ERRORS`.
+        period: that they were read of.
+        only: the same part of the traffic.
+    """
+    if not classes:
+        return pl.DataFrame(schema=EXAMPLES)
+    grain = timedelta(minutes=1) if period.bucket < MINUTE_GRAIN_BELOW else MINUTE_GRAIN_BELOW
+    v = v_attempt.c
+    parts = [
+        select(
+            literal(provider, Text).label("provider"),
+            literal(outcome, Text).label("outcome"),
+            cast(v.request_id, Text).label("request_id"),
+        )
+        .where(
+            v.provider == provider,
+            v.outcome == outcome,
+            v.started_at >= as_instant(last_at),
+            v.started_at < as_instant(min(last_at + grain, period.end)),
+            # The day is the request's, which may have begun on the one before.
+            v.day.in_([_day(last_at - timedelta(days=1)), _day(last_at)]),
+            *_narrowed_attempts(only),
+        )
+        .order_by(v.started_at.desc())
+        .limit(1)
+        .subquery()
+        for provider, outcome, last_at in classes
+    ]
+    columns = (select(part.c.provider, part.c.outcome, part.c.request_id) for part in parts)
+    found = union_all(*columns).subquery()
+    return read_statement(select(found.c.provider, found.c.outcome, found.c.request_id), EXAMPLES)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_health(period: Period, providers: tuple[str, ...] = ()) -> pl.DataFrame:
+    """`HEALTH` of a period and of shortly before it; the latest where there are very many."""
+    v = v_health_event.c
+    statement = (
+        select(
+            v.at,
+            v.node,
+            v.level,
+            v.provider,
+            v.endpoint,
+            cast(v.credential, postgresql.BIGINT).label("credential"),
+            v.state,
+            v.until,
+            v.reason,
+        )
+        .where(v.at >= as_instant(period.start - _OPEN_BEFORE), v.at < as_instant(period.end))
+        .order_by(v.at.desc(), v.id.desc())
+        .limit(MOST_CHANGES)
+    )
+    if providers:
+        statement = statement.where(v.provider.in_(list(providers)))
+    return read_statement(statement, HEALTH).reverse()
+
+
+def _narrowed_attempts(only: Narrowing) -> list[ColumnElement[bool]]:
+    v = v_attempt.c
+    conditions: list[ColumnElement[bool]] = []
+    if only.models:
+        conditions.append(v.model.in_(list(only.models)))
+    if only.keys:
+        keys = select(v_api_key.c.id).where(v_api_key.c.name.in_(list(only.keys)))
+        conditions.append(v.key_id.in_(keys))
+    for name, values in only.labels_by_name.items():
+        label = func.jsonb_extract_path_text(v.labels, as_literal(name))
+        conditions.append(label.in_(values))
+    return conditions
+
+
+def _day(at: datetime) -> ColumnElement[Any]:
+    return cast(literal(at.date().isoformat(), Text), v_attempt.c.day.type)

@@ -1,0 +1,83 @@
+"""The classes of failures: how often each came, since when, and the latest request of it."""
+
+from urllib.parse import urlencode
+
+import streamlit as st
+
+from dashboard import (
+    exports,
+    numbers,
+    pieces,
+    queries,
+    reliability_queries,
+    reliability_sums,
+    words,
+)
+from dashboard.narrowing import Narrowing
+from dashboard.palette import slots
+from dashboard.periods import Period
+from dashboard.pieces import Cell, Column, Row
+
+_ROWS = 12
+_COLUMNS = (
+    Column(name="Error"),
+    Column(name="Provider"),
+    Column(name="Attempts", is_number=True),
+    Column(name="Share", is_number=True, hint="Of the provider's attempts."),
+    Column(name="Rescued", is_number=True, hint="Their request was answered all the same."),
+    Column(name="Cost", is_number=True),
+    Column(name="First seen"),
+    Column(name="Last seen"),
+    Column(name="Latest", hint="The latest request of this kind, where it is still kept."),
+)
+
+
+def draw(period: Period, only: Narrowing) -> None:
+    """Draw the card's inside."""
+    st.html(pieces.heading("Error classes", "of attempts, without those that callers gave up"))
+    table = reliability_queries.error_classes(reliability_sums.read_errors(period, only))
+    if table.is_empty():
+        st.caption(f"No attempt failed in {words.the(period.words)}.")
+        return
+    shown = table.head(_ROWS)
+    classes = tuple(
+        (row["provider"], row["outcome"], row["last_at"]) for row in shown.iter_rows(named=True)
+    )
+    found = reliability_sums.read_examples(classes, period, only)
+    examples: dict[tuple[str, str], str] = {
+        (row["provider"], row["outcome"]): row["request_id"] for row in found.iter_rows(named=True)
+    }
+    colours = slots(shown["provider"].unique())
+    rows = [
+        Row(
+            cells=(
+                Cell(text=words.outcome(row["outcome"])),
+                Cell(text=row["provider"], slot=colours[row["provider"]]),
+                Cell(text=numbers.count(row["attempts"])),
+                Cell(text=numbers.share(row["share"])),
+                Cell(text=numbers.count(row["rescued"])),
+                Cell(
+                    text=numbers.usd_sum(row["cost_usd"], is_complete=not row["unpriced"]),
+                    hint=numbers.usd_exact(row["cost_usd"]),
+                ),
+                Cell(text=numbers.when(row["first_at"], period.zone)),
+                Cell(text=numbers.when(row["last_at"], period.zone)),
+                _example(examples.get((row["provider"], row["outcome"]))),
+            )
+        )
+        for row in shown.iter_rows(named=True)
+    ]
+    st.html(pieces.table(_COLUMNS, rows))
+    if table.height > shown.height:
+        st.caption(f"{table.height - shown.height} more are rarer; the export has them all.")
+    exports.offer("Error classes", table, "error-classes")
+
+
+def _example(request_id: str | None) -> Cell:
+    if request_id is None:
+        return Cell(text=numbers.UNKNOWN)
+    # What is filtered stays in the address, so that the way back leads here.
+    query = {**st.query_params.to_dict(), "id": queries.generation_id(request_id)}
+    return Cell(
+        text=f"…{request_id[-8:]}", href=f"/requests?{urlencode(query)}", hint=str(query["id"])
+    )
