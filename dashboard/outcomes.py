@@ -9,7 +9,7 @@ from dashboard.queries import FAILED, GIVEN_UP, REFUSED, RESCUED, SERVED
 
 SUCCESS = "success"
 REFUSED_OUTCOME = "refused"
-NOT_JUDGED = ("client_cancelled", "gateway_shutdown")
+NOT_JUDGED = ("client_cancelled", "gateway_shutdown", "budget_exceeded")
 """Outcomes that say nothing about how well anybody served."""
 
 

@@ -11,7 +11,7 @@ import msgspec
 from gateway.chat.answer import Frame
 from gateway.chat.shaping import Shape, shape_of, shape_whole
 from gateway.chat.usage_report import to_json_number
-from gateway.domain.errors import OverloadedError
+from gateway.domain.errors import BudgetExceededError, OverloadedError
 from gateway.domain.outcomes import Outcome
 from gateway.exchange import Exchange
 from gateway.execution.attempt import Attempt
@@ -20,9 +20,11 @@ from gateway.execution.failures import FailedAttempt, error_of
 from gateway.execution.relay import Relay
 from gateway.execution.runner import Served
 from gateway.ledger.spool import SpoolUnwritableError
-from gateway.providers.base import Completion, FaultError, StreamEvent
+from gateway.providers.base import Completion, Fault, FaultError, StreamEvent
 
 _OK = 200
+_BUDGET = "budget"
+"""Why a choice ended: its caller's budget is used up."""
 _MAX_WARNINGS_HEADER = 1024
 
 
@@ -86,6 +88,7 @@ async def stream(
     )
     shape = shape_of(exchange.request)
     source = relay if drains is None else Shielded(relay)
+    guard = exchange.guard(attempt.start)
     held: StreamEvent | None = None
     try:
         yield b"".join(map(frame.echo, exchange.echoes_with(attempt.echo)))
@@ -96,16 +99,15 @@ async def stream(
             shown, held = _shown(events, held, frame, shape)
             if shown:
                 yield shown
+            if guard is not None and held is None and attempt.text_bytes > guard.until_bytes:
+                await guard.extend()
         attempt.end(Outcome.SUCCESS)
         exchange.close(Outcome.SUCCESS, _OK)
         yield _closing(exchange, served, frame, held, shape)
     except FaultError as exc:
-        attempt.fail(exc.fault)
-        failed = FailedAttempt(endpoint=endpoint.id, provider=endpoint.provider, fault=exc.fault)
-        error = error_of([failed])
-        exchange.close(exc.fault.outcome, _OK, error_kind=error.code or error.kind)
-        metadata = {**error.metadata, "usage": _usage_of_broken(exchange, served)}
-        yield frame.error(error.message, error.kind, error.code, metadata) + frame.done
+        yield _broken_off(exchange, served, frame, exc.fault)
+    except BudgetExceededError as error:
+        yield _cut_off(exchange, served, frame, error)
     except asyncio.CancelledError:
         if not exchange.interruption.is_shutdown or exchange.journal.is_closed:
             raise
@@ -123,6 +125,28 @@ async def stream(
         raise
     finally:
         await _leave(exchange, attempt, source, drains)
+
+
+def _broken_off(exchange: Exchange, served: Served, frame: Frame, fault: Fault) -> bytes:
+    """The end of a stream that its provider did not bring to one."""
+    endpoint = served.attempt.candidate.endpoint
+    served.attempt.fail(fault)
+    failed = FailedAttempt(endpoint=endpoint.id, provider=endpoint.provider, fault=fault)
+    error = error_of([failed])
+    exchange.close(fault.outcome, _OK, error_kind=error.code or error.kind)
+    metadata = {**error.metadata, "usage": _usage_of_broken(exchange, served)}
+    return frame.error(error.message, error.kind, error.code, metadata) + frame.done
+
+
+def _cut_off(exchange: Exchange, served: Served, frame: Frame, error: BudgetExceededError) -> bytes:
+    """The end of a stream that costs more than its caller's budget holds."""
+    attempt = served.attempt
+    attempt.finish_reason = _BUDGET
+    attempt.end(Outcome.BUDGET_EXCEEDED)
+    exchange.close(Outcome.BUDGET_EXCEEDED, _OK, error_kind=error.code)
+    metadata = {**error.metadata, "usage": _usage_of_broken(exchange, served)}
+    told = f"the answer is not complete: {error.message}"
+    return frame.error(told, error.kind, error.code, metadata, finish_reason=_BUDGET) + frame.done
 
 
 async def _leave(

@@ -306,6 +306,7 @@ class Worker:
             rules=BoundRules(answer_tokens=settings.budgets.answer_tokens),
             learned=experience.output_p95,
             expected_output_tokens=settings.routing.expected_output_tokens,
+            ratio_of=experience.ratios.of,
         )
         policy = Policy(
             slash_pins_provider=settings.routing.slash_pins_provider,

@@ -1,5 +1,6 @@
 """What is known of one request while it is served, and how its record is closed."""
 
+import functools
 import logging
 from collections.abc import Callable
 from decimal import Decimal
@@ -21,6 +22,7 @@ from gateway.domain.records import AttemptRecord, RequestRecord
 from gateway.execution.access import AccessBook
 from gateway.execution.health import HealthBoard
 from gateway.ledger.journal import Journal
+from gateway.ledger.stream_guard import StreamGuard
 from gateway.ledger.toll import Toll
 from gateway.routing.engine import make_plan
 from gateway.routing.explain import explain_plan
@@ -182,6 +184,12 @@ class Exchange:
         except BaseException:
             toll.cancel(start)
             raise
+
+    def guard(self, start: AttemptStart) -> StreamGuard | None:
+        """What keeps a stream within what budgets hold; None where none limits its caller."""
+        if self.toll is None:
+            return None
+        return self.toll.guard(start, self.request, functools.partial(self.journal.begin, start))
 
     def end_attempt(self, end: AttemptEnd) -> None:
         attempt = self.journal.end(end)

@@ -27,7 +27,9 @@ def request_table(page: pl.DataFrame, zone: str) -> pl.DataFrame:
             .then(pl.lit(SERVED))
             .when(pl.col("outcome") == "refused")
             .then(pl.lit(REFUSED))
-            .when(pl.col("outcome").is_in(["client_cancelled", "gateway_shutdown"]))
+            .when(
+                pl.col("outcome").is_in(["client_cancelled", "gateway_shutdown", "budget_exceeded"])
+            )
             .then(pl.lit(GIVEN_UP))
             .otherwise(pl.lit(FAILED))
         ),

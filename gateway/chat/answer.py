@@ -16,8 +16,8 @@ OWN_MEMBERS = frozenset(
 )
 """Top-level members that a provider's own ones never replace."""
 
-_ENCODER = msgspec.json.Encoder()
-_ERROR_CHOICES = b'[{"index":0,"delta":{"content":""},"finish_reason":"error"}]'
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
+_ERROR_CHOICES = b'[{"index":0,"delta":{"content":""},"finish_reason":%b}]'
 
 
 def _head(id: str, object_name: str, created: int, model: str, provider: str) -> bytes:  # noqa: A002
@@ -103,6 +103,8 @@ class Frame(Protocol):
         kind: str,
         code: str | None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        finish_reason: str = "error",
     ) -> bytes:
         """An error after the stream has begun; ``kind`` is the OpenAI dialect's ``error.type``."""
         ...
@@ -160,6 +162,8 @@ class ChunkFrame:
         kind: str,
         code: str | None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        finish_reason: str = "error",
     ) -> bytes:
         """An event that the official clients raise on: an error beside a choice that ended so.
 
@@ -168,6 +172,5 @@ class ChunkFrame:
         error: dict[str, Any] = {"message": message, "type": kind, "param": None, "code": code}
         if metadata:
             error["metadata"] = metadata
-        return b"".join(
-            (self._prefix, _ERROR_CHOICES, b',"error":', _ENCODER.encode(error), b"}\n\n")
-        )
+        choices = _ERROR_CHOICES % _ENCODER.encode(finish_reason)
+        return b"".join((self._prefix, choices, b',"error":', _ENCODER.encode(error), b"}\n\n"))

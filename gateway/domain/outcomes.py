@@ -45,6 +45,8 @@ class Outcome(StrEnum):
     """A fault of ours; always a bug."""
     SUPERSEDED = "superseded"
     """Another attempt of the same request, begun while this one was silent, answered first."""
+    BUDGET_EXCEEDED = "budget_exceeded"
+    """Ended by us in mid-stream: it cost more than was reserved, and the budget held no more."""
     REFUSED = "refused"
     """The request never reached an endpoint (402, 403, 404, 429, 503 of our own)."""
     UNKNOWN_CRASH = "unknown_crash"
@@ -105,6 +107,7 @@ CONSEQUENCES: dict[Outcome, Consequence] = {
     Outcome.GATEWAY_SHUTDOWN: _NOTHING,
     Outcome.GATEWAY_ERROR: _NOTHING,
     Outcome.SUPERSEDED: _NOTHING,
+    Outcome.BUDGET_EXCEEDED: _NOTHING,
     Outcome.REFUSED: _NOTHING,
     Outcome.UNKNOWN_CRASH: _NOTHING,
 }

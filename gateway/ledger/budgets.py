@@ -177,7 +177,23 @@ class Spending:
                 one.take(missing)
             self._held += missing
         self._open[number] = bound
-        return Reservation(windows=self.windows, nusd=bound, settled=dict(self._settled))
+        return self.reservation_of(number)
+
+    def grow(self, number: int, nusd: int) -> bool:
+        """Reserve more for an open attempt; False, and nothing is changed, where there is less."""
+        if number not in self._open or any(one.free < nusd for one in self.hard):
+            return False
+        for one in self.hard:
+            one.take(nusd)
+        self._held += nusd
+        self._open[number] += nusd
+        return True
+
+    def reservation_of(self, number: int) -> Reservation:
+        """What covers an open attempt now."""
+        return Reservation(
+            windows=self.windows, nusd=self._open[number], settled=dict(self._settled)
+        )
 
     def cancel(self, number: int) -> None:
         """The attempt did not begin after all."""

@@ -7,7 +7,7 @@ need; who finds a slice used up waits for it, and never longer than the rules sa
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -81,12 +81,14 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Waiter:
-    __slots__ = ("answer", "bounds", "is_asked_for", "looks", "most", "spending")
+    __slots__ = ("answer", "hard", "is_asked_for", "looks", "most", "take")
 
-    def __init__(self, spending: Spending, bounds: dict[str, int]) -> None:
-        self.spending = spending
-        self.bounds = bounds
-        self.most = max(bounds.values())
+    def __init__(self, hard: Sequence[Slice], most: int, take: Callable[[], bool]) -> None:
+        self.hard = hard
+        self.most = most
+        """So much of every one of them."""
+        self.take = take
+        """Reserves it, where it is there."""
         self.is_asked_for = False
         self.looks = _LOOKS
         """How often it may still be looked after in vain."""
@@ -207,7 +209,7 @@ class Purse:
         for one in hard:
             one.used_at_s = now_s
         if not spending.reserve(bounds):
-            is_known = await self._wait(account, spending, bounds, now_s)
+            is_known = await self._wait(_waiter_of(spending, bounds), now_s)
             cheaper = _within_reach(hard, bounds) if is_known else bounds
             if cheaper and len(cheaper) < len(bounds):
                 # The dearest is out of reach: the cheaper ones are asked for by themselves.
@@ -215,17 +217,31 @@ class Purse:
                 is_known = (
                     None
                     if spending.reserve(bounds)
-                    else await self._wait(account, spending, bounds, now_s, is_second=True)
+                    else await self._wait(_waiter_of(spending, bounds), now_s, is_second=True)
                 )
             if is_known is not None:
                 bounds = self._what_fits(hard, spending, bounds, is_dry=is_known)
-        for one in hard:
-            if one.free < one.low:
-                self._low.add(one)
-                self.wanted.set()
+        self._look_after(hard)
         if len(bounds) == len(candidates):
             return candidates
         return [candidate for candidate in candidates if candidate.endpoint.id in bounds]
+
+    async def extend(self, spending: Spending, number: int, nusd: int) -> int:
+        """Reserve more for an attempt that is under way; how much, a part of it where it is scarce.
+
+        Raises:
+            BudgetExceededError: there is no more, or it could not be confirmed in time.
+        """
+        hard = spending.hard
+        waiter = _Waiter(hard, nusd, lambda: spending.grow(number, nusd))
+        is_known = None if waiter.take() else await self._wait(waiter, time.monotonic())
+        if is_known is not None:
+            nusd //= 4
+            if not nusd or not spending.grow(number, nusd):
+                self.refused += 1
+                raise exceeded(min(hard, key=_free))
+        self._look_after(hard)
+        return nusd
 
     def asks(self) -> list[tuple[Slice, Ask]]:
         """What is to be asked for now: for those who wait, and for slices that run low."""
@@ -334,25 +350,15 @@ class Purse:
     def _is_enforced(self, budget: Budget) -> bool:
         return budget.mode == "hard" and self.rules.is_enforced
 
-    async def _wait(
-        self,
-        account: Account,
-        spending: Spending,
-        bounds: dict[str, int],
-        now_s: float,
-        *,
-        is_second: bool = False,
-    ) -> bool | None:
+    async def _wait(self, waiter: _Waiter, now_s: float, *, is_second: bool = False) -> bool | None:
         """None once the reservation is made; else whether it is known that there is no more."""
-        most = max(bounds.values())
-        short = [one for one in account.hard if one.free < most]
+        short = [one for one in waiter.hard if one.free < waiter.most]
         if not is_second and any(
-            now_s < one.dry_until_s and one.free + one.available < most for one in short
+            now_s < one.dry_until_s and one.free + one.available < waiter.most for one in short
         ):
             return True
         if self.is_away:
             return False
-        waiter = _Waiter(spending, bounds)
         for one in short:
             self._waiting.setdefault(one, deque()).append(waiter)
         self.wanted.set()
@@ -360,7 +366,7 @@ class Purse:
         try:
             is_reserved = await waiter.answer
         finally:
-            self._leave(waiter, account.hard)
+            self._leave(waiter)
         if is_reserved is None:
             return False
         return None if is_reserved else True
@@ -385,8 +391,15 @@ class Purse:
         if self._waiting:
             self._count_on()
 
-    def _leave(self, waiter: _Waiter, slices: Iterable[Slice]) -> None:
-        for one in slices:
+    def _look_after(self, hard: Sequence[Slice]) -> None:
+        """Ask for more before it is used up."""
+        for one in hard:
+            if one.free < one.low:
+                self._low.add(one)
+                self.wanted.set()
+
+    def _leave(self, waiter: _Waiter) -> None:
+        for one in waiter.hard:
             waiters = self._waiting.get(one)
             if waiters is not None and waiter in waiters:
                 waiters.remove(waiter)
@@ -399,7 +412,7 @@ class Purse:
         for waiter in self._waiting.pop(one, ()):
             if waiter.answer.done():
                 continue
-            if waiter.spending.reserve(waiter.bounds):
+            if waiter.take():
                 waiter.answer.set_result(True)
             elif waiter.is_asked_for and one.available + one.free < waiter.most:
                 one.dry_until_s = time.monotonic() + self.rules.dry_s
@@ -409,7 +422,7 @@ class Purse:
                 left.append(waiter)
             else:
                 # Another of its budgets was used up meanwhile.
-                for other in waiter.spending.hard:
+                for other in waiter.hard:
                     if other.free < waiter.most and waiter not in self._waiting.get(other, ()):
                         self._waiting.setdefault(other, deque()).append(waiter)
         if left:
@@ -442,6 +455,10 @@ class Purse:
             raise exceeded(tightest, cheapest)
         self.unconfirmed += 1
         raise _unconfirmed(tightest)
+
+
+def _waiter_of(spending: Spending, bounds: dict[str, int]) -> _Waiter:
+    return _Waiter(spending.hard, max(bounds.values()), lambda: spending.reserve(bounds))
 
 
 def _within_reach(hard: Sequence[Slice], bounds: dict[str, int]) -> dict[str, int]:

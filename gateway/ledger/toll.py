@@ -13,12 +13,16 @@ from gateway.domain.budgets import Budget, Charge, Reservation
 from gateway.domain.caller import Caller
 from gateway.domain.errors import BudgetExceededError, GatewayError
 from gateway.domain.records import AttemptRecord
+from gateway.domain.token_ratio import RatioOf, usual_ratio
 from gateway.ledger.budget_bounds import BoundRules, attempt_bounds
 from gateway.ledger.budgets import Spending
 from gateway.ledger.limits import Limiter, Permit, is_limited, rate_headers
 from gateway.ledger.purse import Account, Purse, explain
+from gateway.ledger.stream_guard import StreamGuard
 from gateway.routing.plan import Candidate
-from pricing.cost import to_nano_usd
+from pricing.cost import to_nano_usd, worst_nano_estimator
+
+_MTOK = 1_000_000
 
 Learned = Callable[[UUID, str], float | None]
 """By key and canonical model: tokens that 95 % of the key's answers do not exceed."""
@@ -35,6 +39,7 @@ class Tollbooth:
         rules: BoundRules,
         learned: Learned,
         expected_output_tokens: int,
+        ratio_of: RatioOf = usual_ratio,
     ) -> None:
         """Make tolls with these books.
 
@@ -44,12 +49,14 @@ class Tollbooth:
             rules: for what an attempt may cost.
             learned: how long answers are.
             expected_output_tokens: what an answer is expected to hold when nobody says.
+            ratio_of: bytes a token, by model.
         """
         self.purse = purse
         self.limiter = limiter
         self.rules = rules
         self.learned = learned
         self.expected_output_tokens = expected_output_tokens
+        self.ratio_of = ratio_of
 
     def toll_of(
         self, caller: Caller, budgets: tuple[Budget, ...], now_s: float, *, is_charged: bool = True
@@ -130,6 +137,42 @@ class Toll:
         if self._spending is None:
             return None
         return self._spending.begin(start.number, start.endpoint.id)
+
+    def guard(
+        self, start: AttemptStart, request: ChatRequest, note: Callable[[Reservation], None]
+    ) -> StreamGuard | None:
+        """What keeps an attempt that streams within its reservation; None where nothing is to be.
+
+        Args:
+            start: of the attempt.
+            request: whose answer it is.
+            note: told of each larger reservation.
+        """
+        account, spending, price = self.account, self._spending, start.price
+        if account is None or spending is None or not spending.hard or price is None:
+            return None
+        booth, asked = self._booth, request.max_output_tokens
+        worst = worst_nano_estimator(
+            prompt_tokens=request.prompt_tokens_estimate,
+            web_searches=1 if "web_search" in request.needs else 0,
+        )
+        prompt_nusd, mtok_nusd = worst(price, 0), worst(price, _MTOK)
+        if prompt_nusd is None or mtok_nusd is None or mtok_nusd <= prompt_nusd:
+            # Free answers need no guard.
+            return None
+        reserved = spending.reservation_of(start.number).nusd
+        at_most = None if asked is None else worst(price, asked * request.choice_count)
+        return StreamGuard(
+            booth.purse,
+            spending,
+            start.number,
+            prompt_nusd=prompt_nusd,
+            nusd_per_mtok=mtok_nusd - prompt_nusd,
+            is_bounded=account.is_strict
+            or (at_most is not None and reserved is not None and reserved >= at_most),
+            bytes_per_token=booth.ratio_of(start.endpoint.model).output,
+            note=note,
+        )
 
     def cancel(self, start: AttemptStart) -> None:
         """The attempt did not begin after all."""

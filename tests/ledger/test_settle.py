@@ -49,6 +49,7 @@ MAYBE_BILLED = [
     Outcome.CLIENT_CANCELLED,
     Outcome.GATEWAY_SHUTDOWN,
     Outcome.SUPERSEDED,
+    Outcome.BUDGET_EXCEEDED,
 ]
 
 

@@ -18,7 +18,7 @@ from gateway.chat.messages_api.said import (
 )
 from gateway.chat.messages_api.signatures import to_signature
 
-_ENCODER = msgspec.json.Encoder()
+_ENCODER = msgspec.json.Encoder(decimal_format="number")
 _PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 
 Kind = Literal["text", "thinking"]
@@ -97,8 +97,11 @@ class MessageFrame:
         kind: str,
         code: str | None,
         metadata: Mapping[str, Any] | None = None,
+        *,
+        finish_reason: str = "error",
     ) -> bytes:
         """An error after the stream has begun; the official clients raise on it."""
+        del finish_reason  # An error has none in this form.
         error: dict[str, Any] = {"type": error_type(kind), "message": message, "code": code}
         if metadata:
             error["metadata"] = metadata
