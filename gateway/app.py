@@ -5,6 +5,7 @@ import logging
 import socket
 import time
 from collections.abc import Mapping
+from uuid import UUID
 
 import httpx
 import msgspec
@@ -19,8 +20,10 @@ from gateway.api.admin.dry_run import admin_dry_run_routes
 from gateway.api.admin.guard import Guard
 from gateway.api.admin.jobs import JobDesk, admin_job_routes
 from gateway.api.admin.keys import admin_key_routes
+from gateway.api.admin.preview import admin_preview_routes
 from gateway.api.admin.prices import PriceDesk, admin_price_routes
 from gateway.api.admin.proposals import admin_proposal_routes
+from gateway.api.admin.replay import admin_replay_routes
 from gateway.api.admin.rules import RulesDesk, admin_rule_routes
 from gateway.api.admin.sessions import SessionDesk, admin_session_routes
 from gateway.api.admin.users import admin_user_routes
@@ -73,6 +76,7 @@ from gateway.pipeline import Pipeline
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for, quirks_of
 from gateway.routing.plan import BalanceWeights
+from gateway.routing.replaying import Installation
 from gateway.routing.rules.drawing import split_salt
 from gateway.settings.baseline import find_baseline
 from gateway.settings.enabled import EnabledProvider
@@ -308,7 +312,7 @@ class Worker:
             expected_output_tokens=settings.routing.expected_output_tokens,
             ratio_of=experience.ratios.of,
         )
-        policy = Policy(
+        policy = self._policy = Policy(
             slash_pins_provider=settings.routing.slash_pins_provider,
             expected_output_tokens=settings.routing.expected_output_tokens,
             strategy=settings.routing.strategy,
@@ -398,9 +402,11 @@ class Worker:
                 *admin_key_routes(self._ask, self._place.pepper),
                 *admin_budget_routes(self._ask),
                 *admin_price_routes(prices),
+                *admin_preview_routes(prices, self._jobs, self._job_ask),
                 *admin_proposal_routes(prices),
                 *admin_catalogue_routes(prices),
                 *admin_rule_routes(rules),
+                *admin_replay_routes(rules, self._jobs, self._job_ask, self._installation),
                 *admin_dry_run_routes(self._pipelines[CHAT.name], self._snapshots, rules),
                 *admin_session_routes(sessions),
                 *admin_user_routes(self._ask, sessions),
@@ -411,6 +417,22 @@ class Worker:
                 *self._metrics_routes(),
             ],
             Guard(self._place.owner_token, sessions.find),
+        )
+
+    def _installation(self, callers: Mapping[UUID, Caller]) -> Installation:
+        """What decides logged requests again."""
+        snapshot, policy = self._snapshots.current, self._policy
+        return Installation(
+            catalogue=snapshot.catalogue,
+            callers=callers,
+            aliases=snapshot.aliases,
+            slash_pins_provider=policy.slash_pins_provider,
+            configured_models=snapshot.configured_models,
+            auto_pool=policy.auto_models,
+            fetches_media=policy.fetches_media,
+            strategy=policy.strategy,
+            balance=policy.balance,
+            salt=policy.split_salt,
         )
 
     def _metrics_routes(self) -> list[HTTPRouteHandler]:

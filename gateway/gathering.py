@@ -135,6 +135,7 @@ class Gathering:
         )
         received_at = inputs.at
         ruled, inputs = self._govern(snapshot, request, inputs, headers)
+        is_of_caller = bool(ruled.request.provider_configs)
         facts = RequestFacts(
             id=self._ids.next(
                 unix_ms=int(now_s * 1000), random_bits=random.getrandbits(_RANDOM_BITS)
@@ -148,12 +149,12 @@ class Gathering:
             user=request.user,
             session_id=request.session_id,
             tags=request.labels,
+            is_paid_by_caller=is_of_caller,
             rule_version=ruled.version,
             catalogue_version=snapshot.catalogue.version,
             code_version=policy.code_version,
         )
         journal = Journal(facts, self._ledger, prompt=size, ratio_of=self._experience.ratios.of)
-        is_of_caller = bool(ruled.request.provider_configs)
         return Exchange(
             self._with_signatures(ruled.request, caller),
             inputs,
@@ -165,6 +166,7 @@ class Gathering:
             ruled=ruled,
             toll=toll,
             baseline=policy.baseline,
+            asked=request,
             learn=_learn_nothing
             if is_of_caller
             else functools.partial(

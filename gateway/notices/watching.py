@@ -48,7 +48,7 @@ class Unpriced:
 
     def note(self, record: RequestRecord) -> None:
         """Costs a request with a price one comparison."""
-        if record.cost_status != "unpriced":
+        if record.cost_status != "unpriced" or record.is_paid_by_caller:
             return
         for attempt in record.attempts:
             if attempt.cost.status == "unpriced" and len(self._seen) < _MOST_WAITING:

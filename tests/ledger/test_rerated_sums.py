@@ -15,6 +15,7 @@ from gateway.domain.records import AttemptRecord, RequestRecord
 from gateway.ledger.rerating import RerateReport, rerate_span
 from gateway.storage.adjusted import adjusted_attempts, adjusted_requests
 from gateway.storage.adjustments import Span
+from gateway.storage.coarse_tables import COARSE
 from gateway.storage.ingest import insert_absent
 from gateway.storage.partitions import ensure_partitions
 from gateway.storage.rollup_rebuild import rebuild_hour
@@ -305,6 +306,29 @@ async def test_corrections_reach_sums_whose_minutes_are_forgotten(
         Decimal("0.054"),
         3,
     )
+
+
+@pytest.mark.parametrize("are_minutes_kept", [True, False])
+async def test_hours_and_days_that_were_summed_have_corrections_in_them_at_once(
+    connection: AsyncConnection, *, are_minutes_kept: bool
+) -> None:
+    much_later = NOW + timedelta(days=3)
+    await store(connection, *(record(attempt()) for _ in range(3)))
+    while await sum_quarters(connection, much_later):
+        pass
+    while not are_minutes_kept and await forget_minutes(connection, LATER):
+        pass
+    views = [one.view for one in COARSE if "cost_usd" in one.view.c]
+    names = ("cost_usd", "adjustment_usd")
+    assert {await summed(connection, one, *names) for one in views} == {(Decimal("0.006"), 0)}
+
+    await rerate(connection, dearer())
+    at_once = {await summed(connection, one, *names) for one in views}
+    while await sum_quarters(connection, much_later):
+        pass
+    later = {await summed(connection, one, *names) for one in views}
+
+    assert at_once == later == {(Decimal("0.06"), Decimal("0.054"))}
 
 
 async def test_what_callers_pay_is_apart_from_what_is_spent(connection: AsyncConnection) -> None:

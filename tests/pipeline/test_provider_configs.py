@@ -72,6 +72,19 @@ async def test_an_enabled_provider_keeps_its_models_and_prices(simulator: Simula
     assert usage["cost"] == 0
 
 
+async def test_such_a_request_is_no_spending_of_the_operator(simulator: Simulator) -> None:
+    caller = allowed(origin_of(simulator.base_url))
+    async with rig_on(simulator, Offer()) as rig:
+        await rig.whole(caller=caller, provider={}, provider_configs={"p1": {"api_key": OWN_KEY}})
+        await rig.whole(caller=caller)
+        theirs, ours = rig.ledger.records
+        begun = rig.ledger.begun
+
+    assert (theirs.is_paid_by_caller, ours.is_paid_by_caller) == (True, False)
+    assert [one.is_paid_by_caller for one in begun] == [True, False]
+    assert theirs.cost_usd == ours.cost_usd, "what it costs is told all the same"
+
+
 async def test_nobody_else_serves_such_a_request(simulator: Simulator) -> None:
     caller = allowed(origin_of(simulator.base_url))
     async with rig_on(simulator, Offer(do="500"), Offer()) as rig:
