@@ -11,6 +11,7 @@ import polars as pl
 import streamlit as st
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     Integer,
     Select,
     Table,
@@ -29,6 +30,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from dashboard import queries
+from dashboard.grains import sums_of
 from dashboard.narrowing import EVERYTHING, Narrowing
 from dashboard.outcomes import NOT_JUDGED, of_outcomes
 from dashboard.periods import MINUTE_GRAIN_BELOW, Period
@@ -45,23 +47,24 @@ from dashboard.schemas import (
     Schema,
 )
 from dashboard.source import FRESH_S, as_instant, as_literal, read_statement
+from gateway.storage.coarse_tables import COARSE
 from gateway.storage.rollup_tables import (
+    latency,
+    usage_attempt,
+    usage_request,
     v_fallback,
     v_fallback_minute,
     v_label_set,
-    v_latency,
-    v_latency_minute,
     v_provider_seen,
     v_usage_attempt,
     v_usage_attempt_minute,
-    v_usage_request,
-    v_usage_request_minute,
 )
 from gateway.storage.tables import v_api_key, v_rule_set
 
 _Select: TypeAlias = Select[*tuple[Any, ...]]
 
 _SUCCESS = "success"
+_DAYS = next(one.view for one in COARSE if one.table.name == "usage_attempt_day")
 _ZERO: ColumnElement[int] = literal_column("0", Integer())
 _MOST_OPTIONS = 500
 _OPTIONS_S = 300
@@ -71,7 +74,7 @@ _MAX_ENTRIES = 64
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
 def read_traffic(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
     """`TRAFFIC` of a period. Percentiles are of successful requests."""
-    view = v_usage_request_minute if period.bucket < MINUTE_GRAIN_BELOW else v_usage_request
+    view = sums_of(usage_request, period, ("outcome", "is_fallback"), only, is_by_time=True)
     v = view.c
     at = bucket_of(v.at, period).label("bucket")
     is_judged = v.outcome.not_in(NOT_JUDGED)
@@ -89,7 +92,7 @@ def read_traffic(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
         "baseline_usd": cast(func.sum(v.baseline_usd), Text),
         "baselined_cost_usd": cast(func.sum(v.baselined_cost_usd), Text),
     }
-    counted = _read_grouped(view, {"bucket": at}, measures, period, only)
+    counted = _read_grouped(view, {"bucket": at}, measures, only)
     sums = queries.with_total(counted.with_columns(pl.col("bucket").cast(WALL_CLOCK)), "bucket")
     histogram = read_histogram(period, ("request", "request_ttft"), only, is_by_time=True)
     total = queries.percentiles(
@@ -133,14 +136,12 @@ def read_attempts_by(
         period: which time, and its buckets.
         only: which part of the traffic.
     """
-    view = attempts_of(period)
+    view = _attempts(period, (dimension,), only, is_by_time=True)
     dimensions = {
         "bucket": bucket_of(view.c.at, period),
         dimension: _dimension(view, dimension),
     }
-    return _read_attempts(view, dimensions, period, only).with_columns(
-        pl.col("bucket").cast(WALL_CLOCK)
-    )
+    return _read_attempts(view, dimensions, only).with_columns(pl.col("bucket").cast(WALL_CLOCK))
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
@@ -150,9 +151,9 @@ def read_attempt_totals(
     only: Narrowing = EVERYTHING,
 ) -> pl.DataFrame:
     """`ATTEMPT_SUMS` of the whole period by several dimensions; also ``outcome`` and ``kind``."""
-    view = attempts_of(period)
+    view = _attempts(period, dimensions, only, is_by_time=False)
     found = {name: _dimension(view, name) for name in dimensions}
-    return _read_attempts(view, found, period, only)
+    return _read_attempts(view, found, only)
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
@@ -210,7 +211,8 @@ def read_histogram(
     }
     if not only.has_latency:
         return pl.DataFrame(schema=schema)
-    view = v_latency_minute if period.bucket < MINUTE_GRAIN_BELOW else v_latency
+    wanted = ("metric", "bucket", *([by] if by else []))
+    view = sums_of(latency, period, wanted, only, is_by_time=is_by_time)
     v = view.c
     columns: dict[str, ColumnElement[Any]] = {"metric": v.metric}
     if is_by_time:
@@ -223,8 +225,6 @@ def read_histogram(
         .add_columns(sum_of(v.samples).label("samples"))
         .where(
             v.metric.in_(metrics),
-            v.at >= as_instant(period.start),
-            v.at < as_instant(period.end),
             *narrowed(view, only),
         )
         .group_by(*places(len(columns)))
@@ -242,7 +242,7 @@ def read_hours(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
     schema: Schema = {"weekday": pl.Int64(), "hour": pl.Int64(), **HISTOGRAM}
     if not only.has_latency:
         return pl.DataFrame(schema=schema)
-    view = v_latency_minute if period.bucket < MINUTE_GRAIN_BELOW else v_latency
+    view = sums_of(latency, period, ("metric", "bucket"), only, is_by_time=True)
     v = view.c
     wall = func.timezone(as_literal(period.zone), v.at)
     columns: dict[str, ColumnElement[Any]] = {
@@ -255,8 +255,6 @@ def read_hours(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
         .add_columns(sum_of(v.samples).label("samples"))
         .where(
             v.metric == "request",
-            v.at >= as_instant(period.start),
-            v.at < as_instant(period.end),
             *narrowed(view, only),
         )
         .group_by(*places(len(columns)))
@@ -270,7 +268,7 @@ def read_dimensions() -> pl.DataFrame:
     names = func.jsonb_each_text(v_label_set.c.labels).table_valued("key", "value")
     parts = [
         select(literal("provider", Text).label("kind"), v_provider_seen.c.provider.label("value")),
-        select(literal("model", Text), v_usage_attempt.c.model).distinct(),
+        select(literal("model", Text), _DAYS.c.model).distinct(),
         select(literal("key", Text), v_api_key.c.name).distinct(),
         select(literal("rule", Text), v_rule_set.c.version).distinct(),
         select(literal("label", Text), names.c.key + "=" + names.c.value)
@@ -289,15 +287,25 @@ def read_providers_seen() -> list[str]:
     return read_statement(statement, PROVIDERS_SEEN)["provider"].to_list()
 
 
+def _attempts(
+    period: Period, dimensions: Sequence[str], only: Narrowing, *, is_by_time: bool
+) -> FromClause:
+    columns = {"key": "key_id"}
+    known = [
+        "label_set" if name.startswith("label:") else columns.get(name, name) for name in dimensions
+    ]
+    wanted = ("outcome", "kind", *known)
+    return sums_of(usage_attempt, period, wanted, only, is_by_time=is_by_time)
+
+
 def attempts_of(period: Period) -> Table:
     """The sums over attempts in the grain that a period is drawn from."""
     return v_usage_attempt_minute if period.bucket < MINUTE_GRAIN_BELOW else v_usage_attempt
 
 
 def _read_attempts(
-    view: Table,
+    view: FromClause,
     dimensions: dict[str, ColumnElement[Any]],
-    period: Period,
     only: Narrowing,
 ) -> pl.DataFrame:
     v = view.c
@@ -317,25 +325,21 @@ def _read_attempts(
             for name, kind in ATTEMPT_SUMS.items()
         },
     }
-    return _read_grouped(view, dimensions, measures, period, only)
+    return _read_grouped(view, dimensions, measures, only)
 
 
 def _read_grouped(
-    view: Table,
+    view: FromClause,
     dimensions: dict[str, ColumnElement[Any]],
     measures: dict[str, ColumnElement[Any]],
-    period: Period,
     only: Narrowing,
 ) -> pl.DataFrame:
-    v = view.c
     statement = (
         select(
             *(column.label(name) for name, column in dimensions.items()),
             *(column.label(name) for name, column in measures.items()),
         )
-        .where(
-            v.at >= as_instant(period.start), v.at < as_instant(period.end), *narrowed(view, only)
-        )
+        .where(*narrowed(view, only))
         .group_by(*places(len(dimensions)))
     )
     schema: Schema = {
@@ -345,12 +349,12 @@ def _read_grouped(
     return read_statement(statement, schema)
 
 
-def narrowed(view: Table, only: Narrowing) -> Sequence[ColumnElement[bool]]:
+def narrowed(view: FromClause, only: Narrowing) -> Sequence[ColumnElement[bool]]:
     """What a view's rows must be to belong to this part of the traffic."""
     v = view.c
     conditions: list[ColumnElement[bool]] = []
-    if not only.has_attempts and "rule_version" not in v:
-        raise ValueError(f"{view.name} has neither rules nor outcomes of requests")
+    if not only.has_attempts and "is_fallback" not in v:
+        raise ValueError("attempts have neither rules nor outcomes of requests")
     if only.rules:
         conditions.append(v.rule_version.in_(list(only.rules)))
     if only.outcomes:
@@ -370,7 +374,7 @@ def narrowed(view: Table, only: Narrowing) -> Sequence[ColumnElement[bool]]:
     return conditions
 
 
-def _dimension(view: Table, name: str) -> ColumnElement[Any]:
+def _dimension(view: FromClause, name: str) -> ColumnElement[Any]:
     v = view.c
     if name == "key":
         return func.coalesce(

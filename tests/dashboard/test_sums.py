@@ -1,8 +1,9 @@
 """What charts say equals the rows themselves, to the last decimal, for whatever is filtered."""
 
+import asyncio
 import math
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import polars as pl
@@ -15,7 +16,10 @@ from dashboard.narrowing import Narrowing
 from dashboard.periods import Period, make_period
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import AttemptRecord, RequestRecord
+from gateway.storage.rollup_upkeep import sum_quarters
+from gateway.storage.waiting import run_bounded
 from tests.dashboard.conftest import END, FALLBACK, RECORDS
+from tests.storage.samples import engine_of
 
 ALL = (*RECORDS, FALLBACK)
 PROVIDERS = ("openai", "anthropic", "google", "groq", "amazon-bedrock", "nobody")
@@ -28,8 +32,12 @@ narrowings = st.builds(
     models=st.lists(st.sampled_from(MODELS), max_size=2, unique=True).map(tuple),
     keys=st.lists(st.sampled_from(("team one", "nobody")), max_size=2, unique=True).map(tuple),
     labels=st.lists(st.sampled_from(LABELS), max_size=2, unique=True).map(tuple),
+    rules=st.just(()),
+    outcomes=st.just(()),
 )
-zones = st.sampled_from(("UTC", "Asia/Kolkata", "Australia/Lord_Howe", "America/St_Johns"))
+zones = st.sampled_from(
+    ("UTC", "Europe/Berlin", "Asia/Kolkata", "Australia/Lord_Howe", "America/St_Johns")
+)
 
 
 @st.composite
@@ -44,14 +52,34 @@ def periods(draw: st.DrawFn) -> Period:
     return make_period(choice, now=now, zone=zone, start=start)
 
 
+@pytest.fixture(scope="module")
+def summed_url(postgres_dsn: Callable[..., str], filled_url: str) -> str:
+    """Quarters, hours and days are summed, but for those of the last day."""
+    url = postgres_dsn(template=filled_url)
+    asyncio.run(_sum_up(url, END - timedelta(hours=30)))
+    return url
+
+
+async def _sum_up(url: str, until: datetime) -> None:
+    engine = engine_of(url)
+    while await run_bounded(engine, lambda one: sum_quarters(one, until), seconds=60):
+        pass
+    await engine.dispose()
+
+
+@pytest.mark.parametrize("database", ["filled_url", "summed_url"])
 @given(period=periods(), only=narrowings)
 @settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_totals_equal_the_rows_for_any_filter(
-    filled_url: str, shown: Callable[[str], None], period: Period, only: Narrowing
+    request: pytest.FixtureRequest,
+    shown: Callable[[str], None],
+    database: str,
+    period: Period,
+    only: Narrowing,
 ) -> None:
-    shown(filled_url)
+    shown(request.getfixturevalue(database))
     records = [one for one in ALL if _is_within(one, period, only)]
     attempts = [
         attempt
@@ -78,8 +106,11 @@ def test_totals_equal_the_rows_for_any_filter(
         assert int(frame["attempts"].sum()) == len(attempts)
 
 
-def test_percentiles_are_within_two_percent(filled_url: str, shown: Callable[[str], None]) -> None:
-    shown(filled_url)
+@pytest.mark.parametrize("database", ["filled_url", "summed_url"])
+def test_percentiles_are_within_two_percent(
+    request: pytest.FixtureRequest, shown: Callable[[str], None], database: str
+) -> None:
+    shown(request.getfixturevalue(database))
     period = make_period("30d", now=END + timedelta(seconds=1), zone="UTC")
 
     histogram = sums.read_histogram(period, ("attempt",), by="provider")
