@@ -9,6 +9,7 @@ from datetime import time as time_of_day
 
 import msgspec
 
+from gateway.storage.adjustments import forget_adjustments
 from gateway.storage.engine import make_engine
 from gateway.storage.health_events import forget_health_events
 from gateway.storage.partitions import drop_days
@@ -126,6 +127,11 @@ class Upkeep:
                 seconds=_SUM_S,
             )
             _log.info("dropped %d partitions of before %s", dropped, rows_from.date())
+        await run_bounded(
+            self._engine,
+            lambda connection: forget_adjustments(connection, rows_from.date()),
+            seconds=_FORGET_S,
+        )
 
     def _tell(self, exc: Exception) -> None:
         if not self._is_well:

@@ -14,6 +14,7 @@ import msgspec
 from sqlalchemy import (
     ColumnElement,
     RowMapping,
+    delete,
     func,
     insert,
     select,
@@ -202,6 +203,12 @@ async def add_adjustments(
         by_day.setdefault(request.day, set()).add(request.id)
     for day, requests in sorted(by_day.items()):
         await fold_in(connection, day, sorted(requests), after=newest or 0)
+
+
+async def forget_adjustments(connection: AsyncConnection, before: date) -> int:
+    """Remove the corrections of attempts that are kept no longer; what sums have of them stays."""
+    found = await connection.execute(delete(cost_adjustment).where(cost_adjustment.c.day < before))
+    return found.rowcount
 
 
 async def adjustments_of(

@@ -4,15 +4,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 
 from gateway.ledger.upkeep import Retention, Upkeep
 from gateway.storage.partitions import drop_days, ensure_partitions, partition_days
 from gateway.storage.rollup_rebuild import rebuildable_since
 from gateway.storage.rollup_tables import usage_request, v_usage_request
-from gateway.storage.tables import attempt_record, request_record
+from gateway.storage.tables import attempt_record, cost_adjustment, request_record
 from gateway.storage.waiting import run_bounded
-from tests.storage.samples import engine_of, make_attempt, make_record, migrated, request_id
+from tests.storage.samples import (
+    KEY_ID,
+    engine_of,
+    make_attempt,
+    make_record,
+    migrated,
+    request_id,
+)
 from tests.storage.test_rollups import store
 
 NOW = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
@@ -22,6 +29,27 @@ KEPT = Retention(rows_days=3, minutes_days=2, sums_days=10)
 @pytest.fixture
 def dsn(postgres_dsn: Callable[..., str]) -> str:
     return migrated(postgres_dsn)
+
+
+def correction(at: datetime) -> dict[str, object]:
+    return {
+        "request_id": request_id(at),
+        "day": at.date(),
+        "number": 1,
+        "started_at": at,
+        "kind": "primary",
+        "key_id": KEY_ID,
+        "provider": "openai",
+        "model": "openai/gpt-4o-mini",
+        "endpoint": "openai/gpt-4o-mini",
+        "new_cost_usd": 1,
+        "difference_usd": 1,
+        "cost_status": "exact",
+        "lines": {},
+        "recorded_at": NOW,
+        "recorded_by": "ann",
+        "reason": "their invoice",
+    }
 
 
 @pytest.mark.anyio
@@ -34,6 +62,8 @@ async def test_each_table_forgets_after_its_own_time(dsn: str) -> None:
             engine,
             make_record(id=request_id(at), received_at=at, attempts=(make_attempt(started_at=at),)),
         )
+        async with engine.begin() as connection:
+            await connection.execute(insert(cost_adjustment).values(correction(at)))
     upkeep = Upkeep(dsn, KEPT)
 
     await upkeep.sum_up(NOW + timedelta(hours=1))
@@ -48,6 +78,8 @@ async def test_each_table_forgets_after_its_own_time(dsn: str) -> None:
         at = list(await connection.scalars(select(v_usage_request.c.at)))
         minutes = await connection.scalar(select(func.count()).select_from(usage_request.minute))
         since = await rebuildable_since(connection)
+        corrected = list(await connection.scalars(select(cost_adjustment.c.day)))
+    assert sorted(corrected) == [(NOW - timedelta(days=age)).date() for age in (2, 0)]
     assert sorted(at) == [NOW - timedelta(days=age) for age in (4, 2, 0)]
     assert minutes == 2
     assert since == datetime(2026, 11, 19, tzinfo=UTC)

@@ -3,18 +3,21 @@
 from decimal import Decimal
 
 import msgspec
+import pytest
 
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import LateAttempts, RequestRecord
 from gateway.metrics import tally as tally_module
 from gateway.metrics.families import (
     ATTEMPTS,
+    CALLER_COST,
     COST,
     DURATION,
     FIRST_TOKEN,
     HISTOGRAMS,
     OVERHEAD,
     RECORDS,
+    REPORTED,
     REQUESTS,
     SHIPPED,
     TOKENS,
@@ -88,6 +91,48 @@ def test_an_unknown_cost_is_counted_as_unknown_and_never_as_nothing() -> None:
 
     assert tally.counted.counters[UNPRICED] == {("alpha", "acme/large"): 1}
     assert COST not in tally.counted.counters
+
+
+def test_what_callers_pay_is_no_cost_of_ours() -> None:
+    record = answered()
+    unpriced = msgspec.structs.replace(record.attempts[0], cost=Cost(total_usd=None))
+    tally = Tally()
+
+    tally.take(msgspec.structs.replace(record, is_paid_by_caller=True))
+    tally.take(msgspec.structs.replace(record, is_paid_by_caller=True, attempts=(unpriced,)))
+
+    assert tally.counted.counters[CALLER_COST] == {("alpha", "acme/large"): 0.25}
+    assert not {COST, UNPRICED} & tally.counted.counters.keys()
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "drift"),
+    [
+        ("1.01", "1", "within"),
+        ("0.99", "1", "within"),
+        ("1.010000000001", "1", "above"),
+        ("0.5", "1", "below"),
+        ("0.5", "0", "above"),
+        ("0", "0", "within"),
+        ("1", None, "unknown"),
+    ],
+)
+def test_a_cost_that_the_provider_told_is_compared_with_ours(
+    theirs: str, ours: str | None, drift: str
+) -> None:
+    record = answered()
+    cost = Cost(
+        total_usd=Decimal(theirs),
+        source="provider_reported",
+        computed_usd=None if ours is None else Decimal(ours),
+    )
+    tally = Tally()
+
+    tally.take(record)
+    told = msgspec.structs.replace(record.attempts[0], cost=cost)
+    tally.take(msgspec.structs.replace(record, attempts=(told,)))
+
+    assert tally.counted.counters[REPORTED] == {("alpha", "acme/large", drift): 1}
 
 
 def test_a_late_attempt_is_no_request() -> None:
