@@ -1,6 +1,6 @@
 """Budgets: whose spending counts, how fast it is spent, and when it will be gone. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -8,7 +8,8 @@ import msgspec
 import polars as pl
 
 from dashboard import numbers
-from dashboard.admin_answers import BudgetView, Key
+from dashboard.admin_answers import AuditEntry, BudgetView, Key
+from pricing.cost import from_nano_usd
 
 MODES: dict[str, str] = {
     "hard": "refuses what does not fit",
@@ -23,9 +24,26 @@ _LOOK_BACK: dict[str, timedelta] = {
     "month": timedelta(days=7),
     "total": timedelta(days=7),
 }
+_GRAIN = timedelta(minutes=15)
 _LEAST_ELAPSED = timedelta(minutes=15)
 _FARTHEST = timedelta(days=3650)
+_TOLD_WARN, _TOLD_SPENT = 80, 100
+_ACTIONS = {
+    "budget.create": "made with a limit of",
+    "budget.limit": "limit set to",
+    "budget.release": "what gone workers held came back",
+    "budget.delete": "deleted",
+}
 _LONGEST_DRAWN = timedelta(days=92)
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to a budget; the tone is of `dashboard.pieces`."""
+
+    at: datetime
+    words: str
+    actor: str = ""
+    tone: str = ""
 
 
 class Outlook(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,25 +79,55 @@ def grain_of(start: datetime, now: datetime) -> str:
     return "hour" if now - start <= timedelta(days=10) else "day"
 
 
-def spend_of(spend: pl.DataFrame, keys: frozenset[str]) -> pl.DataFrame:
-    """``at``, ``cost_usd`` of these keys together, in the order of time."""
-    return (
-        spend.filter(pl.col("key_id").is_in(list(keys)))
-        .group_by("at")
-        .agg(pl.col("cost_usd").sum())
-        .sort("at")
-    )
+def paced_from(budget: BudgetView, now: datetime) -> datetime:
+    """Since when its spending says how fast it goes: some hours or days, to the quarter hour."""
+    begins = max(drawn_from(budget, now), now - _LOOK_BACK[budget.period])
+    past = timedelta(seconds=begins.timestamp() % _GRAIN.total_seconds())
+    return begins - past
 
 
-def outlook(budget: BudgetView, spend: pl.DataFrame, now: datetime) -> Outlook:
-    """By the pace of the last hours or days, of `spend_of`."""
+def spend_of(spent: Mapping[str, Decimal | None], keys: frozenset[str]) -> Decimal:
+    """What these keys are known to have spent together."""
+    return sum((spent.get(key) or Decimal(0) for key in keys), Decimal(0))
+
+
+def danger(budget: BudgetView) -> tuple[bool, float]:
+    """Sorts the nearest to its end first; what only counts comes last."""
+    return (budget.mode == "shadow", -spent_share(budget))
+
+
+def spent_share(budget: BudgetView) -> float:
+    """How much of it is spent, 0 to 1 and beyond; 1 of a budget of nothing."""
+    return float(budget.spent_usd / budget.limit_usd) if budget.limit_usd else 1.0
+
+
+def even_share(budget: BudgetView, now: datetime) -> float | None:
+    """How much of its window is over, 0 to 1; None of one without an end."""
+    if budget.resets_at is None:
+        return None
+    return (now - budget.since) / (budget.resets_at - budget.since)
+
+
+def bar_tone(share: float) -> str:
+    """The colour of its bar, in the tones of `dashboard.pieces`."""
+    if share >= SPENT_SHARE:
+        return "bad"
+    return "warn" if share >= WARN_SHARE else "good"
+
+
+def outlook(budget: BudgetView, spent: Decimal, now: datetime) -> Outlook:
+    """By the pace of the last hours or days.
+
+    Args:
+        budget: as it stands.
+        spent: since `paced_from`.
+        now: aware.
+    """
     if budget.remaining_usd <= 0:
         return Outlook(usd_per_day=None, exhausted_at=None, is_spent=True)
-    begins = max(drawn_from(budget, now), now - _LOOK_BACK[budget.period])
-    if now - begins < _LEAST_ELAPSED:
+    begins = paced_from(budget, now)
+    if now - max(begins, budget.created_at) < _LEAST_ELAPSED:
         return Outlook(usd_per_day=None, exhausted_at=None, is_spent=False)
-    late = [cost for cost in spend.filter(pl.col("at") >= begins)["cost_usd"] if cost is not None]
-    spent = sum(late, Decimal(0))
     if spent <= 0:
         return Outlook(usd_per_day=Decimal(0), exhausted_at=None, is_spent=False)
     seconds = Decimal(int((now - begins).total_seconds()))
@@ -116,6 +164,39 @@ def whose(budget: BudgetView, keys: Iterable[Key]) -> str:
         name = next((key.name for key in keys if key.kid == budget.kid), budget.kid)
         return f"key {name}"
     return ", ".join(f"{name} = {value}" for name, value in budget.labels.items())
+
+
+def events(budget: BudgetView, entries: Sequence[AuditEntry], windows: pl.DataFrame) -> list[Event]:
+    """What was done to it, and how far each window came, newest first.
+
+    Args:
+        budget: as it stands.
+        entries: of the audit log, about its name; others had the name before it.
+        windows: `operator_source.BUDGET_WINDOWS`.
+    """
+    found = [
+        Event(at=one.at, words=_entry_words(one), actor=one.actor)
+        for one in entries
+        if one.at >= budget.created_at
+    ]
+    for row in windows.iter_rows(named=True):
+        spent = numbers.usd(from_nano_usd(row["spent_nusd"]))
+        told: int = row["told_percent"]
+        is_now = row["since"] == budget.since
+        words = (
+            f"{spent} spent in the window that began" if is_now else f"window with {spent} spent"
+        )
+        if told:
+            words += f", {told} % told"
+        tone = "" if told < _TOLD_WARN else "bad" if told >= _TOLD_SPENT else "warn"
+        found.append(Event(at=row["since"], words=words, tone=tone))
+    return sorted(found, key=lambda one: one.at, reverse=True)
+
+
+def _entry_words(entry: AuditEntry) -> str:
+    words = _ACTIONS.get(entry.action, entry.action)
+    limit = (entry.after or {}).get("limit_nusd")
+    return f"{words} {numbers.usd(from_nano_usd(limit))}" if isinstance(limit, int) else words
 
 
 def burn_down(

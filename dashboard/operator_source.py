@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 import streamlit as st
@@ -10,17 +11,20 @@ from sqlalchemy import (
     DateTime,
     Select,
     Text,
+    Uuid,
     and_,
+    any_,
     cast,
     func,
     literal,
     select,
 )
-from sqlalchemy.dialects.postgresql import BIGINT
+from sqlalchemy.dialects.postgresql import ARRAY, BIGINT
 
 from dashboard.schemas import USD, UTC_INSTANT, Schema
 from dashboard.source import FRESH_S, read_statement
 from gateway.storage.rollup_tables import TOKEN_GROUPS, v_usage_attempt
+from gateway.storage.tables import v_budget, v_budget_period
 
 _Select = Select[*tuple[Any, ...]]
 
@@ -52,11 +56,29 @@ KEY_SPEND: Schema = {
 }
 """What each key spent; `cost_usd` is what is known, and `last_at` right to a quarter of an hour."""
 
-SPEND_OVER_TIME: Schema = {"key_id": pl.String(), "at": UTC_INSTANT, "cost_usd": USD}
-"""What each key is known to have spent by hour or day of UTC."""
+KEY_USE: Schema = {
+    "key_id": pl.String(),
+    "attempts": pl.Int64(),
+    "cost_usd": USD,
+    "unpriced": pl.Int64(),
+    "last_at": UTC_INSTANT,
+}
+"""`KEY_SPEND` of a month, with ``last_at`` of longer ago too."""
+
+SPEND_OVER_TIME: Schema = {"at": UTC_INSTANT, "cost_usd": USD}
+"""What keys together are known to have spent by hour or day of UTC, in the order of time."""
+
+BUDGET_WINDOWS: Schema = {
+    "since": UTC_INSTANT,
+    "spent_nusd": pl.Int64(),
+    "told_percent": pl.Int64(),
+}
+"""Windows of a budget, newest first: what was spent in each, and the highest threshold told."""
 
 _MOST_UNPRICED = 30
 _MOST_MODELS = 200
+_MOST_WINDOWS = 12
+_UUIDS = ARRAY(Uuid)
 _SUCCESS = "success"
 
 
@@ -107,7 +129,7 @@ def read_token_mix(start: datetime, end: datetime) -> pl.DataFrame:
     return read_statement(statement, TOKEN_MIX)
 
 
-@st.cache_data(ttl=FRESH_S, max_entries=32, show_spinner=False)
+@st.cache_data(ttl=FRESH_S, max_entries=64, show_spinner=False)
 def read_key_spend(start: datetime, end: datetime) -> pl.DataFrame:
     """`KEY_SPEND` of a period, over every attempt, failed ones included."""
     usage = v_usage_attempt.c
@@ -126,24 +148,60 @@ def read_key_spend(start: datetime, end: datetime) -> pl.DataFrame:
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=16, show_spinner=False)
-def read_spend_over_time(start: datetime, end: datetime, grain: str) -> pl.DataFrame:
-    """`SPEND_OVER_TIME` by ``hour`` or ``day`` of UTC: what is known of each key's spending."""
+def read_key_use(since: datetime, month: datetime, end: datetime) -> pl.DataFrame:
+    """`KEY_USE`: what was spent in ``[month, end)``, and when each was used in ``[since, end)``."""
     usage = v_usage_attempt.c
-    rows = (
+    is_of_month = usage.at >= _instant(month)
+    statement: _Select = (
         select(
-            usage.key_id,
-            func.date_trunc(cast(literal(grain, Text), Text), usage.at, "UTC").label("at"),
-            usage.cost_usd,
+            cast(usage.key_id, Text).label("key_id"),
+            cast(func.sum(usage.attempts).filter(is_of_month), BIGINT).label("attempts"),
+            cast(func.sum(usage.cost_usd).filter(is_of_month), Text).label("cost_usd"),
+            cast(func.sum(usage.unpriced).filter(is_of_month), BIGINT).label("unpriced"),
+            func.max(usage.at).label("last_at"),
         )
-        .where(_within(usage.at, start, end))
-        .subquery()
+        .where(_within(usage.at, min(since, month), end))
+        .group_by(usage.key_id)
     )
-    statement: _Select = select(
-        cast(rows.c.key_id, Text).label("key_id"),
-        rows.c.at,
-        cast(func.sum(rows.c.cost_usd), Text).label("cost_usd"),
-    ).group_by(rows.c.key_id, rows.c.at)
+    return read_statement(statement, KEY_USE)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=16, show_spinner=False)
+def read_spend_over_time(
+    start: datetime, end: datetime, grain: str, keys: tuple[str, ...] | None
+) -> pl.DataFrame:
+    """`SPEND_OVER_TIME` by ``hour`` or ``day``, of the keys with these ids; None is all of them."""
+    usage = v_usage_attempt.c
+    at = func.date_trunc(cast(literal(grain, Text), Text), usage.at, "UTC").label("at")
+    rows = select(at, usage.cost_usd).where(_within(usage.at, start, end))
+    if keys is not None:
+        wanted = cast(literal("{" + ",".join(str(UUID(key)) for key in keys) + "}", Text), _UUIDS)
+        rows = rows.where(usage.key_id == any_(wanted))
+    spent = rows.subquery()
+    statement: _Select = (
+        select(spent.c.at, cast(func.sum(spent.c.cost_usd), Text).label("cost_usd"))
+        .group_by(spent.c.at)
+        .order_by(spent.c.at)
+    )
     return read_statement(statement, SPEND_OVER_TIME)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=32, show_spinner=False)
+def read_budget_windows(name: str) -> pl.DataFrame:
+    """`BUDGET_WINDOWS` of the budget that has this name now; the latest 12."""
+    period, budget = v_budget_period.c, v_budget.c
+    statement: _Select = (
+        select(
+            period.since,
+            cast(period.spent_nusd, BIGINT).label("spent_nusd"),
+            cast(period.told_percent, BIGINT).label("told_percent"),
+        )
+        .join_from(v_budget_period, v_budget, budget.id == period.budget_id)
+        .where(budget.name == cast(literal(name, Text), Text), budget.deleted_at.is_(None))
+        .order_by(period.since.desc())
+        .limit(_MOST_WINDOWS)
+    )
+    return read_statement(statement, BUDGET_WINDOWS)
 
 
 def _within(at: ColumnElement[datetime], start: datetime, end: datetime) -> ColumnElement[bool]:

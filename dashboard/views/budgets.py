@@ -1,35 +1,32 @@
-"""Budgets: what is spent of each, when it will be gone at the pace of late, and changing them."""
+"""Budgets: the nearest to its end first, how each burns down, and what happened to it."""
 
 import time
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
-from typing import Any
-from urllib.parse import quote
+from decimal import Decimal
 
-import polars as pl
 import streamlit as st
 
 from dashboard import budget_chart, budget_words, numbers, operator_source, pieces
 from dashboard.admin import AdminError
-from dashboard.admin_answers import Budgets, BudgetView, Key
-from dashboard.admin_states import admin, note, show_refusal
+from dashboard.admin_answers import AuditPage, Budgets, BudgetView, Key
+from dashboard.admin_states import admin, lacks
 from dashboard.pieces import Cell, Column, Row
-from dashboard.views.keys_create import parse_labels
+from dashboard.views import budgets_change
 
 _CHOSEN = "budget"
-_REFUSAL = "budget_refusal"
-_EVERYONE, _LABELS, _KEY = "every key", "keys with labels", "one key"
-_PERIODS = ("day", "week", "month", "total")
 _NOT_FOUND = 404
+_MOST_ROWS = 50
+_MOST_EVENTS = 15
 
 _COLUMNS = (
-    Column(name="Budget"),
+    Column(name="Budget", hint="The tick is where an even pace would be by now."),
     Column(name="Of"),
     Column(name="Spent", is_number=True, hint="In the window of now, by what is recorded."),
     Column(name="Limit", is_number=True),
     Column(name="Outlook", hint="At the pace of the last hours or days."),
     Column(name="Then"),
 )
+_EVENT_COLUMNS = (Column(name="When"), Column(name="What"), Column(name="By"))
 
 
 def render(keys: tuple[Key, ...], zone: str) -> None:
@@ -41,206 +38,153 @@ def render(keys: tuple[Key, ...], zone: str) -> None:
             return
         raise
     now = datetime.fromtimestamp(time.time(), UTC).replace(second=0, microsecond=0)
+    ranked = sorted(found, key=budget_words.danger)
+    holders = {one.name: budget_words.holders(one, keys) for one in ranked[:_MOST_ROWS]}
     with st.container(border=True, key="budgets"):
-        st.html(
-            pieces.heading("Budgets", f"days and months begin at midnight UTC; shown in {zone}")
-        )
-        if found:
-            spends = {one.name: _spend(one, keys, now) for one in found}
-            rows = [_row(one, spends[one.name], keys, now, zone) for one in found]
-            st.html(pieces.table(_COLUMNS, rows))
-            _render_one(found, spends, now, zone)
-        else:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.html(
+                pieces.heading(
+                    "Budgets",
+                    f"the nearest to its end first; windows begin in UTC, shown in {zone}",
+                )
+            )
+            why_not = lacks("operator")
+            st.button(
+                "New budget",
+                key="new_budget",
+                icon=":material/savings:",
+                disabled=why_not is not None,
+                help=why_not,
+                on_click=budgets_change.open_new,
+            )
+        if not found:
             st.caption("No budget limits anybody yet.")
-    left, right = st.columns([1.4, 1], gap="small")
-    with left.container(border=True, key="create_budget", height="stretch"):
-        _render_create(keys)
+        else:
+            rows = [
+                _row(one, _outlook(one, holders[one.name], now), keys, now, zone)
+                for one in ranked[:_MOST_ROWS]
+            ]
+            st.html(pieces.table(_COLUMNS, rows))
+            if len(ranked) > _MOST_ROWS:
+                st.caption(f"and {len(ranked) - _MOST_ROWS} more, farther from their ends")
     if found:
-        with right.container(border=True, key="change_budget", height="stretch"):
-            _render_change(found)
+        _render_one(ranked, keys, now, zone)
+    budgets_change.render(keys, found)
 
 
-def _spend(budget: BudgetView, keys: tuple[Key, ...], now: datetime) -> pl.DataFrame:
-    start = budget_words.drawn_from(budget, now)
-    over_time = operator_source.read_spend_over_time(start, now, budget_words.grain_of(start, now))
-    return budget_words.spend_of(over_time, budget_words.holders(budget, keys))
+def _outlook(budget: BudgetView, holders: frozenset[str], now: datetime) -> budget_words.Outlook:
+    begins = budget_words.paced_from(budget, now)
+    found = operator_source.read_key_spend(begins, now)
+    spent: dict[str, Decimal | None] = dict(zip(found["key_id"], found["cost_usd"], strict=True))
+    return budget_words.outlook(budget, budget_words.spend_of(spent, holders), now)
 
 
 def _row(
-    budget: BudgetView, spend: pl.DataFrame, keys: tuple[Key, ...], now: datetime, zone: str
+    budget: BudgetView,
+    outlook: budget_words.Outlook,
+    keys: tuple[Key, ...],
+    now: datetime,
+    zone: str,
 ) -> Row:
-    outlook = budget_words.outlook(budget, spend, now)
     words, tone = budget_words.outlook_words(budget, outlook, zone)
-    share = float(budget.spent_usd / budget.limit_usd) if budget.limit_usd else 1.0
+    share = budget_words.spent_share(budget)
     pace = outlook.usd_per_day
     every = "in all" if budget.period == "total" else f"each {budget.period}"
     return Row(
         cells=(
-            Cell(text=budget.name, sub=every, bar=share, wraps=True),
+            Cell(
+                text=budget.name,
+                sub=every,
+                bar=share,
+                bar_tone=budget_words.bar_tone(share),
+                bar_mark=budget_words.even_share(budget, now),
+                hint=f"{numbers.usd_exact(budget.spent_usd)} of "
+                f"{numbers.usd_exact(budget.limit_usd)}",
+                wraps=True,
+            ),
             Cell(text=budget_words.whose(budget, keys), wraps=True),
             Cell(text=numbers.usd(budget.spent_usd), sub=numbers.share(min(share, 9.99))),
-            Cell(text=numbers.usd(budget.limit_usd)),
+            Cell(
+                text=numbers.usd(budget.limit_usd),
+                sub=f"resets {numbers.when(budget.resets_at, zone)}" if budget.resets_at else "",
+            ),
             Cell(
                 text=words,
                 tone=tone,
                 is_chip=True,
                 sub=f"{numbers.usd(pace)} a day of late" if pace else "",
             ),
-            Cell(text=budget_words.MODES[budget.mode]),
+            Cell(
+                text=budget_words.MODES[budget.mode],
+                sub="by the longest possible answer" * budget.strict,
+            ),
         )
     )
 
 
-def _render_one(
-    found: tuple[BudgetView, ...], spends: dict[str, pl.DataFrame], now: datetime, zone: str
-) -> None:
-    names = [one.name for one in found]
-    nearest = min(found, key=lambda one: one.remaining_usd / (one.limit_usd or 1)).name
-    chosen = st.selectbox(
-        "Burn-down of",
-        names,
-        index=names.index(nearest),
-        key=_CHOSEN,
-        label_visibility="collapsed",
+def _render_one(ranked: list[BudgetView], keys: tuple[Key, ...], now: datetime, zone: str) -> None:
+    left, right = st.columns([1.4, 1], gap="small")
+    with left.container(border=True, key="burn_down", height="stretch"):
+        with st.container(horizontal=True, vertical_alignment="center"):
+            chosen = st.selectbox(
+                "Burn-down of",
+                [one.name for one in ranked],
+                key=_CHOSEN,
+                label_visibility="collapsed",
+                width=320,
+            )
+            budget = next((one for one in ranked if one.name == chosen), ranked[0])
+            why_not = lacks("operator")
+            st.button(
+                "Edit",
+                key="edit_budget",
+                icon=":material/edit:",
+                disabled=why_not is not None,
+                help=why_not,
+                on_click=budgets_change.open_one,
+                args=(budget.name,),
+            )
+        _draw_burn_down(budget, keys, now, zone)
+    with right.container(border=True, key="budget_events", height="stretch"):
+        _render_events(budget, zone)
+
+
+def _draw_burn_down(budget: BudgetView, keys: tuple[Key, ...], now: datetime, zone: str) -> None:
+    holders = budget_words.holders(budget, keys)
+    start = budget_words.drawn_from(budget, now)
+    spend = operator_source.read_spend_over_time(
+        start,
+        now,
+        budget_words.grain_of(start, now),
+        None if budget.everyone else tuple(sorted(holders)),
     )
-    budget = next((one for one in found if one.name == chosen), found[0])
-    outlook = budget_words.outlook(budget, spends[budget.name], now)
-    points = budget_words.burn_down(budget, spends[budget.name], outlook, now)
+    outlook = _outlook(budget, holders, now)
+    points = budget_words.burn_down(budget, spend, outlook, now)
     left = f"{numbers.usd(budget.remaining_usd)} of {numbers.usd(budget.limit_usd)} left"
-    st.html(pieces.heading("Burn-down", f"{left}; the forecast is dashed, the limit dotted"))
+    words, _ = budget_words.outlook_words(budget, outlook, zone)
+    st.html(pieces.heading("Burn-down", f"{left}, {words}; dashed: at the pace of late"))
     st.altair_chart(
         budget_chart.burn_down_chart(points, float(budget.limit_usd), zone),
-        alt=f"What is left of the budget over time: {left}",
+        alt=f"What is left of the budget over time: {left}, {words}",
     )
 
 
-def _render_create(keys: tuple[Key, ...]) -> None:
-    st.html(pieces.heading("Create a budget", "it counts what requests cost from then on"))
-    whose = st.segmented_control(
-        "Of",
-        [_LABELS, _KEY, _EVERYONE],
-        default=_LABELS,
-        required=True,
-        key="budget_whose",
-        label_visibility="collapsed",
-    )
-    live = {key.kid: key for key in keys if key.revoked_at is None}
-    with st.form("budget_form", border=False):
-        left, right = st.columns(2)
-        wish: dict[str, Any] = {
-            "name": (left.text_input("Name", key="budget_name", max_chars=128) or "").strip(),
-            "limit_usd": right.text_input(
-                "Limit in USD", key="budget_limit", placeholder="500", max_chars=24
-            ),
-            "period": left.selectbox("Each", _PERIODS, index=2, key="budget_period"),
-            "mode": right.selectbox(
-                "When it is spent",
-                list(budget_words.MODES),
-                format_func=lambda mode: budget_words.MODES[mode],
-                key="budget_mode",
-            ),
-        }
-        labels = ""
-        if whose == _KEY:
-            wish["kid"] = st.selectbox(
-                "Key",
-                list(live),
-                format_func=lambda kid: f"{live[kid].name} …{live[kid].last4}",
-                key="budget_kid",
+def _render_events(budget: BudgetView, zone: str) -> None:
+    st.html(pieces.heading("Events", zone))
+    entries = admin().get("/admin/audit", AuditPage, subject=budget.name, limit=_MOST_EVENTS).data
+    windows = operator_source.read_budget_windows(budget.name)
+    events = budget_words.events(budget, entries, windows)[:_MOST_EVENTS]
+    rows = [
+        Row(
+            cells=(
+                Cell(text=numbers.when_to_minute(event.at, zone)),
+                Cell(text=event.words, tone=event.tone, is_chip=bool(event.tone), wraps=True),
+                Cell(text=event.actor, wraps=True),
             )
-        elif whose == _LABELS:
-            labels = st.text_input(
-                "Labels", key="budget_labels", placeholder="team=search", max_chars=2_000
-            )
-        else:
-            wish["everyone"] = True
-        if st.form_submit_button("Create", key="budget_create", icon=":material/savings:"):
-            _create(wish, labels or "")
-    refusal = st.session_state.pop(_REFUSAL, None)
-    if isinstance(refusal, AdminError):
-        show_refusal(refusal, key="budget_refusal_box")
-
-
-def _create(wish: dict[str, Any], labels: str) -> None:
-    parsed, limit = parse_labels(labels), parse_usd(wish["limit_usd"])
-    if parsed is None:
-        st.session_state[_REFUSAL] = AdminError(
-            "The labels are no pairs.", "Write name=value, with commas between."
         )
-        return
-    if limit is None:
-        st.session_state[_REFUSAL] = AdminError(
-            "The limit is no amount.", "Write an amount in USD, such as 500 or 0.50."
-        )
-        return
-    try:
-        made = admin().post(
-            "/admin/budgets", BudgetView, wish | {"labels": parsed, "limit_usd": limit}
-        )
-    except AdminError as error:
-        st.session_state[_REFUSAL] = error
-        return
-    note(f"The budget {made.name} holds; every gateway process follows within a second.")
-    st.rerun()
-
-
-def parse_usd(text: str | None) -> Decimal | None:
-    """An amount that somebody wrote; None when it is none."""
-    try:
-        amount = Decimal((text or "").strip().removeprefix("$").replace(",", ""))
-    except InvalidOperation:
-        return None
-    return amount if amount.is_finite() else None
-
-
-def _render_change(found: tuple[BudgetView, ...]) -> None:
-    st.html(pieces.heading("Change a budget"))
-    by_name = {one.name: one for one in found}
-    chosen = st.selectbox(
-        "Budget", list(by_name), index=None, key="budget_to_change", placeholder="Choose a budget"
-    )
-    if chosen is None:
-        return
-    limit = st.text_input(
-        "New limit in USD",
-        key="budget_new_limit",
-        placeholder=f"{by_name[chosen].limit_usd.normalize():f}",
-        max_chars=24,
-    )
-    amount = parse_usd(limit)
-    is_sure = st.checkbox("Delete it instead; what it counted stays", key="sure_to_delete")
-    with st.container(horizontal=True):
-        st.button(
-            "Set limit",
-            key="budget_set",
-            type="primary",
-            disabled=amount is None or is_sure,
-            on_click=_set_limit,
-            args=(chosen, amount),
-        )
-        st.button(
-            "Delete", key="budget_delete", disabled=not is_sure, on_click=_delete, args=(chosen,)
-        )
-
-
-def _set_limit(name: str, limit_usd: Decimal) -> None:
-    try:
-        admin().post(
-            f"/admin/budgets/{quote(name, safe='')}/limit", BudgetView, {"limit_usd": limit_usd}
-        )
-    except AdminError as error:
-        note(error.remedy, is_done=False)
-        return
-    st.session_state["budget_new_limit"] = ""
-    note(f"The budget {name} has a limit of {numbers.usd(limit_usd)}.")
-
-
-def _delete(name: str) -> None:
-    try:
-        admin().delete(f"/admin/budgets/{quote(name, safe='')}", BudgetView)
-    except AdminError as error:
-        note(error.remedy, is_done=False)
-        return
-    st.session_state["budget_to_change"] = None
-    st.session_state["sure_to_delete"] = False
-    note(f"The budget {name} is deleted.")
+        for event in events
+    ]
+    if rows:
+        st.html(pieces.table(_EVENT_COLUMNS, rows))
+    else:
+        st.caption("Nothing happened to it yet.")

@@ -1,31 +1,28 @@
-"""Keys: who may ask, what each spent, making one and revoking one; budgets stand below."""
+"""Keys: who may ask, what each spent, one key while `?kid=` is in the URL; budgets stand below."""
 
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import polars as pl
 import streamlit as st
 
-from dashboard import numbers, operator_source, pieces
+from dashboard import key_words, operator_source, pieces
 from dashboard.admin import AdminError
-from dashboard.admin_answers import CreatedKey, Key, Keys
-from dashboard.admin_states import admin, note, show_admin_error, show_note
-from dashboard.periods import Period
-from dashboard.pieces import Cell, Column, Row
-from dashboard.views import budgets, keys_create
+from dashboard.admin_answers import Key, Keys
+from dashboard.admin_states import admin, lacks, show_admin_error, show_note
+from dashboard.periods import Period, make_period
+from dashboard.views import budgets, keys_create, keys_one
 
-_MADE = "made_key"
-_MOST_ROWS = 200
-
-_COLUMNS = (
-    Column(name="Key"),
-    Column(name="Spend", is_number=True, hint="Of every attempt in the period."),
-    Column(name="Last used", hint="In the period, to a quarter of an hour."),
-    Column(name="State"),
-    Column(name="Labels"),
-    Column(name="May use"),
-    Column(name="Limits"),
-)
+KID = "kid"
+_SEARCH, _STATE = "find", "keys_state"
+_OPEN = "open_key"
+_WORKING, _ENDED, _ALL = "Working", "Ended", "All"
+_MOST_ROWS = 100
+_ROW_HEIGHT = 33
+_MAX_HEIGHT = 13 * _ROW_HEIGHT
+_LOOKED_BACK = timedelta(days=30)
+_STATE_COLOURS = ("#1a875433", "#d9731a33", "#c8322b33", "#c8322b33")
 
 
 def render(period: Period) -> None:
@@ -33,149 +30,129 @@ def render(period: Period) -> None:
     try:
         show_note()
         keys = admin().get("/admin/keys", Keys).data
-        _show_made()
-        _render_keys(keys, period)
-        left, right = st.columns([1.4, 1], gap="small")
-        with left.container(border=True, key="create_key", height="stretch"):
-            made = keys_create.render(period.zone)
-            if made is not None:
-                st.session_state[_MADE] = made
-                st.rerun()
-        with right.container(border=True, key="revoke_key", height="stretch"):
-            _render_revoke(keys)
+        use = _read_use()
+        keys_create.render(period.zone)
+        wanted = st.query_params.get(KID)
+        if wanted is not None:
+            st.button(
+                "Keys", key="back", type="tertiary", icon=":material/arrow_back:", on_click=_close
+            )
+            keys_one.render(wanted, keys, use.get(_id_of(keys, wanted)), period.zone)
+            return
+        _render_keys(keys, use, period.zone)
         budgets.render(keys, period.zone)
     except AdminError as error:
         show_admin_error(error)
 
 
-def _show_made() -> None:
-    made = st.session_state.get(_MADE)
-    if not isinstance(made, CreatedKey):
-        return
-    with st.container(border=True, key="made_key_box"):
-        st.html(
-            pieces.heading("New key", made.key.name)
-            + pieces.chips([("shown once: copy it now", "warn")])
-        )
-        st.code(made.text, language=None)
-        st.caption("It is kept nowhere. Whoever has it may spend; a lost one is replaced.")
-        st.button("I have it", key="key_copied", on_click=_forget_made)
+def _read_use() -> dict[str, dict[str, Any]]:
+    """`operator_source.KEY_USE` by the id of the key."""
+    # Its end is rounded up, so that readers share what was read.
+    end = make_period("1h", now=datetime.fromtimestamp(time.time(), UTC), zone="UTC").end
+    month = end.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    found = operator_source.read_key_use(end - _LOOKED_BACK, month, end)
+    return {row["key_id"]: row for row in found.iter_rows(named=True)}
 
 
-def _forget_made() -> None:
-    st.session_state.pop(_MADE, None)
-
-
-def _render_keys(keys: tuple[Key, ...], period: Period) -> None:
+def _render_keys(keys: tuple[Key, ...], use: dict[str, dict[str, Any]], zone: str) -> None:
+    now = datetime.fromtimestamp(time.time(), UTC)
     with st.container(border=True, key="keys"):
-        now = datetime.fromtimestamp(time.time(), UTC)
-        live = [key for key in keys if _state(key, now)[0] != "revoked"]
-        gone = len(keys) - len(live)
-        what = f"{len(live)} that work or will end, spend of {_the(period.words)}"
-        with st.container(horizontal=True, vertical_alignment="center"):
+        head = st.container(horizontal=True, vertical_alignment="center", key="keys_head")
+        with st.container(horizontal=True, vertical_alignment="bottom", key="keys_filters"):
+            search = st.text_input(
+                "Search",
+                key=_SEARCH,
+                bind="query-params",
+                placeholder="Search name, id or label",
+                label_visibility="collapsed",
+                icon=":material/search:",
+                max_chars=200,
+            )
+            state = st.segmented_control(
+                "State",
+                [_WORKING, _ENDED, _ALL],
+                default=_WORKING,
+                required=True,
+                key=_STATE,
+                label_visibility="collapsed",
+                width="content",
+            )
+        found = [
+            key
+            for key in keys
+            if key_words.matches(key, search or "")
+            and (state == _ALL or key_words.works(key, now) is (state == _WORKING))
+        ]
+        found.sort(key=lambda key: key_words.rank(key, use.get(key.id)))
+        with head:
+            what = (
+                f"{len(found):,} of {len(keys):,}; click one to open it; spend of this month, UTC"
+            )
+            if len(found) > _MOST_ROWS:
+                what += f"; the {_MOST_ROWS} that spent most are shown, search for others"
             st.html(pieces.heading("Keys", what))
-            shows_all = gone > 0 and st.toggle(f"{gone} revoked", key="revoked_keys")
-        shown = keys if shows_all else tuple(live)
-        if not shown:
-            st.caption("Nobody may ask yet: make a key below.")
+            why_not = lacks("owner")
+            st.button(
+                "New key",
+                key="new_key",
+                icon=":material/key:",
+                disabled=why_not is not None,
+                help=why_not,
+                on_click=keys_create.open_form,
+            )
+        if not found:
+            nobody = "Nobody may ask yet: make a key." if not keys else "No key matches."
+            st.caption(nobody)
             return
-        found = operator_source.read_key_spend(period.start, period.end)
-        spend = {row["key_id"]: row for row in found.iter_rows(named=True)}
-        rows = [_row(key, spend.get(key.id), now, period.zone) for key in shown[-_MOST_ROWS:]]
-        st.html(pieces.table(_COLUMNS, rows))
+        _draw_table(key_words.key_frame(found[:_MOST_ROWS], use, now, zone), found[:_MOST_ROWS])
 
 
-def _the(words: str) -> str:
-    return words if words.startswith("this") else f"the {words}"
-
-
-def _row(key: Key, spend: dict[str, Any] | None, now: datetime, zone: str) -> Row:
-    state, tone = _state(key, now)
-    models = ", ".join(key.allowed_models) or "every model"
-    providers = ", ".join(key.allowed_providers)
-    return Row(
-        cells=(
-            Cell(text=key.name, sub=f"{key.kid} …{key.last4}", wraps=True),
-            Cell(
-                text=numbers.usd_sum(spend["cost_usd"], is_complete=not spend["unpriced"])
-                if spend
-                else "$0",
-                sub=f"{numbers.count(spend['attempts'])} attempts" if spend else "",
+def _draw_table(frame: pl.DataFrame, keys: list[Key]) -> None:
+    columns = st.column_config
+    # Its signature names pandas, which has no types.
+    draw: Any = st.dataframe  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    draw(
+        frame,
+        key="key_table",
+        hide_index=True,
+        row_height=_ROW_HEIGHT,
+        height=min(_MAX_HEIGHT, (frame.height + 1) * _ROW_HEIGHT + 2),
+        placeholder="—",
+        alt="Keys with what they spent this month",
+        column_config={
+            "Key": columns.ButtonColumn(
+                key=_OPEN,
+                type="tertiary",
+                width=190,
+                alignment="left",
+                help="Click to see, rotate or revoke it",
+                on_click=_open,
+                args=(tuple(key.kid for key in keys),),
             ),
-            Cell(text=numbers.when(spend["last_at"], zone) if spend else numbers.UNKNOWN),
-            Cell(
-                text=state,
-                tone=tone,
-                is_chip=True,
-                sub=_ends(key, zone),
-                hint=f"made by {key.created_by}",
+            "Ends in": columns.TextColumn(width=70),
+            "Spent": columns.TextColumn(width=100, alignment="right"),
+            "Last used": columns.TextColumn(width=130),
+            "State": columns.MultiselectColumn(
+                width=100, options=list(key_words.STATES), color=list(_STATE_COLOURS)
             ),
-            Cell(
-                text=", ".join(f"{name}={value}" for name, value in key.labels.items()), wraps=True
-            ),
-            Cell(text=models, sub=f"at {providers}" if providers else "", wraps=True),
-            Cell(text=limits(key), wraps=True),
-        ),
-        kind="quiet" if state in {"revoked", "expired"} else "",
+            "Labels": columns.TextColumn(width=190),
+            "May use": columns.TextColumn(width=190),
+            "Limits": columns.TextColumn(width=210),
+            "Works until": columns.TextColumn(width=140),
+        },
     )
 
 
-def limits(key: Key) -> str:
-    """How much of it at a time, in words."""
-    parts = (
-        f"{key.requests_per_minute:,} requests/min" if key.requests_per_minute else "",
-        f"{numbers.count(key.tokens_per_minute)} tokens/min" if key.tokens_per_minute else "",
-        f"{key.concurrency} at once" if key.concurrency else "",
-    )
-    return ", ".join(filter(None, parts))
+def _id_of(keys: tuple[Key, ...], kid: str) -> str:
+    return next((key.id for key in keys if key.kid == kid), "")
 
 
-def _state(key: Key, now: datetime) -> tuple[str, str]:
-    if key.revoked_at is not None:
-        return ("revoked", "bad")
-    if key.expires_at is not None and key.expires_at <= now:
-        return ("expired", "bad")
-    if key.expires_at is not None and key.expires_at - now < timedelta(days=7):
-        return ("ends soon", "warn")
-    return ("works", "good")
+def _open(kids: tuple[str, ...]) -> None:
+    click = st.session_state.get(_OPEN)
+    row: int = len(kids) if click is None else click["row"]
+    if row < len(kids):
+        st.query_params[KID] = kids[row]
 
 
-def _ends(key: Key, zone: str) -> str:
-    ends = key.revoked_at or key.expires_at
-    return "" if ends is None else numbers.when_to_minute(ends, zone)
-
-
-def _render_revoke(keys: tuple[Key, ...]) -> None:
-    live = {key.kid: key for key in keys if key.revoked_at is None}
-    st.html(pieces.heading("Revoke a key", "for good; every gateway process knows within a second"))
-    chosen = st.selectbox(
-        "Key",
-        list(live),
-        index=None,
-        format_func=lambda kid: f"{live[kid].name} …{live[kid].last4}",
-        key="key_to_revoke",
-        placeholder="Choose a key",
-    )
-    if chosen is None:
-        return
-    st.text(f"Requests with {live[chosen].name} (…{live[chosen].last4}) will be refused with 401.")
-    is_sure = st.checkbox("I am sure", key="sure_to_revoke")
-    st.button(
-        "Revoke",
-        key="revoke",
-        type="primary",
-        disabled=not is_sure,
-        on_click=_revoke,
-        args=(chosen,),
-    )
-
-
-def _revoke(kid: str) -> None:
-    try:
-        gone = admin().delete(f"/admin/keys/{kid}", Key)
-    except AdminError as error:
-        note(error.remedy, is_done=False)
-        return
-    st.session_state["key_to_revoke"] = None
-    st.session_state["sure_to_revoke"] = False
-    note(f"The key {gone.name} (…{gone.last4}) is revoked.")
+def _close() -> None:
+    st.query_params.pop(KID, None)

@@ -5,6 +5,7 @@ import streamlit as st
 
 from dashboard import job_panel, numbers, pieces
 from dashboard.admin_answers import PreviewedEndpoint, PricePreview
+from dashboard.admin_states import lacks
 from dashboard.pieces import Cell, Column, Row
 from pricing.deciding import PriceWish
 
@@ -30,7 +31,7 @@ _KEPT = {
 
 def begin(wish: PriceWish) -> None:
     """Ask what the last seven days would have cost."""
-    if wish.kind not in _KINDS:
+    if wish.kind not in _KINDS or lacks("operator") is not None:
         job_panel.forget(_SLOT)
         return
     body = {"change": msgspec.structs.replace(wish, effective_from=None, effective_to=None)}

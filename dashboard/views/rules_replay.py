@@ -4,6 +4,7 @@ import streamlit as st
 
 from dashboard import job_panel, numbers, pieces, rule_charts
 from dashboard.admin_answers import ReplayExample, ReplayMove, ReplayReport
+from dashboard.admin_states import lacks
 from dashboard.periods import Period
 from dashboard.pieces import Card, Cell, Column, Row
 
@@ -31,7 +32,11 @@ _NOT_REPLAYED = {
     "key_unknown": "its key is not known any more",
     "too_long": "it named more than a record keeps",
     "headers": "a rule asks for headers, which are never stored",
-    "speed": "it asked for a speed, which is not kept",
+    "speed": "it limits speed by percentiles that are not stored",
+    "exclusions_cut": "the list of what was left out for its health was cut",
+    "budget": "a budget kept endpoints out, and what it held then is not stored",
+    "auto_pool": "`auto` chose from another pool than that of now",
+    "unreadable": "its plan is of a form that this version does not know",
 }
 
 
@@ -44,7 +49,7 @@ def render(text: str, period: Period) -> None:
             )
         )
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            sample = st.selectbox(
+            st.selectbox(
                 "At most",
                 _SAMPLES,
                 index=1,
@@ -52,13 +57,15 @@ def render(text: str, period: Period) -> None:
                 key=_SAMPLE,
                 width=200,
             )
+            why_not = lacks("operator")
             st.button(
                 "Try on logged requests",
                 key="replay_try",
                 icon=":material/play_arrow:",
-                disabled=job_panel.is_running(_SLOT),
+                disabled=job_panel.is_running(_SLOT) or why_not is not None,
+                help=why_not,
                 on_click=_begin,
-                args=(text, sample, period),
+                args=(text, period),
             )
         found = job_panel.result(_SLOT, ReplayReport, about=_about(text))
         if found is None and not job_panel.is_running(_SLOT) and _has_result():
@@ -90,7 +97,8 @@ def forget() -> None:
     job_panel.forget(_SLOT)
 
 
-def _begin(text: str, sample: int, period: Period) -> None:
+def _begin(text: str, period: Period) -> None:
+    sample: int = st.session_state[_SAMPLE]
     body = {"source": text, "since": period.start, "until": period.end, "sample": sample}
     job_panel.begin(_SLOT, "/admin/rules/replay", body, about=_about(text))
 

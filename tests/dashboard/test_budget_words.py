@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from dashboard import budget_chart, budget_words, operator_source
-from dashboard.admin_answers import BudgetView, Key
+from dashboard.admin_answers import AuditEntry, BudgetView, Key
 from dashboard.budget_words import Outlook
-from dashboard.views.budgets import parse_usd
+from dashboard.views.budgets_change import parse_usd
 from dashboard.views.keys_create import parse_labels
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -25,7 +25,9 @@ def budget(spent: str = "0", limit: str = "100", **more: Any) -> BudgetView:
         "everyone": False,
         "period": "month",
         "mode": "hard",
+        "strict": False,
         "leased_usd": Decimal(0),
+        "expired_usd": Decimal(0),
         "since": FIRST,
         "resets_at": NEXT,
         "created_at": FIRST - DAY,
@@ -39,8 +41,8 @@ def budget(spent: str = "0", limit: str = "100", **more: Any) -> BudgetView:
     )
 
 
-def spending(*costs: tuple[datetime, str, str]) -> pl.DataFrame:
-    rows = [{"key_id": key, "at": at, "cost_usd": Decimal(cost)} for at, key, cost in costs]
+def spending(*costs: tuple[datetime, str]) -> pl.DataFrame:
+    rows = [{"at": at, "cost_usd": Decimal(cost)} for at, cost in costs]
     return pl.DataFrame(rows, schema=operator_source.SPEND_OVER_TIME)
 
 
@@ -65,13 +67,31 @@ def test_labels_a_key_or_everybody_say_whose_spending_counts() -> None:
     assert budget_words.holders(everyone, keys) == {"id-a", "id-b", "id-c"}
 
 
+def test_what_keys_spent_together_leaves_out_others_and_what_is_unknown() -> None:
+    spent = {"a": Decimal("1.5"), "b": None, "c": Decimal(9)}
+
+    assert budget_words.spend_of(spent, frozenset({"a", "b", "unheard-of"})) == Decimal("1.5")
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        pytest.param(budget(), NOW - 7 * DAY, id="a-week-of-a-month"),
+        pytest.param(budget(since=NOW - HOUR), NOW - HOUR, id="a-young-window"),
+        pytest.param(
+            budget(created_at=NOW - timedelta(minutes=20)),
+            NOW - timedelta(minutes=30),
+            id="to-the-quarter-of-an-hour",
+        ),
+    ],
+)
+def test_the_pace_is_that_of_late(given: BudgetView, expected: datetime) -> None:
+    assert budget_words.paced_from(given, NOW) == expected
+
+
 def test_the_pace_of_late_says_when_a_budget_is_gone() -> None:
     # 70 dollars in the last seven days are 10 a day: 50 are gone in 5 days.
-    spend = spending(
-        (NOW - 20 * DAY, "k", "30"), (NOW - 3 * DAY, "k", "40"), (NOW - DAY, "k", "30")
-    )
-
-    found = budget_words.outlook(budget("50"), budget_words.spend_of(spend, frozenset({"k"})), NOW)
+    found = budget_words.outlook(budget("50"), Decimal(70), NOW)
 
     assert found.usd_per_day is not None
     assert round(found.usd_per_day, 9) == 10
@@ -80,9 +100,7 @@ def test_the_pace_of_late_says_when_a_budget_is_gone() -> None:
 
 
 def test_what_lasts_beyond_its_window_is_not_exhausted() -> None:
-    spend = budget_words.spend_of(spending((NOW - DAY, "k", "7")), frozenset({"k"}))
-
-    found = budget_words.outlook(budget("7"), spend, NOW)
+    found = budget_words.outlook(budget("7"), Decimal(7), NOW)
 
     assert found.exhausted_at is None
     assert budget_words.outlook_words(budget("7"), found, "UTC") == (
@@ -105,20 +123,13 @@ def test_what_lasts_beyond_its_window_is_not_exhausted() -> None:
     ],
 )
 def test_a_budget_without_a_pace_says_how_it_stands(given: BudgetView, expected: str) -> None:
-    nothing = budget_words.spend_of(spending(), frozenset())
-
-    found = budget_words.outlook(given, nothing, NOW)
+    found = budget_words.outlook(given, Decimal(0), NOW)
 
     assert budget_words.outlook_words(given, found, "UTC")[0] == expected
 
 
 def test_the_burn_down_ends_at_what_is_left_and_the_forecast_goes_on_from_there() -> None:
-    spend = budget_words.spend_of(
-        spending(
-            (NOW - 2 * HOUR, "k", "1.5"), (NOW - HOUR, "k", "0.5"), (NOW - HOUR, "other", "9")
-        ),
-        frozenset({"k"}),
-    )
+    spend = spending((NOW - 2 * HOUR, "1.5"), (NOW - HOUR, "0.5"))
     found = Outlook(usd_per_day=Decimal(49), exhausted_at=NOW + 2 * DAY, is_spent=False)
 
     points = budget_words.burn_down(budget("2"), spend, found, NOW)
@@ -132,6 +143,58 @@ def test_the_burn_down_ends_at_what_is_left_and_the_forecast_goes_on_from_there(
     ]
     drawn = json.loads(budget_chart.burn_down_chart(points, 100.0, "Asia/Kolkata").to_json())
     assert "2026-11-21T17:30:00" in json.dumps(drawn)
+
+
+def test_budgets_are_ranked_by_danger_and_those_that_only_count_come_last() -> None:
+    names = {
+        "half": budget("50"),
+        "spent": budget("100"),
+        "shadow": budget("100", mode="shadow"),
+        "nothing-to-spend": budget(limit="0"),
+    }
+
+    ranked = sorted(names, key=lambda name: budget_words.danger(names[name]))
+
+    assert ranked == ["spent", "nothing-to-spend", "half", "shadow"]
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.0, "good"), (0.7999, "good"), (0.8, "warn"), (1.0, "bad")]
+)
+def test_a_bar_turns_with_its_share(share: float, expected: str) -> None:
+    assert budget_words.bar_tone(share) == expected
+
+
+def test_an_even_pace_is_known_where_the_window_ends() -> None:
+    assert budget_words.even_share(budget(), FIRST + (NEXT - FIRST) / 4) == 0.25
+    assert budget_words.even_share(budget(period="total", resets_at=None), NOW) is None
+
+
+def test_events_tell_what_was_done_to_a_budget_and_how_far_its_windows_came() -> None:
+    def entry(number: int, at: datetime, action: str, nusd: int) -> AuditEntry:
+        return AuditEntry(
+            id=number, at=at, actor="ada", action=action, subject="b", after={"limit_nusd": nusd}
+        )
+
+    made = budget(created_at=FIRST + HOUR)
+    entries = [
+        entry(3, FIRST + DAY, "budget.limit", 100_000_000_000),
+        entry(2, FIRST + HOUR, "budget.create", 50_000_000_000),
+        # Another budget had the name before.
+        entry(1, FIRST, "budget.create", 7),
+    ]
+    windows = pl.DataFrame(
+        [{"since": FIRST, "spent_nusd": 85_500_000_000, "told_percent": 80}],
+        schema=operator_source.BUDGET_WINDOWS,
+    )
+
+    found = budget_words.events(made, entries, windows)
+
+    assert [(one.words, one.actor, one.tone) for one in found] == [
+        ("limit set to $100.00", "ada", ""),
+        ("made with a limit of $50.00", "ada", ""),
+        ("$85.50 spent in the window that began, 80 % told", "", "warn"),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.dashboard.operating import (
     operated,
     texts,
 )
-from tests.installation import closed_port
+from tests.installation import closed_port, wait_until
 
 HOSTILE = "<script>alert(1)</script> ![x](https://example.invalid/x.png)"
 
@@ -42,6 +42,12 @@ def catalogue(at: Any) -> dict[str, str]:
 def input_price(gateway: Operated, endpoint: str) -> str:
     found = gateway.admin.get("/admin/prices", dict[str, Any], model=endpoint)
     return found["data"][0]["price"]["input_usd_per_mtok"]
+
+
+def until_previewed(at: Any) -> None:
+    """Until what the last week would have cost is known: only then may it be applied."""
+    wait_until("the preview is there", lambda: not again(at).button(key="change_record").disabled)
+    assert not [one for one in at.button if one.key == "price_preview_stop"]
 
 
 def test_the_catalogue_lists_what_may_be_bought_and_is_searched(shown: Operated) -> None:
@@ -73,6 +79,8 @@ def test_a_price_is_seen_before_it_is_recorded_and_then_holds(shown: Operated) -
     assert "$1.50" in html(at)
     assert "+50.0" in html(at)
     assert input_price(shown, CHEAP) == "1"
+    until_previewed(at)
+    assert "Nothing was asked of it in these days." in "".join(one.value for one in at.caption)
     click(at, "change_record")
 
     assert "is on record" in texts(at)
@@ -95,6 +103,7 @@ def test_a_discount_of_a_provider_is_given_and_revoked(shown: Operated) -> None:
     at.text_input(key="change_reason").set_value("negotiated")
     click(at, "change_check")
     assert "$0.90" in html(at)
+    until_previewed(at)
     click(at, "change_record")
     shown.follows("the discount holds", lambda: input_price(shown, DEAR) == "0.9")
 
@@ -104,6 +113,7 @@ def test_a_discount_of_a_provider_is_given_and_revoked(shown: Operated) -> None:
     again(at)
     at.text_input(key="change_reason").set_value("it ended")
     click(at, "change_check")
+    until_previewed(at)
     click(at, "change_record")
     shown.follows("it is revoked", lambda: input_price(shown, DEAR) == "1")
 
