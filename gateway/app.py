@@ -386,6 +386,7 @@ class Worker:
             spool_age_s=lambda: self._spool.oldest_unshipped_s,
             node=self._spool.writer.name,
             tell_without_database=self._sender.send_from_memory if is_first else None,
+            lag_s=settings.webhooks.spool_lag_s,
         )
         self._health_log = HealthLog(
             self._notice_ask,

@@ -200,6 +200,8 @@ class WebhookSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     private_origins: tuple[HttpOrigin, ...] = ()
     """Receivers of the operator's own, whose address may be private and without TLS."""
+    spool_lag_s: Annotated[int, Meta(ge=1, le=86_400)] = 60
+    """Records of this age that PostgreSQL does not have are told of."""
 
 
 class CorsSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -153,7 +153,7 @@ async def release_expired(
         actor=actor,
         action="budget.release",
         subject=found.name,
-        after={"released_usd": f"{from_nano_usd(released_nusd):f}"},
+        after={"released_usd": f"{from_nano_usd(released_nusd).normalize():f}"},
     )
     return released_nusd
 

@@ -446,8 +446,8 @@ async def charge(connection: AsyncConnection, worker: str, charges: Mapping[Key,
                         "mode": row.mode,
                         "percent": percent,
                         "since": key[1].isoformat(),
-                        "spent_usd": f"{from_nano_usd(spent_nusd):f}",
-                        "limit_usd": f"{from_nano_usd(row.limit_nusd):f}",
+                        "spent_usd": f"{from_nano_usd(spent_nusd).normalize():f}",
+                        "limit_usd": f"{from_nano_usd(row.limit_nusd).normalize():f}",
                     },
                 )
     amounts = [
