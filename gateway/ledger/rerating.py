@@ -24,6 +24,7 @@ from gateway.storage.adjustments import (
     lock_adjustments,
     read_requests,
 )
+from gateway.storage.audit import add_entry
 from gateway.storage.engine import Connection
 from pricing.catalogue import Catalogue
 from pricing.cost import sum_known
@@ -119,14 +120,22 @@ async def rerate_span(
             after = batch.requests[-1].id
             done += len(batch.verdicts)
             on_progress(done, of)
+    rows = tally.rows()
+    difference = _sum(row.difference_usd for row in rows)
+    if rows and not is_dry_run:
+        await ask(
+            functools.partial(
+                run.audit, attempts=tally.verdicts["adjusted"], difference_usd=difference
+            )
+        )
     return RerateReport(
         since=span.since,
         until=span.until,
         first_day=begins,
         is_dry_run=is_dry_run,
         verdicts=dict(tally.verdicts),
-        difference_usd=_sum(row.difference_usd for row in tally.rows()),
-        rows=tally.rows(),
+        difference_usd=difference,
+        rows=rows,
         unpriced_endpoints=tuple(sorted(tally.unpriced)),
     )
 
@@ -164,6 +173,27 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
                 connection, corrections, at=self.at, actor=self.actor, reason=self.reason
             )
         return _Batch(requests=requests, corrections=corrections, verdicts=verdicts)
+
+    async def audit(
+        self, connection: Connection, *, attempts: int, difference_usd: Decimal
+    ) -> None:
+        """Say in the audit log that history was corrected; each correction says so itself, too."""
+        span = self.span
+        await add_entry(
+            connection,
+            at=self.at,
+            actor=self.actor,
+            action="costs.rerate",
+            subject=span.model or span.provider or "all models",
+            after={
+                "since": span.since.isoformat(),
+                "until": span.until.isoformat(),
+                "provider": span.provider,
+                "attempts": attempts,
+                "difference_usd": format(difference_usd, "f"),
+                "reason": self.reason,
+            },
+        )
 
 
 class _Tally:

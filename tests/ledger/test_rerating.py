@@ -21,6 +21,7 @@ from gateway.storage.adjusted import (
     request_adjustments,
 )
 from gateway.storage.adjustments import Span, adjustments_of
+from gateway.storage.audit import list_entries
 from gateway.storage.provider_totals import read_provider_totals
 from gateway.storage.tables import attempt_record, request_record
 from pricing.catalogue import Catalogue, endpoint_from_config, make_catalogue
@@ -194,6 +195,26 @@ async def test_a_dry_run_announces_what_a_run_does_and_a_second_run_does_nothing
     assert (again.difference_usd, again.verdicts) == (Decimal(0), {"unchanged": 7})
     assert await attempts_usd(connection) == Decimal("0.086")
     assert Counter(await requests_usd(connection)) == {Decimal("0.002"): 3, Decimal("0.02"): 4}
+
+
+@pytest.mark.anyio
+async def test_a_run_that_corrected_something_is_in_the_audit_log(
+    connection: AsyncConnection,
+) -> None:
+    await store(connection, record(attempt()))
+    believed = priced_from(NOW, TENFOLD)
+
+    await run(connection, believed, is_dry_run=True)
+    await run(connection, believed)
+    await run(connection, believed)
+
+    (entry,) = await list_entries(connection, before_id=None, limit=10)
+    assert (entry.actor, entry.action, entry.subject) == ("ann", "costs.rerate", "all models")
+    assert entry.after is not None
+    assert (entry.after["difference_usd"], entry.after["reason"]) == (
+        "0.018000000000",
+        "their invoice",
+    )
 
 
 @pytest.mark.anyio
