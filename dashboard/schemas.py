@@ -136,7 +136,27 @@ REQUEST: Schema = REQUESTS | {
     "catalogue_version": pl.String(),
     "code_version": pl.String(),
     "plan": pl.String(),
+    "tags": pl.String(),
+    "is_paid_by_caller": pl.Boolean(),
+    "baseline_cost_usd": USD,
 }
+
+ADJUSTMENTS: Schema = {
+    "request_id": pl.String(),
+    "number": pl.Int64(),
+    "old_cost_usd": USD,
+    "new_cost_usd": USD,
+    "difference_usd": USD,
+    "request_difference_usd": USD,
+    "cost_status": pl.String(),
+    "price_version": pl.String(),
+    "recorded_at": UTC_INSTANT,
+    "recorded_by": pl.String(),
+    "reason": pl.String(),
+}
+"""Corrections of recorded costs. ``difference_usd`` is what one adds to its attempt's cost,
+``request_difference_usd`` to its request's; null while that one stays unknown.
+"""
 
 ATTEMPTS: Schema = {
     "request_id": pl.String(),

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from dashboard import numbers, source
-from dashboard.filters import set_period
+from dashboard import numbers, queries, source, sums, words
+from dashboard.filters import chosen_narrowing, clear_narrowing, set_period
 from dashboard.installation import installation
 from dashboard.periods import Period
 
@@ -29,11 +29,24 @@ def show_nothing_in(period: Period) -> None:
     """There are requests, but none in the period."""
     latest = source.read_freshness()["last_record_at"].drop_nulls().to_list()
     with st.container(border=True, horizontal_alignment="center", key="empty"):
-        st.markdown(f"**No requests in {_the(period.words)}.**", width="content")
+        st.markdown(f"**No requests in {words.the(period.words)}.**", width="content")
         if latest:
             at = numbers.when(max(latest), period.zone)
             st.caption(f"The latest one came on {at}, {period.zone}.", width="content")
         st.button("Show 30 days", key="widen", type="primary", on_click=set_period, args=("30d",))
+
+
+def show_nothing_matches(period: Period, outside: int) -> None:
+    """There are requests in the period, but the filters leave none."""
+    with st.container(border=True, horizontal_alignment="center", key="empty"):
+        st.markdown("**Nothing matches these filters.**", width="content")
+        st.caption(
+            f"{numbers.count(outside)} requests of {words.the(period.words)} lie outside them.",
+            width="content",
+        )
+        with st.container(horizontal=True, horizontal_alignment="center", key="ways_out"):
+            st.button("Clear filters", key="clear_all", type="primary", on_click=clear_narrowing)
+            st.button("Show 30 days", key="widen", on_click=set_period, args=("30d",))
 
 
 def has_ever_recorded() -> bool:
@@ -42,12 +55,14 @@ def has_ever_recorded() -> bool:
 
 
 def show_empty(period: Period) -> None:
-    """Whichever of the two it is."""
-    if has_ever_recorded():
-        show_nothing_in(period)
-    else:
+    """Whichever it is."""
+    if not has_ever_recorded():
         show_nothing_yet(installation().gateway_url)
-
-
-def _the(words: str) -> str:
-    return words if words.startswith("this") else f"the {words}"
+        return
+    outside = 0
+    if chosen_narrowing().values_count:
+        outside = queries.total_traffic(sums.read_traffic(period)).requests
+    if outside:
+        show_nothing_matches(period, outside)
+    else:
+        show_nothing_in(period)

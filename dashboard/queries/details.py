@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from dashboard import numbers
 from pricing.cost import TOKENS_PER_MTOK
 
 
@@ -28,6 +29,8 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     """None when the endpoint was in the plan."""
     detail: str | None = None
+    health: str = ""
+    """What was known of it when the plan was made, in words."""
 
 
 def cost_lines(attempt: Mapping[str, Any], meters: Sequence[tuple[str, str]]) -> list[CostLine]:
@@ -76,7 +79,12 @@ def plan_rows(plan_json: str) -> tuple[list[PlanRow], list[PlanRow], int]:
     except msgspec.DecodeError:
         return [], [], 0
     planned = [
-        PlanRow(endpoint=one.endpoint, expected_usd=one.cost_usd, probability=one.p)
+        PlanRow(
+            endpoint=one.endpoint,
+            expected_usd=one.cost_usd,
+            probability=one.p,
+            health=_health_words(one),
+        )
         for one in plan.candidates
     ]
     dropped = [
@@ -98,6 +106,13 @@ class _StoredCandidate(msgspec.Struct, frozen=True):
     endpoint: str
     cost_usd: Decimal | None = None
     p: float | None = None
+    outage: bool = False
+    probation: bool = False
+    cooling: bool = False
+    sticky: bool = False
+    uptime: float | None = None
+    latency_ms: float | None = None
+    tokens_per_s: float | None = None
 
 
 class _StoredExclusion(msgspec.Struct, frozen=True):
@@ -111,3 +126,16 @@ class _StoredPlan(msgspec.Struct, frozen=True):
     dropped: tuple[_StoredCandidate, ...] = ()
     excluded: tuple[_StoredExclusion, ...] = ()
     excluded_by: dict[str, int] = {}
+
+
+def _health_words(one: _StoredCandidate) -> str:
+    known = (
+        "recent outage" if one.outage else "",
+        "on probation" if one.probation else "",
+        "resting" if one.cooling else "",
+        "same session" if one.sticky else "",
+        f"{numbers.share(one.uptime)} up" if one.uptime is not None else "",
+        numbers.duration(one.latency_ms) if one.latency_ms is not None else "",
+        f"{one.tokens_per_s:,.0f} tokens/s" if one.tokens_per_s is not None else "",
+    )
+    return " · ".join(filter(None, known))

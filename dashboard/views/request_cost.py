@@ -3,6 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
+import polars as pl
 import streamlit as st
 
 from dashboard import numbers, pieces, queries, words
@@ -20,36 +21,66 @@ _COST_COLUMNS = (
 )
 
 
-def render(request: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
-    """Draw the cost of a row of `schemas.REQUEST`, from its rows of `schemas.ATTEMPTS`."""
+def render(
+    request: dict[str, Any],
+    attempts: list[dict[str, Any]],
+    adjustments: pl.DataFrame,
+    zone: str,
+) -> None:
+    """Draw what a request cost; its lines and corrections add up to the total.
+
+    Args:
+        request: a row of `schemas.REQUEST`, corrected.
+        attempts: its rows of `schemas.ATTEMPTS`, corrected, with ``recorded_usd``.
+        adjustments: `schemas.ADJUSTMENTS`.
+        zone: for times.
+    """
     st.html(pieces.heading("Cost", _price_words(attempts)))
     rows = [row for one in attempts for row in _cost_rows(one, is_named=len(attempts) > 1)]
-    rows.append(
-        Row(
-            cells=(
-                Cell(text="Total", sub=words.cost_status(request["cost_status"])),
-                Cell(text=""),
-                Cell(text=""),
-                Cell(text=numbers.usd_exact(request["cost_usd"])),
-            ),
-            kind="total",
-        )
-    )
+    rows += [_correction(one, zone) for one in adjustments.iter_rows(named=True)]
+    status = "" if _is_known_since(request) else words.cost_status(request["cost_status"])
+    rows.append(_sum_row("Total", request["cost_usd"], kind="total", sub=status))
     wasted = [one["cost_usd"] for one in attempts if one["outcome"] != "success"]
     if wasted:
         known = None if None in wasted else sum(wasted, Decimal(0))
-        rows.append(
-            Row(
-                cells=(
-                    Cell(text="of it on failed attempts"),
-                    Cell(text=""),
-                    Cell(text=""),
-                    Cell(text=numbers.usd_exact(known)),
-                ),
-                kind="quiet",
-            )
-        )
+        rows.append(_sum_row("of it on failed attempts", known, kind="quiet"))
     st.html(pieces.table(_COST_COLUMNS, rows))
+
+
+def _correction(one: dict[str, Any], zone: str) -> Row:
+    was = numbers.usd_exact(one["old_cost_usd"])
+    return Row(
+        cells=(
+            Cell(
+                text=f"corrected on {numbers.when(one['recorded_at'], zone)}",
+                sub=f"attempt {one['number']}: {one['reason']}, by {one['recorded_by']}",
+                wraps=True,
+            ),
+            Cell(text=""),
+            Cell(text=one["price_version"] or "", wraps=True),
+            Cell(
+                text=f"{'+' if one['difference_usd'] > 0 else ''}"
+                f"{numbers.usd_exact(one['difference_usd'])}",
+                sub=f"{was} → {numbers.usd_exact(one['new_cost_usd'])}",
+            ),
+        )
+    )
+
+
+def _sum_row(text: str, usd: Decimal | None, *, kind: str, sub: str = "") -> Row:
+    return Row(
+        cells=(
+            Cell(text=text, sub=sub),
+            Cell(text=""),
+            Cell(text=""),
+            Cell(text=numbers.usd_exact(usd)),
+        ),
+        kind=kind,
+    )
+
+
+def _is_known_since(request: dict[str, Any]) -> bool:
+    return request["cost_usd"] is not None and request["cost_status"] == "unpriced"
 
 
 def _cost_rows(attempt: dict[str, Any], *, is_named: bool) -> list[Row]:
@@ -65,7 +96,7 @@ def _cost_rows(attempt: dict[str, Any], *, is_named: bool) -> list[Row]:
         )
         for line in queries.cost_lines(attempt, _METER_COLUMNS)
     ]
-    if attempt["cost_usd"] is None:
+    if attempt["recorded_usd"] is None:
         rows += [
             Row(
                 cells=(
@@ -85,7 +116,7 @@ def _cost_rows(attempt: dict[str, Any], *, is_named: bool) -> list[Row]:
                     Cell(text=""),
                     Cell(text=""),
                     Cell(
-                        text=numbers.usd_exact(attempt["cost_usd"]),
+                        text=numbers.usd_exact(attempt["recorded_usd"]),
                         sub=f"ours {numbers.usd_exact(attempt['computed_cost_usd'])}",
                     ),
                 ),

@@ -1,55 +1,84 @@
 """One request: what it cost and took, who was tried, why there, and what every meter came to."""
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
+import polars as pl
 import streamlit as st
 
-from dashboard import numbers, pieces, queries, source, words
-from dashboard.pieces import Card, Cell, Column, Row
-from dashboard.views import request_attempts, request_cost
+from dashboard import numbers, pieces, queries, records, source, words
+from dashboard.narrowing import Narrowing
+from dashboard.periods import Period
+from dashboard.pieces import Card
+from dashboard.views import request_attempts, request_cost, request_plan
+from dashboard.views.request_search import ID
 
 _SECOND_MS = 1_000
-
-_PLAN_COLUMNS = (
-    Column(name=""),
-    Column(name="Endpoint"),
-    Column(name="Expected", is_number=True, hint="Of this request, when the plan was made."),
-    Column(name="Drawn with", is_number=True, hint="Probability of being the first."),
-    Column(name="Outcome"),
-)
+_JSON = ("labels", "tags", "plan")
 
 
-def render(wanted: str, zone: str) -> None:
-    """Draw the request with that id, ``gen-…`` or a UUID."""
+def render(wanted: str, period: Period, only: Narrowing) -> None:
+    """Draw the request with that id, ``gen-…`` or a UUID; its neighbours are those of the list."""
     request_id = queries.parse_request_id(wanted)
-    found = None if request_id is None else source.read_request(request_id)
+    found = None if request_id is None else records.read_request(request_id)
     if request_id is None or found is None or found.is_empty():
+        _draw_way_back()
         _show_missing(wanted, is_id=request_id is not None)
         return
-    request: dict[str, Any] = found.row(0, named=True)
-    frame = source.read_attempts((request_id,))
-    attempts: list[dict[str, Any]] = frame.to_dicts()
+    adjustments = records.read_adjustments((request_id,))
+    recorded: dict[str, Any] = found.row(0, named=True)
+    request: dict[str, Any] = queries.corrected(found, adjustments).row(0, named=True)
+    attempts = _corrected(records.read_attempts((request_id,)).to_dicts(), adjustments)
 
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="head"
     ):
+        _draw_way_back()
         st.html(pieces.chips(_chips(request)), width="content")
         st.code(queries.generation_id(request_id), language=None, width="content")
+        _draw_neighbours(request_id, period, only)
     st.html(pieces.cards(_cards(request, attempts)))
-    st.html(pieces.facts(_facts(request, attempts, zone)))
+    st.html(pieces.facts(_facts(request, attempts, period.zone)))
     if attempts:
         request_attempts.render(request, attempts)
     left, right = st.columns([1.25, 1], gap="small")
     with left.container(border=True, key="plan"):
-        _draw_plan(request, attempts)
+        request_plan.render(request["plan"], attempts)
     with right.container(border=True, key="cost"):
-        request_cost.render(request, attempts)
+        request_cost.render(request, attempts, adjustments, period.zone)
     if request["warnings"]:
         with st.container(border=True, key="warnings"):
             st.html(pieces.heading("Warnings"))
             for warning in request["warnings"]:
                 st.text(warning)
+    with st.expander("The record as it is stored"):
+        st.json(_raw(recorded, records.read_attempts((request_id,)), adjustments), expanded=1)
+
+
+def _draw_way_back() -> None:
+    st.button(
+        "Requests", key="back", type="tertiary", icon=":material/arrow_back:", on_click=_close
+    )
+
+
+def _draw_neighbours(request_id: str, period: Period, only: Narrowing) -> None:
+    older = records.read_requests(period.start, period.end, request_id, 1, only=only)["id"]
+    newer = records.read_newer(period.start, period.end, request_id, 1, only=only)
+    with st.container(horizontal=True, width="content", key="neighbours"):
+        for name, icon, found in (
+            ("Newer", ":material/chevron_left:", newer),
+            ("Older", ":material/chevron_right:", older.to_list()),
+        ):
+            st.button(
+                name,
+                key=f"go_{name.lower()}",
+                icon=icon,
+                type="tertiary",
+                disabled=not found,
+                on_click=_open,
+                args=(found[0] if found else "",),
+            )
 
 
 def _show_missing(wanted: str, *, is_id: bool) -> None:
@@ -85,6 +114,7 @@ def _chips(request: dict[str, Any]) -> list[tuple[str, str]]:
             "stream" if request["stream"] else None,
             request["finish_reason"],
             f"HTTP {request['status_code']}",
+            "paid by the caller" if request["is_paid_by_caller"] else None,
         )
         if text
     ]
@@ -103,7 +133,9 @@ def _cards(request: dict[str, Any], attempts: list[dict[str, Any]]) -> list[Card
                 filter(
                     None,
                     (
-                        words.cost_status(request["cost_status"]),
+                        words.cost_status(request["cost_status"])
+                        if request["cost_usd"] is None or request["cost_status"] != "unpriced"
+                        else "known since",
                         f"expected {numbers.usd(expected)}" if expected is not None else "",
                     ),
                 )
@@ -136,11 +168,13 @@ def _facts(
 ) -> list[tuple[str, str]]:
     served = request["used_endpoint"] or request["used_provider"] or numbers.UNKNOWN
     labels: dict[str, str] = msgspec.json.decode(request["labels"], type=dict[str, str])
+    tags: dict[str, Any] = msgspec.json.decode(request["tags"], type=dict[str, Any])
     tiers = {attempt["service_tier"] for attempt in attempts if attempt["service_tier"]}
     named = [
         ("When", numbers.when_exactly(request["received_at"], zone)),
         ("Model asked for", request["requested_model"]),
         ("Provider asked for", request["requested_provider"]),
+        ("Model that served", request["used_model"]),
         ("Served by", served),
         ("Underlying model", request["underlying_used_model"]),
         (
@@ -154,67 +188,55 @@ def _facts(
         ("Error", request["error_kind"]),
         ("Rules", request["rule_version"]),
         ("Service tier", ", ".join(sorted(tiers))),
-        ("Dialect", request["dialect"]),
+        ("Route", request["dialect"]),
+        ("At the baseline", _baseline(request)),
         ("Catalogue", request["catalogue_version"]),
+        ("Version", request["code_version"]),
         *(labels.items()),
+        *((f"metadata {name}", str(value)) for name, value in tags.items()),
     ]
     return [(name, value) for name, value in named if value]
 
 
-def _draw_plan(request: dict[str, Any], attempts: list[dict[str, Any]]) -> None:
-    planned, excluded, excluded_count = queries.plan_rows(request["plan"])
-    st.html(pieces.heading("Why here", f"plan of {len(planned)}, {excluded_count} excluded"))
-    if not planned and not excluded:
-        st.caption("No plan was recorded: the request was refused before one was made.")
-        return
-    rows = [
-        Row(
-            cells=(
-                Cell(text=str(rank)),
-                Cell(text=one.endpoint, wraps=True),
-                Cell(text=numbers.usd(one.expected_usd), hint=numbers.usd_exact(one.expected_usd)),
-                Cell(text=numbers.share(one.probability)),
-                _tried(one.endpoint, attempts),
-            )
-        )
-        for rank, one in enumerate(planned, start=1)
-    ]
-    rows += [
-        Row(
-            cells=(
-                Cell(text=""),
-                Cell(text=one.endpoint, wraps=True),
-                Cell(text=numbers.usd(one.expected_usd)),
-                Cell(text=""),
-                Cell(
-                    text=one.reason or "",
-                    is_chip=True,
-                    sub=one.detail or words.exclusion(one.reason or ""),
-                    wraps=True,
-                ),
-            )
-        )
-        for one in excluded
-    ]
-    st.html(pieces.table(_PLAN_COLUMNS, rows))
-    if len(excluded) < excluded_count:
-        st.caption(f"{excluded_count - len(excluded)} more exclusions were counted but not listed.")
+def _baseline(request: dict[str, Any]) -> str:
+    usd = request["baseline_cost_usd"]
+    return "" if usd is None else numbers.usd_exact(usd)
 
 
-def _tried(endpoint: str, attempts: list[dict[str, Any]]) -> Cell:
-    outcomes = [one["outcome"] for one in attempts if one["endpoint"] == endpoint]
-    if not outcomes:
-        return Cell(text="not needed" if attempts else "not tried")
-    if outcomes[-1] == "success":
-        return Cell(text="✓ served", tone="good")
-    times = "" if len(outcomes) == 1 else f" {len(outcomes)} times"
-    return Cell(text=f"✕ tried{times}: {words.outcome(outcomes[-1])}", tone="bad", wraps=True)
+def _corrected(attempts: list[dict[str, Any]], adjustments: pl.DataFrame) -> list[dict[str, Any]]:
+    """With what was corrected since in their costs; what was recorded stays beside it."""
+    added: dict[int, Decimal] = {}
+    for one in adjustments.iter_rows(named=True):
+        added[one["number"]] = added.get(one["number"], Decimal(0)) + one["difference_usd"]
+    return [
+        attempt
+        | {
+            "recorded_usd": attempt["cost_usd"],
+            "cost_usd": (attempt["cost_usd"] or Decimal(0)) + added[attempt["number"]]
+            if attempt["number"] in added
+            else attempt["cost_usd"],
+        }
+        for attempt in attempts
+    ]
+
+
+def _raw(
+    request: dict[str, Any], attempts: pl.DataFrame, adjustments: pl.DataFrame
+) -> dict[str, Any]:
+    parsed = {name: msgspec.json.decode(request[name]) for name in _JSON}
+    whole = request | parsed | {"attempts": attempts.to_dicts()}
+    if not adjustments.is_empty():
+        whole["adjustments"] = adjustments.to_dicts()
+    # Money as text, with every digit.
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(whole))
+    return found
 
 
 def _before_last_ms(request: dict[str, Any], attempts: list[dict[str, Any]]) -> float | None:
-    if len(attempts) < 2:  # noqa: PLR2004 - a fallback is the second
+    served = [one for one in attempts if one["kind"] != "shadow"]
+    if len(served) < 2:  # noqa: PLR2004 - a fallback is the second
         return None
-    return (attempts[-1]["started_at"] - request["received_at"]).total_seconds() * _SECOND_MS
+    return (served[-1]["started_at"] - request["received_at"]).total_seconds() * _SECOND_MS
 
 
 def _speed(request: dict[str, Any]) -> str:
@@ -226,3 +248,11 @@ def _speed(request: dict[str, Any]) -> str:
     if not tokens or first_ms is None or whole_ms <= first_ms:
         return "tokens"
     return f"tokens · {tokens * _SECOND_MS / (whole_ms - first_ms):,.0f} tokens/s"
+
+
+def _open(request_id: str) -> None:
+    st.query_params[ID] = queries.generation_id(request_id)
+
+
+def _close() -> None:
+    st.query_params.pop(ID, None)

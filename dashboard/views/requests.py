@@ -1,19 +1,22 @@
-"""Requests: the latest ones of the period, and one of them in detail while `?id=` is in the URL."""
+"""Requests: those of the period, page by page, and one of them while `?id=` is in the URL."""
 
 from typing import Any
 
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, pieces, queries, source, states, sums, words
+from dashboard import charts, exports, numbers, pieces, queries, records, states, sums, words
 from dashboard.filters import chosen_narrowing
 from dashboard.looks import PROVIDER_COLOURS
+from dashboard.narrowing import Narrowing
 from dashboard.palette import slots
 from dashboard.periods import Period
-from dashboard.views import request_detail
+from dashboard.search import Search
+from dashboard.views import request_detail, request_search
+from dashboard.views.request_search import BEFORE, ID
 
-ID, BEFORE = "id", "before"
 _PAGE_ROWS = 50
+_MOST_EXPORTED = 100_000
 _ROW_HEIGHT = 33
 _MAX_HEIGHT = 17 * _ROW_HEIGHT
 _SOFT_ALPHA = "33"
@@ -24,54 +27,76 @@ _OUTCOME_COLOURS = ("#1a8754", "#d9731a", "#c8322b", "#8d95a3", "#8d95a3")
 
 def render(period: Period) -> None:
     """Draw the page."""
+    only = chosen_narrowing()
     wanted = st.query_params.get(ID)
     if wanted is not None:
-        st.button(
-            "Requests", key="back", type="tertiary", icon=":material/arrow_back:", on_click=_close
-        )
-        request_detail.render(wanted, period.zone)
+        request_detail.render(wanted, period, only)
         return
-    _render_list(period)
+    _render_strip(period, only)
+    with st.container(border=True, key="requests"):
+        _render_list(period, only)
 
 
-def _render_list(period: Period) -> None:
+def _render_list(period: Period, only: Narrowing) -> None:
+    st.html(pieces.heading("Requests", f"newest first, {period.zone}; click an id to open it"))
+    search = request_search.draw(period)
     cursor = queries.parse_request_id(st.query_params.get(BEFORE, ""))
-    found = source.read_requests(
-        period.start, period.end, cursor, _PAGE_ROWS + 1, chosen_narrowing()
+    found = records.read_requests(
+        period.start, period.end, cursor, _PAGE_ROWS + 1, only=only, search=search
     )
     if found.is_empty() and cursor is None:
-        states.show_empty(period)
+        if search.is_anything or only.values_count:
+            _show_none(period, only, search)
+        else:
+            states.show_empty(period)
         return
-    _render_strip(period)
     page = found.head(_PAGE_ROWS)
     ids: tuple[str, ...] = tuple(page["id"])
-    paths = queries.attempt_paths(source.read_attempts(ids))
-    with st.container(border=True, key="requests"):
-        st.html(pieces.heading("Requests", f"newest first, {period.zone}; click an id to open it"))
-        _draw_table(page.join(paths, left_on="id", right_on="request_id", how="left"), period.zone)
-        with st.container(horizontal=True, key="pages"):
-            st.button(
-                "Newest",
-                key="newest",
-                icon=":material/first_page:",
-                disabled=cursor is None,
-                on_click=_go_to,
-                args=(None,),
-            )
-            st.button(
-                "Older",
-                key="older",
-                icon=":material/chevron_right:",
-                icon_position="right",
-                disabled=found.height <= _PAGE_ROWS,
-                on_click=_go_to,
-                args=(ids[-1] if ids else None,),
-            )
+    page = queries.corrected(page, records.read_adjustments(ids))
+    _draw_table(page, period.zone)
+    is_last = found.height <= _PAGE_ROWS
+    with st.container(horizontal=True, vertical_alignment="center", key="pages"):
+        st.button(
+            "Newest",
+            key="newest",
+            icon=":material/first_page:",
+            disabled=cursor is None,
+            on_click=_go_to,
+            args=(None,),
+        )
+        st.button(
+            "Newer",
+            key="newer",
+            icon=":material/chevron_left:",
+            disabled=cursor is None or not ids,
+            on_click=_go_newer,
+            args=(period, ids[0] if ids else "", only, search),
+        )
+        st.button(
+            "Older",
+            key="older",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            disabled=is_last,
+            on_click=_go_to,
+            args=(ids[-1] if ids else None,),
+        )
+        _draw_count(period, only, search)
+    exports.offer("This page", page, "requests-page")
+    exports.offer(
+        f"The newest {_MOST_EXPORTED:,}",
+        lambda: records.read_requests(
+            period.start, period.end, None, _MOST_EXPORTED, only=only, search=search
+        ),
+        "requests",
+    )
 
 
-def _render_strip(period: Period) -> None:
+def _render_strip(period: Period, only: Narrowing) -> None:
     starts = queries.bucket_starts(period.origin, period.wall_end, period.bucket)
-    by_bucket = queries.filled_traffic(sums.read_traffic(period, chosen_narrowing()), starts)
+    by_bucket = queries.filled_traffic(sums.read_traffic(period, only), starts)
+    if not by_bucket["requests"].sum():
+        return
     with st.container(border=True, key="strip"):
         what = f"per {words.length(period.bucket)}"
         st.html(pieces.heading("Over time", what, legend=words.OUTCOME_LEGEND))
@@ -85,10 +110,26 @@ def _render_strip(period: Period) -> None:
         )
 
 
+def _show_none(period: Period, only: Narrowing, search: Search) -> None:
+    if only.values_count and not search.is_anything:
+        states.show_empty(period)
+        return
+    st.markdown(f"**Nothing in {words.the(period.words)} matches this search.**")
+    st.button("Clear the search", key="clear_search", type="primary", on_click=request_search.clear)
+
+
+def _draw_count(period: Period, only: Narrowing, search: Search) -> None:
+    # Counting rows would read them all; sums can tell where nothing but filters is asked for.
+    if not search.is_anything:
+        total = queries.total_traffic(sums.read_traffic(period, only)).requests
+        st.caption(f"≈ {numbers.count(total)} match")
+
+
 def _draw_table(page: pl.DataFrame, zone: str) -> None:
     colours = slots(page["used_provider"].drop_nulls().unique())
     names = list(colours)
     columns = st.column_config
+    right: Any = "right"
     # Its signature names pandas, which has no types.
     draw: Any = st.dataframe  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     draw(
@@ -97,36 +138,38 @@ def _draw_table(page: pl.DataFrame, zone: str) -> None:
         hide_index=True,
         row_height=_ROW_HEIGHT,
         height=min(_MAX_HEIGHT, (page.height + 1) * _ROW_HEIGHT + 2),
-        placeholder="—",
-        alt="The latest requests",
+        placeholder="",
+        alt="Requests, newest first",
         column_config={
             "Id": columns.ButtonColumn(
                 key=_OPEN,
                 type="tertiary",
-                width=95,
+                width=88,
                 pinned=True,
                 help="The end of the id; click to open the request",
                 on_click=_open,
                 args=(tuple(page["id"]),),
             ),
-            "When": columns.TextColumn(width=125),
+            "When": columns.TextColumn(width=118),
             "Outcome": columns.MultiselectColumn(
-                width=120,
+                width=82,
                 options=list(queries.OUTCOME_WORDS),
                 color=[colour + _SOFT_ALPHA for colour in _OUTCOME_COLOURS],
             ),
-            "Model": columns.TextColumn(width=190),
+            "Model": columns.TextColumn(width=182),
             "Served by": columns.MultiselectColumn(
-                width=140,
+                width=128,
                 options=names,
                 color=[PROVIDER_COLOURS[colours[name]][0] + _SOFT_ALPHA for name in names],
             ),
-            "Attempts": columns.TextColumn(width=230),
-            "Cost": columns.NumberColumn(width=95, format="$%.6f"),
-            "Total": columns.NumberColumn(width=80, format="%d ms"),
-            "First token": columns.NumberColumn(width=90, format="%d ms"),
-            "In": columns.NumberColumn(width=65, format="localized"),
-            "Out": columns.NumberColumn(width=65, format="localized"),
+            "Cost": columns.TextColumn(width=80, alignment=right),
+            "Total": columns.TextColumn(width=68, alignment=right),
+            "First": columns.TextColumn(width=68, alignment=right, help="Until the first token"),
+            "In": columns.TextColumn(width=55, alignment=right, help="Tokens of the prompt"),
+            "Out": columns.TextColumn(width=55, alignment=right, help="Tokens of the answer"),
+            "Key": columns.TextColumn(width=80),
+            "Labels": columns.TextColumn(width=90),
+            "Reason": columns.TextColumn(width=90, help="Why nobody served it"),
         },
     )
 
@@ -138,12 +181,16 @@ def _open(request_ids: tuple[str, ...]) -> None:
         st.query_params[ID] = queries.generation_id(request_ids[row])
 
 
-def _close() -> None:
-    st.query_params.pop(ID, None)
-
-
 def _go_to(before: str | None) -> None:
     if before is None:
         st.query_params.pop(BEFORE, None)
     else:
         st.query_params[BEFORE] = queries.generation_id(before)
+
+
+def _go_newer(period: Period, first: str, only: Narrowing, search: Search) -> None:
+    # One more than a page: the page is what lies before that one.
+    newer = records.read_newer(
+        period.start, period.end, first, _PAGE_ROWS + 1, only=only, search=search
+    )
+    _go_to(newer[-1] if len(newer) > _PAGE_ROWS else None)

@@ -191,21 +191,6 @@ def test_freshness_tells_idle_from_stale(
     assert fresh.is_stale is is_stale
 
 
-def test_the_way_of_a_request_is_one_line() -> None:
-    attempts = pl.DataFrame(
-        {
-            "request_id": ["b", "a", "a"],
-            "number": [1, 2, 1],
-            "provider": ["openai", "azure", "groq"],
-            "outcome": ["success", "success", "rate_limited"],
-        }
-    )
-
-    paths = queries.attempt_paths(attempts)
-
-    assert paths["path"].to_list() == ["groq: rate limited → azure", "openai"]
-
-
 def test_cost_lines_give_the_price_that_was_applied() -> None:
     attempt = {"input_tokens": 3_120, "cost_input_usd": Decimal("0.00936"), "images": 1}
     meters = (("input_tokens", "cost_input_usd"), ("images", "cost_images_usd"))

@@ -6,7 +6,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from dashboard import queries, schemas, source, sums
+from dashboard import queries, records, schemas, source, sums
 from dashboard.periods import PRESETS, Period, make_period
 from dashboard.pool import Pool, SourceError
 from gateway.domain.outcomes import Outcome
@@ -38,10 +38,11 @@ def test_frames_of_an_empty_database_have_their_schema(
         "fallbacks": (sums.read_fallbacks(of), schemas.FALLBACKS),
         "dimensions": (sums.read_dimensions(), schemas.DIMENSIONS),
         "freshness": (source.read_freshness(), schemas.FRESHNESS),
-        "requests": (source.read_requests(of.start, of.end, None, 10), schemas.REQUESTS),
-        "request": (source.read_request(str(FALLBACK.id)), schemas.REQUEST),
-        "attempts": (source.read_attempts((str(FALLBACK.id),)), schemas.ATTEMPTS),
-        "no attempts": (source.read_attempts(()), schemas.ATTEMPTS),
+        "requests": (records.read_requests(of.start, of.end, None, 10), schemas.REQUESTS),
+        "request": (records.read_request(str(FALLBACK.id)), schemas.REQUEST),
+        "attempts": (records.read_attempts((str(FALLBACK.id),)), schemas.ATTEMPTS),
+        "adjustments": (records.read_adjustments((str(FALLBACK.id),)), schemas.ADJUSTMENTS),
+        "no attempts": (records.read_attempts(()), schemas.ATTEMPTS),
     }
 
     for name, (frame, schema) in frames.items():
@@ -129,7 +130,7 @@ def test_pages_of_requests_follow_each_other_without_a_gap(
     cursor = None
 
     while True:
-        page = source.read_requests(of.start, of.end, cursor, 97)
+        page = records.read_requests(of.start, of.end, cursor, 97)
         found.extend(page["id"])
         if page.height < 97:
             break
@@ -143,8 +144,8 @@ def test_a_request_comes_with_everything_that_was_recorded(
 ) -> None:
     shown(filled_url)
 
-    row = source.read_request(str(FALLBACK.id)).row(0, named=True)
-    attempts = source.read_attempts((str(FALLBACK.id),))
+    row = records.read_request(str(FALLBACK.id)).row(0, named=True)
+    attempts = records.read_attempts((str(FALLBACK.id),))
 
     assert row["cost_usd"] == FALLBACK.cost_usd
     assert row["end_user"] == "u_4821"
