@@ -11,13 +11,16 @@ from typing import Protocol
 
 import msgspec
 
-from pricing.catalogue import Catalogue
+from pricing.catalogue import Catalogue, load_catalogue
 from pricing.cost import compute_cost, difference_usd, sum_known
 from pricing.endpoint import Endpoint
 from pricing.price import resolve
 from pricing.usage import Usage
 
 DEAREST = "dearest"
+PREVIOUS_RULES = "previous-rules"
+"""Whoever would have served under the rules before those in force; told by decided requests alone,
+so that reports know it and records do not."""
 _CHAT_MODES = frozenset({"chat", "responses"})
 
 
@@ -44,14 +47,50 @@ class Savings(msgspec.Struct, frozen=True, kw_only=True):
 
     baseline_usd: Decimal
     cost_usd: Decimal
-    """Of the covered requests."""
+    """Of the covered requests, failed attempts included."""
     saved_usd: Decimal
     """May be negative."""
     covered_requests: int
     """Those of which baseline and cost are known."""
     requests: int
     uncovered_cost_usd: Decimal
-    """Of the requests without a known baseline: unanswered ones, say."""
+    """Known costs of the others: of requests that nobody answered, say."""
+    unpriced_requests: int
+    """Those of the others whose own cost is not known."""
+
+
+class SavingsTally:
+    """Adds up requests."""
+
+    __slots__ = ("_baseline", "_cost", "_covered", "_requests", "_uncovered", "_unpriced")
+
+    def __init__(self) -> None:
+        self._baseline = self._cost = self._uncovered = Decimal(0)
+        self._covered = self._requests = self._unpriced = 0
+
+    def add(self, baseline_usd: Decimal | None, cost_usd: Decimal | None) -> None:
+        """Count a request; either amount is None where it is unknown."""
+        self._requests += 1
+        if cost_usd is None:
+            self._unpriced += 1
+        elif baseline_usd is None:
+            self._uncovered = _plus(self._uncovered, cost_usd)
+        else:
+            self._covered += 1
+            self._baseline = _plus(self._baseline, baseline_usd)
+            self._cost = _plus(self._cost, cost_usd)
+
+    @property
+    def savings(self) -> Savings:
+        return Savings(
+            baseline_usd=self._baseline,
+            cost_usd=self._cost,
+            saved_usd=difference_usd(self._baseline, self._cost),
+            covered_requests=self._covered,
+            requests=self._requests,
+            uncovered_cost_usd=self._uncovered,
+            unpriced_requests=self._unpriced,
+        )
 
 
 def baseline_cost_usd(
@@ -78,9 +117,14 @@ def baseline_cost_usd(
         endpoint = _dearest(candidates) or served
     else:
         endpoint = catalogue.endpoints_by_id.get(endpoint.id, endpoint)
-    if (endpoint.mode in _CHAT_MODES) != (served.mode in _CHAT_MODES):
+    if not is_comparable(endpoint, served):
         return None
     return cost_at_usd(endpoint, usage=usage, at=at)
+
+
+def is_comparable(endpoint: Endpoint, served: Endpoint) -> bool:
+    """Whether both answer chats, or neither does."""
+    return (endpoint.mode in _CHAT_MODES) == (served.mode in _CHAT_MODES)
 
 
 def cost_at_usd(
@@ -93,19 +137,32 @@ def cost_at_usd(
 
 def savings_of(requests: Iterable[tuple[Decimal | None, Decimal | None]]) -> Savings:
     """Savings over pairs of baseline and cost, either of them None where it is unknown."""
-    told = list(requests)
-    covered = [(base, paid) for base, paid in told if base is not None and paid is not None]
-    others = [paid for base, paid in told if base is None and paid is not None]
-    baseline = sum_known(*(base for base, _ in covered)) or Decimal(0)
-    cost = sum_known(*(paid for _, paid in covered)) or Decimal(0)
-    return Savings(
-        baseline_usd=baseline,
-        cost_usd=cost,
-        saved_usd=difference_usd(baseline, cost),
-        covered_requests=len(covered),
-        requests=len(told),
-        uncovered_cost_usd=sum_known(*others) or Decimal(0),
-    )
+    tally = SavingsTally()
+    for baseline_usd, cost_usd in requests:
+        tally.add(baseline_usd, cost_usd)
+    return tally.savings
+
+
+def find_endpoint(name: str, offered: Catalogue) -> Endpoint:
+    """An endpoint that may be a baseline: of those offered, else of all that the tables know.
+
+    Raises:
+        LookupError: there is none; the message ends with the nearest.
+    """
+    found = offered.endpoints_by_id.get(name)
+    if found is not None:
+        return found
+    shipped = load_catalogue()
+    found = shipped.endpoints_by_id.get(name)
+    if found is None:
+        near = [one.id for model in shipped.nearest(name) for one in shipped.endpoints_of(model)]
+        hint = f"; near are {', '.join(near[:3])}" if near else ""
+        raise LookupError(f"{name!r} is no endpoint and not {DEAREST!r}{hint}")
+    return found
+
+
+def _plus(total: Decimal, amount: Decimal) -> Decimal:
+    return sum_known(total, amount) or Decimal(0)
 
 
 def _dearest(candidates: Iterable[Considered]) -> Endpoint | None:

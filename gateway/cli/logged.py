@@ -16,10 +16,25 @@ from gateway.domain.caller import Caller
 from gateway.ledger.replaying import Tell
 from gateway.processes.data_directory import DataDirectory
 from gateway.routing.plan import BalanceWeights
-from gateway.routing.replaying import Installation
+from gateway.routing.replaying import Installation, NotReplayed
 from gateway.routing.rules.drawing import split_salt
 from gateway.settings.values import Settings
 from pricing.operator_layer import PriceChange, apply_changes
+
+NOT_REPLAYED: Mapping[NotReplayed, str] = {
+    NotReplayed.NO_FACTS: "were recorded before decisions kept what was asked",
+    NotReplayed.NO_PLAN: "found nobody to serve them, and the health of then is not kept",
+    NotReplayed.OWN_PROVIDERS: "brought their own providers along",
+    NotReplayed.KEY_UNKNOWN: "are of keys that are not in the database",
+    NotReplayed.TOO_LONG: "named more than a record keeps",
+    NotReplayed.HEADERS: "could meet a rule that asks for headers, which are not stored",
+    NotReplayed.SPEED: "depend on measures of speed that are not stored",
+    NotReplayed.EXCLUSIONS_CUT: "left out more endpoints than a record lists",
+    NotReplayed.BUDGET: "were kept from endpoints by a budget, whose state is not stored",
+    NotReplayed.AUTO_POOL: "chose from another `auto` pool than that of now",
+    NotReplayed.UNREADABLE: "have plans of another version of the gateway",
+}
+"""Why requests cannot be decided again, for people; comes after their number."""
 
 
 def installation_now(

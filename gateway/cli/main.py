@@ -25,6 +25,7 @@ _COMMANDS = {
     "requests": "Look into recorded requests.",
     "prices": "Show what endpoints cost, and change it.",
     "rerate": "Correct what requests cost, after prices were corrected.",
+    "savings": "Show what requests would have cost elsewhere.",
     "rollups": "Make the sums that the dashboard reads anew.",
     "reconcile": "Compare a provider's own account with what was recorded.",
     "rules": "Look at the rules of routing, change them, and go back.",

@@ -9,13 +9,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from gateway.cli.database import Database, ask
-from gateway.cli.logged import installation_now, key_named, period, progress_of
+from gateway.cli.logged import NOT_REPLAYED, installation_now, key_named, period, progress_of
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.printing import CommandError, print_json, print_table, say
 from gateway.cli.rules import checked_rules, errors_of, listed, rules_in_force
 from gateway.cli.schema import bring_up_to_date
 from gateway.ledger.replaying import MOST_REQUESTS, USUAL_REQUESTS, replay_rules
-from gateway.routing.replaying import Installation, NotReplayed
+from gateway.routing.replaying import Installation
 from gateway.routing.replaying_report import MoveRow, NotPriced, ReplayReport
 from gateway.routing.rules.rule_set import RuleSet
 from gateway.storage.asking import Asker
@@ -26,19 +26,6 @@ from gateway.storage.waiting import DatabaseUnavailableError
 
 _PAGE_S = 30.0
 _SHOWN_MOVES = 20
-_NOT_REPLAYED: Mapping[NotReplayed, str] = {
-    NotReplayed.NO_FACTS: "were recorded before decisions kept what was asked",
-    NotReplayed.NO_PLAN: "found nobody to serve them, and the health of then is not kept",
-    NotReplayed.OWN_PROVIDERS: "brought their own providers along",
-    NotReplayed.KEY_UNKNOWN: "are of keys that are not in the database",
-    NotReplayed.TOO_LONG: "named more than a record keeps",
-    NotReplayed.HEADERS: "could meet a rule that asks for headers, which are not stored",
-    NotReplayed.SPEED: "depend on measures of speed that are not stored",
-    NotReplayed.EXCLUSIONS_CUT: "left out more endpoints than a record lists",
-    NotReplayed.BUDGET: "were kept from endpoints by a budget, whose state is not stored",
-    NotReplayed.AUTO_POOL: "chose from another `auto` pool than that of now",
-    NotReplayed.UNREADABLE: "have plans of another version of the gateway",
-}
 _NOT_PRICED: Mapping[NotPriced, str] = {
     "refused": "one side refuses them",
     "not_answered": "nobody answered, so that there is no usage",
@@ -140,7 +127,7 @@ def _print(report: ReplayReport) -> None:
         )
     _print_costs(report)
     for reason, count in report.not_replayed.items():
-        say(f"Not decided again: {count:,} {_NOT_REPLAYED[reason]}.")
+        say(f"Not decided again: {count:,} {NOT_REPLAYED[reason]}.")
     compared = report.reproduced
     if compared.requests:
         say(

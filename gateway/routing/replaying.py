@@ -80,6 +80,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     service_tier: str | None
     """As served."""
     usage: Usage | None
+    cost_usd: Decimal | None = None
+    """Of this attempt alone, with every correction."""
 
 
 class LoggedRequest(msgspec.Struct, frozen=True, kw_only=True):

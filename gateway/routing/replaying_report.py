@@ -222,12 +222,24 @@ class ReplayTally:
         return tuple(chosen)
 
     def _cost_usd(self, endpoint: str | None, answer: Answer | None) -> Decimal | None:
-        found = self._catalogue.endpoints_by_id.get(endpoint) if endpoint else None
-        if found is None or answer is None or answer.usage is None:
+        if endpoint is None or answer is None:
             return None
-        return cost_at_usd(
-            found, usage=answer.usage, at=answer.started_at, service_tier=answer.service_tier
-        )
+        return cost_of_answer_usd(endpoint, answer, self._catalogue)
+
+
+def cost_of_answer_usd(endpoint: str, answer: Answer, catalogue: Catalogue) -> Decimal | None:
+    """What the usage of an answer costs at an endpoint, by the price of then.
+
+    At the one that answered, what it did cost; None where that cannot be told.
+    """
+    if endpoint == answer.endpoint and answer.cost_usd is not None:
+        return answer.cost_usd
+    found = catalogue.endpoints_by_id.get(endpoint)
+    if found is None or answer.usage is None:
+        return None
+    return cost_at_usd(
+        found, usage=answer.usage, at=answer.started_at, service_tier=answer.service_tier
+    )
 
 
 def _why(move: _Move, answer: Answer | None) -> NotPriced:

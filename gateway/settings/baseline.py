@@ -1,30 +1,27 @@
 """From the setting of a baseline to what costs are compared with."""
 
 from gateway.settings.load import SettingsError
-from pricing.catalogue import Catalogue, load_catalogue
-from pricing.savings import DEAREST, Baseline
+from pricing.catalogue import Catalogue
+from pricing.savings import DEAREST, PREVIOUS_RULES, Baseline, find_endpoint
 
 
 def find_baseline(setting: str | None, offered: Catalogue) -> Baseline | None:
     """The baseline of ``[savings]``; it may be an endpoint of a provider that does not serve here.
 
     Raises:
-        SettingsError: there is no such endpoint.
+        SettingsError: there is no such endpoint, or it is told by reports alone.
     """
     if setting is None:
         return None
     if setting == DEAREST:
         return Baseline()
-    endpoint = offered.endpoints_by_id.get(setting)
-    if endpoint is None:
-        shipped = load_catalogue()
-        endpoint = shipped.endpoints_by_id.get(setting)
-        if endpoint is None:
-            near = [
-                one.id for model in shipped.nearest(setting) for one in shipped.endpoints_of(model)
-            ]
-            hint = f"; near are {', '.join(near[:3])}" if near else ""
-            raise SettingsError(
-                f"savings.baseline: {setting!r} is no endpoint and not {DEAREST!r}{hint}"
-            )
-    return Baseline(endpoint=endpoint)
+    if setting == PREVIOUS_RULES:
+        raise SettingsError(
+            f"savings.baseline: {PREVIOUS_RULES!r} is not told while requests are answered, but "
+            f"from their records: ask 'tollway savings --baseline {PREVIOUS_RULES}', and declare "
+            f"an endpoint or {DEAREST!r} here, or nothing"
+        )
+    try:
+        return Baseline(endpoint=find_endpoint(setting, offered))
+    except LookupError as exc:
+        raise SettingsError(f"savings.baseline: {exc.args[0]}") from exc

@@ -13,14 +13,20 @@ from gateway.domain.caller import Caller
 from gateway.domain.ids import day_of
 from gateway.domain.outcomes import Outcome
 from gateway.routing.replaying import Answer, LoggedRequest
-from gateway.storage.adjusted import effective_usd, of_request, request_adjustments
+from gateway.routing.replaying_history import Activation
+from gateway.storage.adjusted import (
+    attempt_adjustments,
+    effective_usd,
+    of_attempt,
+    of_request,
+    request_adjustments,
+)
 from gateway.storage.keys import list_keys
 from gateway.storage.tables import (
     attempt_record,
     audit_entry,
     cost_adjustment,
     request_record,
-    rule_set,
 )
 from pricing.usage import METERS, Usage
 
@@ -51,15 +57,6 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     key_id: UUID | None = None
     model: str | None = None
     """As it was typed, or that which answered."""
-
-
-class Activation(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule set came into force."""
-
-    at: datetime
-    version: str
-    before: int | None
-    """The number of the one that was in force until then; None when there was none."""
 
 
 async def count_logged(connection: AsyncConnection, window: Window, *, most: int) -> int:
@@ -115,27 +112,19 @@ async def read_activations(connection: AsyncConnection) -> list[Activation]:
     """Every time that rules in the database came into force, the earliest first."""
     columns = audit_entry.c
     rows = await connection.execute(
-        select(columns.at, columns.before, columns.after)
+        select(columns.at, columns.after)
         .where(columns.action.in_(_CHANGES_OF_RULES))
         .order_by(columns.at, columns.id)
     )
     return [
         Activation(
             at=row.at,
+            number=row.after["number"],
             version=row.after["version"],
-            before=None if row.before is None else row.before["number"],
         )
         for row in rows
         if row.after is not None
     ]
-
-
-async def read_sources(connection: AsyncConnection, numbers: Sequence[int]) -> dict[int, str]:
-    """The texts of rule sets."""
-    rows = await connection.execute(
-        select(rule_set.c.number, rule_set.c.source).where(rule_set.c.number.in_(numbers))
-    )
-    return {row.number: row.source for row in rows}
 
 
 def _within(window: Window) -> list[ColumnElement[bool]]:
@@ -160,6 +149,9 @@ async def _answers(
 ) -> dict[UUID, RowMapping]:
     """The attempt that answered, of each request that was answered."""
     columns = attempt_record.c
+    made = attempt_adjustments(
+        cost_adjustment.c.day.in_(days), cost_adjustment.c.request_id.in_(ids)
+    )
     rows = await connection.execute(
         select(
             columns.request_id,
@@ -167,7 +159,9 @@ async def _answers(
             columns.started_at,
             columns.service_tier,
             *(columns[meter] for meter in METERS),
+            effective_usd(columns.cost_usd, made).label("cost_usd"),
         )
+        .select_from(attempt_record.outerjoin(made, of_attempt(attempt_record, made)))
         .where(
             columns.day.in_(days),
             columns.request_id.in_(ids),
@@ -193,4 +187,5 @@ def _answer(row: RowMapping) -> Answer:
         started_at=row["started_at"],
         service_tier=row["service_tier"],
         usage=Usage(**{meter: row[meter] for meter in METERS}) if is_metered else None,
+        cost_usd=row["cost_usd"],
     )

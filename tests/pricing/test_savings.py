@@ -90,6 +90,7 @@ def test_savings_may_be_negative_and_say_what_they_cover() -> None:
     assert (savings.baseline_usd, savings.cost_usd) == (Decimal("0.03"), Decimal("0.06"))
     assert (savings.covered_requests, savings.requests) == (2, 5)
     assert savings.uncovered_cost_usd == Decimal("0.3")
+    assert savings.unpriced_requests == 2
 
 
 def test_prices_of_a_baseline_depend_on_the_size_of_the_prompt(

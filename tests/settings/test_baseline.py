@@ -26,3 +26,8 @@ def test_the_dearest_and_none_are_baselines_too() -> None:
 def test_an_unknown_baseline_is_refused_with_the_nearest() -> None:
     with pytest.raises(SettingsError, match=r"savings.baseline: 'openai/gpt-4oo'.*openai/gpt-4o"):
         find_baseline("openai/gpt-4oo", NOTHING)
+
+
+def test_what_reports_alone_can_tell_is_refused_with_the_remedy() -> None:
+    with pytest.raises(SettingsError, match="tollway savings --baseline previous-rules"):
+        find_baseline("previous-rules", NOTHING)

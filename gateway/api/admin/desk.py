@@ -20,15 +20,25 @@ async def ask_database(ask: Asker, work: Callable[[Connection], Awaitable[T]]) -
         InvalidRequestError: what was wished for cannot be.
     """
     try:
-        return await ask(work)
+        return await answered(ask(work))
+    except WishError as exc:
+        raise refused(exc) from exc
+
+
+async def answered(asked: Awaitable[T]) -> T:
+    """What the database answers, in one transaction or several.
+
+    Raises:
+        OverloadedError: it does not.
+    """
+    try:
+        return await asked
     except DatabaseUnavailableError as exc:
         raise OverloadedError(
             "the database does not answer; try again",
             code="database_unavailable",
             retry_after_s=5,
         ) from exc
-    except WishError as exc:
-        raise refused(exc) from exc
 
 
 def refused(exc: WishError) -> InvalidRequestError:

@@ -57,6 +57,11 @@ EXAMPLES: dict[str, Any] = {
     "checkRules": {"source": _RULES},
     "diffRules": {"source": _RULES},
     "replayRules": {"source": _RULES, "since": "2026-11-14T00:00:00Z", "sample": 10_000},
+    "compareSavings": {
+        "since": "2026-11-14T00:00:00Z",
+        "baseline": "previous-rules",
+        "by": "model",
+    },
     "applyRules": {"source": _RULES, "comment": "development stays cheap"},
 }
 

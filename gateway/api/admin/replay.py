@@ -93,9 +93,7 @@ async def _window(data: Replay, ask: Asker) -> Window:
         GatewayError: there is no such key.
         OverloadedError: the database does not answer.
     """
-    since, until = utc(data.since), utc(data.until or datetime.now(UTC))
-    if until <= since:
-        raise InvalidRequestError("`until` must be later than `since`", param="until")
+    since, until = period(data.since, data.until)
     key_id = None
     if data.kid is not None:
         callers = await ask_database(ask, read_callers)
@@ -105,6 +103,17 @@ async def _window(data: Replay, ask: Asker) -> Window:
     return Window(since=since, until=until, key_id=key_id, model=data.model)
 
 
-def utc(at: datetime) -> datetime:
-    """An instant that names no zone is of UTC."""
+def period(since: datetime, until: datetime | None) -> tuple[datetime, datetime]:
+    """Both in UTC; the end is now unless it is given.
+
+    Raises:
+        InvalidRequestError: it ends before it begins.
+    """
+    begin, end = _utc(since), _utc(until or datetime.now(UTC))
+    if end <= begin:
+        raise InvalidRequestError("`until` must be later than `since`", param="until")
+    return begin, end
+
+
+def _utc(at: datetime) -> datetime:
     return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
