@@ -7,12 +7,9 @@ from uuid import UUID
 import polars as pl
 import streamlit as st
 from sqlalchemy import (
-    ColumnElement,
-    DateTime,
     Select,
     Text,
     Uuid,
-    and_,
     any_,
     cast,
     func,
@@ -21,9 +18,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, BIGINT
 
+from dashboard.grains import sums_between
 from dashboard.schemas import USD, UTC_INSTANT, Schema
-from dashboard.source import FRESH_S, read_statement
-from gateway.storage.rollup_tables import TOKEN_GROUPS, v_usage_attempt
+from dashboard.source import FRESH_S, as_instant, read_statement
+from gateway.storage.coarse_tables import DAY, HOUR
+from gateway.storage.rollup_tables import TOKEN_GROUPS, usage_attempt
 from gateway.storage.tables import v_budget, v_budget_period
 
 _Select = Select[*tuple[Any, ...]]
@@ -54,7 +53,7 @@ KEY_SPEND: Schema = {
     "unpriced": pl.Int64(),
     "last_at": UTC_INSTANT,
 }
-"""What each key spent; `cost_usd` is what is known, and `last_at` right to a quarter of an hour."""
+"""What each key spent; `cost_usd` is what is known, and `last_at` right to an hour."""
 
 KEY_USE: Schema = {
     "key_id": pl.String(),
@@ -80,12 +79,14 @@ _MOST_MODELS = 200
 _MOST_WINDOWS = 12
 _UUIDS = ARRAY(Uuid)
 _SUCCESS = "success"
+_ENDPOINT = ("provider", "model", "endpoint")
+_WIDTHS = {"hour": HOUR, "day": DAY}
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=32, show_spinner=False)
 def read_unpriced(start: datetime, end: datetime) -> pl.DataFrame:
     """`UNPRICED` of a period; at most 30."""
-    usage = v_usage_attempt.c
+    usage = sums_between(usage_attempt, start, end, _ENDPOINT, width=HOUR).c
     unpriced = func.sum(usage.unpriced)
     statement: _Select = (
         select(
@@ -98,7 +99,6 @@ def read_unpriced(start: datetime, end: datetime) -> pl.DataFrame:
             func.min(usage.at).label("first_at"),
             func.max(usage.at).label("last_at"),
         )
-        .where(_within(usage.at, start, end))
         .group_by(usage.provider, usage.model, usage.endpoint)
         .having(unpriced > 0)
         .order_by(unpriced.desc(), usage.endpoint)
@@ -110,7 +110,7 @@ def read_unpriced(start: datetime, end: datetime) -> pl.DataFrame:
 @st.cache_data(ttl=FRESH_S, max_entries=32, show_spinner=False)
 def read_token_mix(start: datetime, end: datetime) -> pl.DataFrame:
     """`TOKEN_MIX` of a period; the 200 busiest models."""
-    usage = v_usage_attempt.c
+    usage = sums_between(usage_attempt, start, end, ("model", "outcome")).c
     attempts = func.sum(usage.attempts)
     statement: _Select = (
         select(
@@ -121,7 +121,7 @@ def read_token_mix(start: datetime, end: datetime) -> pl.DataFrame:
                 for group in TOKEN_GROUPS
             ),
         )
-        .where(_within(usage.at, start, end), usage.outcome == cast(literal(_SUCCESS, Text), Text))
+        .where(usage.outcome == cast(literal(_SUCCESS, Text), Text))
         .group_by(usage.model)
         .order_by(attempts.desc(), usage.model)
         .limit(_MOST_MODELS)
@@ -132,37 +132,30 @@ def read_token_mix(start: datetime, end: datetime) -> pl.DataFrame:
 @st.cache_data(ttl=FRESH_S, max_entries=64, show_spinner=False)
 def read_key_spend(start: datetime, end: datetime) -> pl.DataFrame:
     """`KEY_SPEND` of a period, over every attempt, failed ones included."""
-    usage = v_usage_attempt.c
-    statement: _Select = (
-        select(
-            cast(usage.key_id, Text).label("key_id"),
-            cast(func.sum(usage.attempts), BIGINT).label("attempts"),
-            cast(func.sum(usage.cost_usd), Text).label("cost_usd"),
-            cast(func.sum(usage.unpriced), BIGINT).label("unpriced"),
-            func.max(usage.at).label("last_at"),
-        )
-        .where(_within(usage.at, start, end))
-        .group_by(usage.key_id)
-    )
+    usage = sums_between(usage_attempt, start, end, ("key_id",), width=HOUR).c
+    statement: _Select = select(
+        cast(usage.key_id, Text).label("key_id"),
+        cast(func.sum(usage.attempts), BIGINT).label("attempts"),
+        cast(func.sum(usage.cost_usd), Text).label("cost_usd"),
+        cast(func.sum(usage.unpriced), BIGINT).label("unpriced"),
+        func.max(usage.at).label("last_at"),
+    ).group_by(usage.key_id)
     return read_statement(statement, KEY_SPEND)
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=16, show_spinner=False)
 def read_key_use(since: datetime, month: datetime, end: datetime) -> pl.DataFrame:
     """`KEY_USE`: what was spent in ``[month, end)``, and when each was used in ``[since, end)``."""
-    usage = v_usage_attempt.c
-    is_of_month = usage.at >= _instant(month)
-    statement: _Select = (
-        select(
-            cast(usage.key_id, Text).label("key_id"),
-            cast(func.sum(usage.attempts).filter(is_of_month), BIGINT).label("attempts"),
-            cast(func.sum(usage.cost_usd).filter(is_of_month), Text).label("cost_usd"),
-            cast(func.sum(usage.unpriced).filter(is_of_month), BIGINT).label("unpriced"),
-            func.max(usage.at).label("last_at"),
-        )
-        .where(_within(usage.at, min(since, month), end))
-        .group_by(usage.key_id)
-    )
+    first = min(since, month).replace(minute=0, second=0, microsecond=0)
+    usage = sums_between(usage_attempt, first, end, ("key_id",), width=HOUR).c
+    is_of_month = usage.at >= as_instant(month)
+    statement: _Select = select(
+        cast(usage.key_id, Text).label("key_id"),
+        cast(func.sum(usage.attempts).filter(is_of_month), BIGINT).label("attempts"),
+        cast(func.sum(usage.cost_usd).filter(is_of_month), Text).label("cost_usd"),
+        cast(func.sum(usage.unpriced).filter(is_of_month), BIGINT).label("unpriced"),
+        func.max(usage.at).label("last_at"),
+    ).group_by(usage.key_id)
     return read_statement(statement, KEY_USE)
 
 
@@ -171,9 +164,10 @@ def read_spend_over_time(
     start: datetime, end: datetime, grain: str, keys: tuple[str, ...] | None
 ) -> pl.DataFrame:
     """`SPEND_OVER_TIME` by ``hour`` or ``day``, of the keys with these ids; None is all of them."""
-    usage = v_usage_attempt.c
+    dimensions = () if keys is None else ("key_id",)
+    usage = sums_between(usage_attempt, start, end, dimensions, width=_WIDTHS[grain]).c
     at = func.date_trunc(cast(literal(grain, Text), Text), usage.at, "UTC").label("at")
-    rows = select(at, usage.cost_usd).where(_within(usage.at, start, end))
+    rows = select(at, usage.cost_usd)
     if keys is not None:
         wanted = cast(literal("{" + ",".join(str(UUID(key)) for key in keys) + "}", Text), _UUIDS)
         rows = rows.where(usage.key_id == any_(wanted))
@@ -202,11 +196,3 @@ def read_budget_windows(name: str) -> pl.DataFrame:
         .limit(_MOST_WINDOWS)
     )
     return read_statement(statement, BUDGET_WINDOWS)
-
-
-def _within(at: ColumnElement[datetime], start: datetime, end: datetime) -> ColumnElement[bool]:
-    return and_(at >= _instant(start), at < _instant(end))
-
-
-def _instant(value: datetime) -> ColumnElement[datetime]:
-    return cast(literal(value.isoformat(), Text), DateTime(timezone=True))
