@@ -15,6 +15,31 @@ PROVIDER_COLOURS: tuple[tuple[str, str], ...] = (
 
 OTHER_SLOT = len(PROVIDER_COLOURS) - 1
 
+_LESS_TO_MORE_LIGHT = [
+    "#eef3fc",
+    "#d9e4f9",
+    "#bfd1f4",
+    "#a1bbee",
+    "#82a2e6",
+    "#648adc",
+    "#4a72d2",
+    "#355bcb",
+    "#2747a3",
+    "#1a3276",
+]
+_LESS_TO_MORE_DARK = [
+    "#171d2e",
+    "#1e2947",
+    "#263763",
+    "#304780",
+    "#3c589d",
+    "#4c6cb9",
+    "#6889db",
+    "#8aa6e8",
+    "#b0c5f2",
+    "#d8e3fa",
+]
+
 _BEHAVIOUR: dict[str, object] = {
     "browser.gatherUsageStats": False,
     "client.showErrorDetails": "none",
@@ -66,6 +91,7 @@ _LIGHT: dict[str, object] = {
     "grayTextColor": "#5b6472",
     "grayBackgroundColor": "#eef0f3",
     "dataframeHeaderBackgroundColor": "#f8f9fa",
+    "chartSequentialColors": _LESS_TO_MORE_LIGHT,
     "chartCategoricalColors": [light for light, _ in PROVIDER_COLOURS],
 }
 
@@ -93,6 +119,7 @@ _DARK: dict[str, object] = {
     "grayTextColor": "#a4adbb",
     "grayBackgroundColor": "#242832",
     "dataframeHeaderBackgroundColor": "#181b22",
+    "chartSequentialColors": _LESS_TO_MORE_DARK,
     "chartCategoricalColors": [dark for _, dark in PROVIDER_COLOURS],
 }
 

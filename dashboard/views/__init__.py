@@ -24,11 +24,12 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 _OF_ATTEMPTS = ("provider", "model", "key", "label")
 _OF_REQUESTS = tuple(FILTERS)
+_OF_LATENCY = ("provider", "model", "key")
 
 VIEWS: tuple[View, ...] = (
     View(title="Overview", path="overview", render=overview.render, filters=_OF_ATTEMPTS),
     View(title="Spend", path="spend", render=spend.render, filters=_OF_ATTEMPTS),
-    View(title="Latency", path="latency", render=latency.render, filters=("provider", "model")),
+    View(title="Latency", path="latency", render=latency.render, filters=_OF_LATENCY),
     View(title="Reliability", path="reliability", render=reliability.render, filters=_OF_ATTEMPTS),
     View(title="Requests", path="requests", render=requests.render, filters=_OF_REQUESTS),
     View(title="Prices", path="prices", render=prices.render, is_of_records=False),

@@ -1,144 +1,265 @@
-"""Latency: how fast each endpoint answers, from merged histograms, within 2 %."""
+"""Latency: how fast everybody answers, from merged histograms, within 2 %."""
 
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, numbers, pieces, queries, speed_charts, states, sums
+from dashboard import (
+    charts,
+    exports,
+    latency_queries,
+    latency_sums,
+    numbers,
+    pieces,
+    queries,
+    speed_charts,
+    states,
+    tones,
+)
 from dashboard.filters import chosen_narrowing
+from dashboard.latency_queries import ENOUGH, SHARES
+from dashboard.latency_sums import Scope
 from dashboard.looks import OTHER_SLOT
-from dashboard.narrowing import Narrowing
 from dashboard.palette import slots
 from dashboard.periods import Period
-from dashboard.pieces import Card, Cell, Column, Row
-from dashboard.views.overview import NO_LATENCY
+from dashboard.pieces import Cell, Column, Row
+from dashboard.views.latency_cards import cards
 
-_SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
-_ENOUGH = 20
-_MOST_ENDPOINTS = 15
+_MOST_LANES = 10
+_LEAST_HEIGHT = 260
+_MOST_ROWS = 100
 _CURVE = 40
-_COLUMNS = (
-    Column(name="Endpoint"),
-    *(Column(name=name, is_number=True, hint="Whole duration.") for name in _SHARES),
-    Column(name="First token p95", is_number=True),
-    Column(name="Tokens/s p50", is_number=True, hint="Of output, from the first token on."),
-    Column(name="p95 before", is_number=True),
+_TOTAL, _FIRST, _SPEED = "Total", "First token", "Speed"
+_EVERYBODY, _PROVIDERS = "All", "Providers"
+_DIMENSIONS = {"Endpoints": "endpoint", "Providers": "provider", "Models": "model"}
+_OF_REQUESTS = ("request", "request_ttft", "overhead")
+_HOURS_NOTE = (
+    "By key, latency is kept by the hour and of requests alone: figures are of whole hours, "
+    "without speed and overhead."
 )
 
 
 def render(period: Period) -> None:
     """Draw the page."""
     only = chosen_narrowing()
-    if not only.has_latency:
-        with st.container(border=True, key="empty"):
-            st.markdown(f"**{NO_LATENCY}** Clear these filters to see it.")
-        return
-    metrics = ("attempt", "attempt_ttft", "speed")
-    found = sums.read_histogram(period, metrics, only, by="endpoint")
-    requests = sums.read_histogram(
-        period, ("request", "request_ttft", "overhead"), only, is_by_time=True
-    )
-    if found.is_empty() and requests.is_empty():
+    scope = latency_sums.scope_of(period, only)
+    requests = latency_sums.read(scope, _OF_REQUESTS, is_by_time=True)
+    if requests.is_empty():
         states.show_empty(period)
         return
-    before = sums.read_histogram(period.before, metrics, only, by="endpoint")
-    table = queries.latency_table(found, before, _SHARES)
-    st.html(pieces.cards(_cards(requests, found)))
+    if scope.is_of_keys:
+        st.caption(_HOURS_NOTE)
+    tiles = st.container()
     left, right = st.columns(2, gap="small")
-    enough = table.filter(pl.col("samples") >= _ENOUGH)
-    with left.container(border=True, key="endpoints", height="stretch"):
-        st.html(pieces.heading("Endpoints", "p50 to p95 bar, p99 tick"))
-        if enough.is_empty():
-            st.caption(f"No endpoint has answered {_ENOUGH} times in the {period.words}.")
-        else:
-            st.altair_chart(
-                speed_charts.ranges_chart(enough.head(_MOST_ENDPOINTS)),
-                alt="Latency of each endpoint from p50 to p95, with a tick at p99",
-            )
+    with left.container(border=True, key="ranges", height="stretch"):
+        # What is chosen here says what is read.
+        by, metric = _choose_ranges(scope)
+        ranges = st.container()
+    metrics = tuple(filter(None, (scope.total, scope.ttft, scope.speed)))
+    found = latency_sums.read(scope, metrics, by=by)
+    past_requests, past = requests.clear(), found.clear()
+    if period.is_compared:
+        earlier = latency_sums.before(scope)
+        past_requests = latency_sums.read(earlier, _OF_REQUESTS, is_by_time=True)
+        past = latency_sums.read(earlier, metrics, by=by)
+    tiles.html(pieces.cards(cards(scope, (requests, past_requests), (found, past))))
+    with ranges:
+        lanes = _draw_ranges(scope, found, by, metric)
     with right.container(border=True, key="distribution", height="stretch"):
-        st.html(pieces.heading("Distribution", "all quantiles, by provider"))
-        _draw_distribution(period, only)
+        st.html(pieces.heading("Distribution", f"all quantiles, of {scope.what} by provider"))
+        _draw_distribution(scope, max(_LEAST_HEIGHT, speed_charts.ranges_height(lanes)))
     left, right = st.columns(2, gap="small")
     with left.container(border=True, key="over_time", height="stretch"):
-        st.html(pieces.heading("Over time", "p50 to p95 of successful requests"))
-        starts = queries.bucket_starts(period.origin, period.wall_end, period.bucket)
-        by_bucket = queries.filled_traffic(sums.read_traffic(period, only), starts)
-        st.altair_chart(
-            charts.latency_chart(by_bucket, bucket=period.bucket),
-            alt="Latency of successful requests over time, from p50 to p95",
-        )
+        _draw_over_time(scope, requests)
     with right.container(border=True, key="week", height="stretch"):
         st.html(pieces.heading("Hour of week", f"p95 of successful requests, {period.zone}"))
-        cells = queries.hours_of_week(sums.read_hours(period, only), _ENOUGH)
+        cells = queries.hours_of_week(latency_sums.read_hours(scope), ENOUGH)
         if cells.is_empty():
-            st.caption(f"No hour of the week has {_ENOUGH} requests yet.")
+            st.caption(f"No hour of the week has {ENOUGH} requests yet.")
         else:
             st.altair_chart(
                 speed_charts.week_chart(cells), alt="p95 latency by hour of day and day of week"
             )
+    with st.container(border=True, key="overhead"):
+        _draw_overhead(scope, requests)
     with st.container(border=True, key="table"):
-        st.html(pieces.heading("All endpoints", "successful attempts"))
-        st.html(pieces.table(_COLUMNS, _rows(table)))
+        _draw_table(scope, found, past, by)
 
 
-def _cards(requests: pl.DataFrame, attempts: pl.DataFrame) -> list[Card]:
-    whole = requests.filter(pl.col("at").is_null())
+def _choose_ranges(scope: Scope) -> tuple[str, str]:
+    """What lanes and rows are, and what is measured."""
+    with st.container(horizontal=True, vertical_alignment="center", key="ranges_row"):
+        st.html(pieces.heading("Slowest first", "p50 to p95 bar, p99 tick"))
+        dimension = _choose("lanes", list(_DIMENSIONS))
+        measure = _choose("measure", [_TOTAL, _FIRST, *([_SPEED] if scope.speed else [])])
+    return _DIMENSIONS[dimension], measure
 
-    def of(frame: pl.DataFrame, metric: str, share: float) -> float | None:
-        chosen = frame.filter(pl.col("metric") == metric)
-        return queries.percentiles(chosen, (), {"value": share})["value"].item()
 
-    speed = of(attempts, "speed", 0.5)
-    return [
-        Card(label="p50", value=numbers.duration(of(whole, "request", 0.5)), note="of requests"),
-        Card(label="p95", value=numbers.duration(of(whole, "request", 0.95)), note="of requests"),
-        Card(
-            label="First token p95",
-            value=numbers.duration(of(whole, "request_ttft", 0.95)),
-            note="of streams",
+def _choose(key: str, options: list[str]) -> str:
+    """A choice that stands in the URL; the first one is the usual one."""
+    chosen = st.segmented_control(
+        key,
+        options,
+        default=options[0],
+        required=True,
+        key=key,
+        bind="query-params",
+        label_visibility="collapsed",
+        width="content",
+    )
+    return chosen or options[0]
+
+
+def _draw_ranges(scope: Scope, found: pl.DataFrame, by: str, metric: str) -> int:
+    """Answers with how many lanes there are."""
+    wanted = {_FIRST: scope.ttft, _SPEED: scope.speed}.get(metric) or scope.total
+    is_speed = metric == _SPEED
+    ranking = latency_queries.ranking(found, wanted, by, is_speed=is_speed)
+    if ranking.is_empty():
+        st.caption(f"Nobody has {ENOUGH} such {scope.what} in this time.")
+        return 0
+    shown = ranking.head(_MOST_LANES).with_columns(provider=_provider_of(by))
+    st.altair_chart(
+        speed_charts.ranges_chart(
+            shown,
+            None if by == "model" else slots(shown["provider"].unique()),
+            is_speed=is_speed,
+            counted=scope.what,
         ),
-        Card(
-            label="Output speed p50",
-            value=numbers.UNKNOWN if speed is None else f"{speed:.0f} tokens/s",
-            note="of attempts",
-        ),
-        Card(
-            label="Gateway overhead p95",
-            value=numbers.duration(of(whole, "overhead", 0.95)),
-            note=f"p50 {numbers.duration(of(whole, 'overhead', 0.5))}",
-        ),
-    ]
+        alt=f"From p50 to p95, with a tick at p99; the slowest is {shown['name'][0]}",
+    )
+    if is_speed:
+        st.caption("Of speeds the small ones are slow: p95 is what 95 % reach.")
+    return shown.height
 
 
-def _draw_distribution(period: Period, only: Narrowing) -> None:
-    histogram = sums.read_histogram(period, ("attempt",), only, by="provider")
-    curve = queries.quantile_curve(histogram, _CURVE, _ENOUGH)
+def _provider_of(by: str) -> pl.Expr:
+    """Of an endpoint's id, or of provider and model in one text."""
+    name = pl.col("name")
+    if by == "endpoint":
+        return name.str.split(" · ").list.first().str.split("/").list.first()
+    return name
+
+
+def _draw_distribution(scope: Scope, height: int) -> None:
+    histogram = latency_sums.read(scope, (scope.total,), by="provider")
+    curve = queries.quantile_curve(histogram, _CURVE, ENOUGH)
     if curve.is_empty():
-        st.caption(f"No provider has answered {_ENOUGH} times in the {period.words}.")
+        st.caption(f"No provider has answered {ENOUGH} times in this time.")
         return
     most = queries.busiest(histogram, "provider", OTHER_SLOT)
     curve = curve.filter(pl.col("provider").is_in(most))
     st.altair_chart(
-        speed_charts.quantile_chart(curve, slots(most)), alt="Latency at every quantile by provider"
+        speed_charts.quantile_chart(curve, slots(most), height=height),
+        alt="Latency at every quantile by provider",
+    )
+    exports.offer("Distribution", curve, "quantiles")
+
+
+def _draw_over_time(scope: Scope, requests: pl.DataFrame) -> None:
+    period = scope.period
+    starts = queries.bucket_starts(period.origin, period.wall_end, period.bucket)
+    with st.container(horizontal=True, vertical_alignment="center", key="over_time_row"):
+        heading = st.empty()
+        whose = _choose("lines", [_EVERYBODY, _PROVIDERS])
+    if whose != _PROVIDERS:
+        heading.html(pieces.heading("Over time", "p50 to p95 of successful requests"))
+        bands = latency_queries.over_time(
+            requests, "request", starts, {"p50_ms": 0.5, "p95_ms": 0.95}
+        ).rename({"samples": "succeeded"})
+        st.altair_chart(
+            charts.latency_chart(bands, bucket=period.bucket),
+            alt="Latency of successful requests over time, from p50 to p95",
+        )
+        exports.offer("Over time", bands, "latency-over-time")
+        return
+    heading.html(pieces.heading("Over time", f"p95 of successful {scope.what}"))
+    histogram = latency_sums.read(scope, (scope.total,), by="provider", is_by_time=True)
+    whole = histogram.filter(pl.col("at").is_null())
+    shown = queries.busiest(whole, "provider", queries.SHOWN_PROVIDERS)
+    lines = latency_queries.by_provider(histogram, starts, shown)
+    st.altair_chart(
+        speed_charts.providers_chart(lines, slots(shown), bucket=period.bucket),
+        alt="p95 latency of each provider over time",
+    )
+    exports.offer("Over time", lines, "latency-over-time")
+
+
+def _draw_overhead(scope: Scope, requests: pl.DataFrame) -> None:
+    st.html(pieces.heading("Gateway overhead", "what Tollway itself adds · p50, p99 dashed"))
+    if scope.overhead is None:
+        st.caption("It is not kept by key.")
+        return
+    period = scope.period
+    starts = queries.bucket_starts(period.origin, period.wall_end, period.bucket)
+    overhead = latency_queries.over_time(
+        requests, scope.overhead, starts, {"p50": 0.5, "p99": 0.99}
+    )
+    if not overhead["samples"].sum():
+        st.caption("Nothing was measured in this time.")
+        return
+    st.altair_chart(
+        speed_charts.overhead_chart(overhead, bucket=period.bucket),
+        alt="What the gateway itself added over time, p50 and p99",
+    )
+    exports.offer("Gateway overhead", overhead, "overhead")
+
+
+def _draw_table(scope: Scope, found: pl.DataFrame, past: pl.DataFrame, by: str) -> None:
+    metrics = {"total": scope.total, "ttft": scope.ttft, "speed": scope.speed}
+    table = latency_queries.table(found, past, by, metrics)
+    word = next(name for name, one in _DIMENSIONS.items() if one == by)
+    st.html(pieces.heading(word, f"successful {scope.what}, slowest first"))
+    st.html(pieces.table(_columns(word, scope), _rows(table.head(_MOST_ROWS), by)))
+    if table.height > _MOST_ROWS:
+        st.caption(f"{table.height - _MOST_ROWS} more are in the export.")
+    exports.offer(word, table, "latency")
+
+
+def _columns(word: str, scope: Scope) -> tuple[Column, ...]:
+    return (
+        Column(name=word.removesuffix("s")),
+        Column(name=scope.what.capitalize(), is_number=True),
+        *(Column(name=name, is_number=True, hint="Whole duration.") for name in SHARES),
+        Column(name="p95 change", is_number=True, hint="Against the period before."),
+        Column(name="First token p95", is_number=True, hint="Of streams."),
+        Column(name="Tokens/s p50", is_number=True, hint="Of output, from the first token on."),
     )
 
 
-def _rows(table: pl.DataFrame) -> list[Row]:
+def _rows(table: pl.DataFrame, by: str) -> list[Row]:
+    providers = table.select(provider=_provider_of(by))["provider"].to_list()
+    colours = {} if by == "model" else slots(providers)
     return [
         Row(
             cells=(
-                Cell(text=row["endpoint"], sub=f"{numbers.count(row['samples'])} attempts"),
+                Cell(text=row["name"], slot=colours.get(provider)),
+                Cell(text=numbers.count(row["samples"])),
                 *(
-                    Cell(
-                        text=numbers.duration(row[name])
-                        if row["samples"] >= _ENOUGH
-                        else numbers.UNKNOWN
-                    )
-                    for name in _SHARES
+                    Cell(text=numbers.duration(row[name]), hint=_why(row["samples"]))
+                    for name in SHARES
                 ),
-                Cell(text=numbers.duration(row["ttft_p95"])),
-                Cell(text=numbers.UNKNOWN if row["speed"] is None else f"{row['speed']:.0f}"),
-                Cell(text=numbers.duration(row["before_p95"])),
+                Cell(
+                    text=numbers.change(row["change"]) or numbers.UNKNOWN,
+                    tone=tones.tone_of(row["change"], from_=tones.LATENCY, more_is_good=False),
+                ),
+                _few(numbers.duration(row["ttft"]), row["ttft_samples"]),
+                _few(
+                    numbers.UNKNOWN if row["speed"] is None else f"{row['speed']:,.0f}",
+                    row["speed_samples"],
+                ),
             )
         )
-        for row in table.iter_rows(named=True)
+        for row, provider in zip(table.iter_rows(named=True), providers, strict=True)
     ]
+
+
+def _few(text: str, samples: int | None) -> Cell:
+    """What is not told has the number of samples below that it would rest on."""
+    too_few = bool(samples) and (samples or 0) < ENOUGH
+    return Cell(text=text, sub=f"of {samples}" if too_few else "", hint=_why(samples or 0))
+
+
+def _why(samples: int) -> str:
+    if samples >= ENOUGH:
+        return f"from {numbers.count(samples)} samples"
+    return f"{samples} samples; it takes {ENOUGH}"

@@ -1,0 +1,161 @@
+"""Reads histograms for the Latency page, by key too.
+
+By key there are those of requests alone, and by the hour.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+import polars as pl
+import streamlit as st
+from sqlalchemy import ColumnElement, cast, func, select
+from sqlalchemy.dialects import postgresql
+
+from dashboard import sums
+from dashboard.narrowing import Narrowing
+from dashboard.periods import Period
+from dashboard.schemas import HISTOGRAM, WALL_CLOCK, Schema
+from dashboard.source import FRESH_S, as_instant, as_literal, read_statement
+from dashboard.sums import bucket_of, narrowed, places, sum_of
+from gateway.storage.rollup_tables import v_latency_key_hour
+
+_HOUR = timedelta(hours=1)
+_MAX_ENTRIES = 64
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """What of the traffic the page looks at, and in which histograms it is found."""
+
+    period: Period
+    """In whole hours where a key is chosen."""
+    only: Narrowing
+    total: str
+    ttft: str
+    speed: str | None
+    """None, like the next, where it is not kept."""
+    overhead: str | None
+
+    @property
+    def is_of_keys(self) -> bool:
+        return bool(self.only.keys)
+
+    @property
+    def what(self) -> str:
+        """What the figures by provider and model count."""
+        return "requests" if self.is_of_keys else "attempts"
+
+
+def scope_of(period: Period, only: Narrowing) -> Scope:
+    """By key there are histograms of requests alone; else attempts tell more of an endpoint.
+
+    By anything beside provider, model and key there are none.
+    """
+    only = Narrowing(providers=only.providers, models=only.models, keys=only.keys)
+    if not only.keys:
+        return Scope(
+            period=period,
+            only=only,
+            total="attempt",
+            ttft="attempt_ttft",
+            speed="speed",
+            overhead="overhead",
+        )
+    return Scope(
+        period=_in_hours(period),
+        only=only,
+        total="request",
+        ttft="request_ttft",
+        speed=None,
+        overhead=None,
+    )
+
+
+def before(scope: Scope) -> Scope:
+    """The same of the period that it is compared with."""
+    return msgspec.structs.replace(scope, period=scope.period.before)
+
+
+def read(
+    scope: Scope, metrics: tuple[str, ...], *, by: str | None = None, is_by_time: bool = False
+) -> pl.DataFrame:
+    """`schemas.HISTOGRAM` as of `sums.read_histogram`.
+
+    With a key, ``by="endpoint"`` gives provider and model in one text: its sums know no endpoint.
+    """
+    if scope.is_of_keys:
+        return _read_of_keys(scope.period, metrics, scope.only, by=by, is_by_time=is_by_time)
+    return sums.read_histogram(scope.period, metrics, scope.only, by=by, is_by_time=is_by_time)
+
+
+def read_hours(scope: Scope) -> pl.DataFrame:
+    """`schemas.HISTOGRAM` of successful requests by ``weekday`` and ``hour``."""
+    if not scope.is_of_keys:
+        return sums.read_hours(scope.period, scope.only)
+    return _read_hours_of_keys(scope.period, scope.only)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def _read_hours_of_keys(period: Period, only: Narrowing) -> pl.DataFrame:
+    v = v_latency_key_hour.c
+    wall = func.timezone(as_literal(period.zone), v.at)
+    columns: dict[str, ColumnElement[Any]] = {
+        name: cast(func.extract(field, wall), postgresql.BIGINT)
+        for name, field in (("weekday", "isodow"), ("hour", "hour"))
+    }
+    schema: Schema = {"weekday": pl.Int64(), "hour": pl.Int64(), **HISTOGRAM}
+    return _read(period, ("request",), only, columns, schema)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def _read_of_keys(
+    period: Period,
+    metrics: tuple[str, ...],
+    only: Narrowing,
+    *,
+    by: str | None,
+    is_by_time: bool,
+) -> pl.DataFrame:
+    v = v_latency_key_hour.c
+    schema: Schema = {"metric": pl.String()}
+    columns: dict[str, ColumnElement[Any]] = {"metric": v.metric}
+    if is_by_time:
+        schema["at"] = WALL_CLOCK
+        columns["at"] = bucket_of(v.at, period)
+    if by:
+        schema[by] = pl.String()
+        columns[by] = v.provider + " · " + v.model if by == "endpoint" else v[by]
+    frame = _read(period, metrics, only, columns, schema | HISTOGRAM)
+    if not is_by_time:
+        return frame
+    return pl.concat([frame, frame.with_columns(pl.lit(None, WALL_CLOCK).alias("at"))])
+
+
+def _read(
+    period: Period,
+    metrics: tuple[str, ...],
+    only: Narrowing,
+    columns: dict[str, ColumnElement[Any]],
+    schema: Schema,
+) -> pl.DataFrame:
+    v = v_latency_key_hour.c
+    named = {**columns, "bucket": cast(v.bucket, postgresql.BIGINT)}
+    statement = (
+        select(*(column.label(name) for name, column in named.items()))
+        .add_columns(sum_of(v.samples).label("samples"))
+        .where(
+            v.metric.in_(metrics),
+            v.at >= as_instant(period.start),
+            v.at < as_instant(period.end),
+            *narrowed(v_latency_key_hour, only),
+        )
+        .group_by(*places(len(named)))
+    )
+    return read_statement(statement, schema)
+
+
+def _in_hours(period: Period) -> Period:
+    past = timedelta(seconds=period.start.timestamp() % _HOUR.total_seconds())
+    return msgspec.structs.replace(
+        period, start=period.start - past, bucket=max(period.bucket, _HOUR)
+    )
