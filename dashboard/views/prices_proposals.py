@@ -102,12 +102,13 @@ def _render_one(one: Proposal, zone: str, why_not: str | None) -> None:
 
 
 def _row(one: RateDifference) -> Row:
-    rate, _, size = one.rate.partition(">=")
+    rate, _, tier = one.rate.partition("@")
+    rate, _, size = rate.partition(">=")
     return Row(
         cells=(
             Cell(
                 text=price_words.rate_word(rate),
-                sub=f"prompts from {int(size):,} tokens" if size.isdecimal() else "",
+                sub=f"prompts from {int(size):,} tokens" if size.isdecimal() else tier,
             ),
             Cell(text=price_words.amount(rate, one.before)),
             Cell(text=price_words.amount(rate, one.after)),

@@ -109,7 +109,7 @@ def check(
 
 def _check(settings: Settings, now: datetime, *, quiet: bool) -> list[Finding]:
     try:
-        load_catalogue()
+        load_catalogue(cache=settings.data_dir / "catalogue.cache")
         tables = offered_tables(settings)
     except CatalogueError as exc:
         return [_error(exc, "tables")]

@@ -1,5 +1,6 @@
 """``tollway prices import``, ``proposals``, ``accept`` and ``refuse``."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,7 @@ from gateway.storage.proposals import (
     store_proposals,
 )
 from pricing.catalogue import Catalogue, CatalogueError
-from pricing.importers.proposals import Comparison, PriceProposal, compare
+from pricing.importers.proposals import Comparison, PriceProposal, compare, propose_new
 from pricing.operator_layer import PriceChange, apply_changes
 
 _ACTOR = "command line"
@@ -45,6 +46,9 @@ def import_prices(
     file: Path | None = None,
     provider: tuple[str, ...] = (),
     accept: Endpoints = (),
+    new: Annotated[
+        bool, Parameter(negative="", help="propose offers that are not known here, too")
+    ] = False,
     dry_run: Annotated[bool, Parameter(negative="", help="keep nothing")] = False,
     config: Config = None,
     data_dir: DataDir = None,
@@ -60,6 +64,7 @@ def import_prices(
         file: the list, where it was got otherwise; default: from the project's own address.
         provider: only this one; repeatable.
         accept: an endpoint whose proposal is accepted at once.
+        new: propose offers of enabled providers that are not known here as endpoints of your own.
         dry_run: only show what would be proposed.
         config: the tollway.toml to read.
         data_dir: where data lies.
@@ -75,13 +80,17 @@ def import_prices(
     with Database(settings, quiet=as_json) as database:
         bring_up_to_date(database.url)
         believed = apply_changes(tables, ask(database.url, load_price_changes))
-        found = compare(believed, listed.lookup, at=now, providers=provider)
+        found = compare(believed, listed.prices.lookup, at=now, providers=provider)
+        offered = propose_new(
+            believed, listed.prices, at=now, providers=provider or believed.providers
+        )
+        proposed = (*found.proposals, *(offered if new else ()))
         looked_at = [
             one.id
             for one in believed.endpoints_by_id.values()
             if not provider or one.provider in provider
         ]
-        missing = [name for name in accept if name not in {p.target for p in found.proposals}]
+        missing = [name for name in accept if name not in {one.target for one in proposed}]
         if missing:
             raise CommandError(f"--accept {missing[0]}: nothing is proposed for this endpoint")
         stored = None
@@ -93,7 +102,7 @@ def import_prices(
                     connection,
                     source,
                     listed.version,
-                    found.proposals,
+                    proposed,
                     looked_at=looked_at,
                     at=now,
                 ),
@@ -103,9 +112,11 @@ def import_prices(
             accepted = [_accept(database.url, number, tables, None) for number in numbers]
     if as_json:
         print_json({"version": listed.version, "found": found, "stored": stored,
-                    "accepted": accepted})  # fmt: skip
+                    "new": offered if new else len(offered), "accepted": accepted})  # fmt: skip
         return
-    _print_found(found, listed.version)
+    _print_found(found, proposed, listed.version)
+    if offered and not new:
+        say(f"{len(offered)} offers of the list are not known here; --new proposes them.")
     _print_stored(stored, accepted)
 
 
@@ -247,14 +258,11 @@ def _differences(proposal: PriceProposal | StoredProposal) -> str:
     )
 
 
-def _print_found(found: Comparison, version: str) -> None:
-    if found.proposals:
+def _print_found(found: Comparison, proposed: Sequence[PriceProposal], version: str) -> None:
+    if proposed:
         print_table(
             ["endpoint", "differences", "look at"],
-            [
-                (one.target, _differences(one), "; ".join(one.gates) or None)
-                for one in found.proposals
-            ],
+            [(one.target, _differences(one), "; ".join(one.gates) or None) for one in proposed],
         )
     say(
         f"{found.compared} endpoints compared with {version}, {len(found.proposals)} differ, "

@@ -16,7 +16,7 @@ from gateway.execution.egress import make_policy
 from gateway.execution.transport import AiohttpTransport
 from gateway.version import CODE_VERSION
 from pricing.importers import genai_prices, litellm_map, models_dev
-from pricing.importers.listing import ListError, Lookup, Reader
+from pricing.importers.listing import ListError, PriceList, Reader
 
 MAX_BYTES = 64 * 1024 * 1024
 _TIMEOUT_S = 60.0
@@ -53,7 +53,7 @@ class PriceListRead(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     version: str
     """The beginning of its SHA-256."""
-    lookup: Lookup
+    prices: PriceList
 
 
 def get_price_list(name: str, file: Path | None, at: datetime) -> PriceListRead:
@@ -70,12 +70,12 @@ def get_price_list(name: str, file: Path | None, at: datetime) -> PriceListRead:
     try:
         # Amounts must never pass through binary floats, which other readers of JSON make of them.
         document: Any = json.loads(content, parse_float=Decimal)
-        lookup = source.read(document, at)
+        found = source.read(document, at)
     except (ValueError, RecursionError) as exc:
         what = exc if isinstance(exc, ListError) else f"not valid JSON: {exc}"
         raise CommandError(f"{where} is not the list of {name}: {what}") from exc
     return PriceListRead(
-        source=name, version=f"sha256:{hashlib.sha256(content).hexdigest()[:12]}", lookup=lookup
+        source=name, version=f"sha256:{hashlib.sha256(content).hexdigest()[:12]}", prices=found
     )
 
 

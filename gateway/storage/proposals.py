@@ -14,10 +14,15 @@ from gateway.storage.tables import audit_entry, price_proposal
 from pricing.catalogue import Catalogue
 from pricing.deciding import PriceWish, decide
 from pricing.errors import CatalogueError
+from pricing.importers.conditions import is_conditional
 from pricing.importers.proposals import PriceProposal, RateDifference
 from pricing.operator_layer import PriceChange, apply_changes
 
 ProposalStatus: TypeAlias = Literal["open", "accepted", "refused", "superseded"]
+
+
+_ENDPOINT = "endpoint"
+"""Under which the terms of a new offer hold all of it."""
 
 
 class StoredProposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +37,8 @@ class StoredProposal(msgspec.Struct, frozen=True, kw_only=True):
     """None: from the moment on at which it is accepted."""
     rates: dict[str, str]
     terms: dict[str, Any] | None
+    endpoint: dict[str, Any] | None = None
+    """Of an offer that is new here: the endpoint that it becomes."""
     differences: tuple[RateDifference, ...]
     gates: tuple[str, ...]
     status: ProposalStatus
@@ -157,19 +164,27 @@ async def accept_proposal(
     proposal = await _open(connection, number)
     changes = await load_price_changes(connection)
     _check_fresh(proposal, apply_changes(tables, changes), at)
-    wish = PriceWish(
+    wish = _wish(proposal, _reason(proposal, comment))
+    decided = decide(wish, tables, changes, at=at, actor=actor).change
+    change = await add_price_change(connection, decided)
+    await _close(connection, proposal, "accepted", at, actor, comment, int(change.id))
+    return change
+
+
+def _wish(proposal: StoredProposal, reason: str) -> PriceWish:
+    if proposal.endpoint is not None:
+        return PriceWish(
+            kind="endpoint", target=proposal.target, endpoint=proposal.endpoint, reason=reason
+        )
+    return PriceWish(
         kind="price",
         target=proposal.target,
         rates={} if proposal.terms is not None else proposal.rates,
         terms=proposal.terms,
         free=any(Decimal(amount) == 0 for amount in proposal.rates.values()),
         effective_from=proposal.effective_from,
-        reason=_reason(proposal, comment),
+        reason=reason,
     )
-    decided = decide(wish, tables, changes, at=at, actor=actor).change
-    change = await add_price_change(connection, decided)
-    await _close(connection, proposal, "accepted", at, actor, comment, int(change.id))
-    return change
 
 
 async def refuse_proposal(
@@ -230,6 +245,13 @@ async def _close(  # noqa: PLR0917 - one row
 
 def _check_fresh(proposal: StoredProposal, believed: Catalogue, at: datetime) -> None:
     endpoint = believed.endpoints_by_id.get(proposal.target)
+    if proposal.endpoint is not None:
+        if endpoint is not None:
+            raise ProposalError(
+                f"{proposal.target} is offered here since proposal {proposal.id} was made; "
+                "import again"
+            )
+        return
     if endpoint is None:
         raise CatalogueError(
             f"`{proposal.target}` is no endpoint that serves here",
@@ -238,7 +260,7 @@ def _check_fresh(proposal: StoredProposal, believed: Catalogue, at: datetime) ->
         )
     held = next((version for version in endpoint.prices if version.holds_at(at)), None)
     for one in proposal.differences:
-        if ">=" in one.rate:
+        if is_conditional(one.rate):
             continue
         now = None if held is None else getattr(held.base, one.rate)
         if now != one.before:
@@ -273,7 +295,7 @@ def _row(
         "target": proposal.target,
         "effective_from": None,
         "rates": proposal.rates,
-        "terms": proposal.terms,
+        "terms": proposal.terms if proposal.endpoint is None else {_ENDPOINT: proposal.endpoint},
         "differences": msgspec.to_builtins(proposal.differences),
         "gates": list(proposal.gates),
         "status": "open",
@@ -281,5 +303,8 @@ def _row(
 
 
 def _read(row: RowMapping) -> StoredProposal:
-    fields = {field: row[field] for field in StoredProposal.__struct_fields__}
+    fields = {name: row[name] for name in StoredProposal.__struct_fields__ if name != _ENDPOINT}
+    terms: dict[str, Any] | None = row["terms"]
+    if terms is not None and _ENDPOINT in terms:
+        fields |= {"terms": None, _ENDPOINT: terms[_ENDPOINT]}
     return msgspec.convert(fields, StoredProposal)

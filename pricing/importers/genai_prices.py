@@ -1,17 +1,21 @@
 """Reads genai-prices' data.json: USD per million tokens, by matching rules, with dated prices."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any, cast
 
 from pricing.endpoint import Endpoint
 from pricing.importers.listing import (
+    ListedOffer,
     ListedTier,
     ListError,
     Listing,
-    Lookup,
+    PriceList,
+    count_of,
     table_of,
+    text_of,
     usd_per_mtok,
 )
 
@@ -35,7 +39,7 @@ _PER_THOUSAND = {"web_searches_kcount": "web_search_usd", "requests_kcount": "re
 _THOUSAND_EXPONENT = -3
 
 
-def read_genai_prices(document: object, at: datetime) -> Lookup:
+def read_genai_prices(document: object, at: datetime) -> PriceList:
     """The list of a document, with the prices of the instant `at`.
 
     Raises:
@@ -67,7 +71,20 @@ def read_genai_prices(document: object, at: datetime) -> Lookup:
             return None
         return _listing(f"{theirs}/{model.get('id')}", model, at, is_exact=exact is not None)
 
-    return lookup
+    def offers(provider: str) -> Iterator[ListedOffer]:
+        theirs = PROVIDERS.get(provider, provider)
+        for model in providers.get(theirs, []):
+            found = _listing(f"{theirs}/{model.get('id')}", model, at, is_exact=True)
+            if found is None or model.get("deprecated") is True:
+                continue
+            facts = {
+                "name": text_of(model.get("name")),
+                "context_tokens": count_of(model.get("context_window")),
+            }
+            for name in _exact_names(model):
+                yield ListedOffer(id=name, listing=found, facts=facts)
+
+    return PriceList(source=ADDRESS, lookup=lookup, offers=offers)
 
 
 def matches(rule: object, name: str) -> bool:
@@ -103,11 +120,19 @@ def _searches(pattern: str, name: str) -> bool:
 
 
 def _is_exact(model: dict[str, Any], name: str) -> bool:
-    if model.get("id") == name:
-        return True
+    return model.get("id") == name or name in _exact_names(model)
+
+
+def _exact_names(model: dict[str, Any]) -> list[str]:
+    """The names that a model is matched by, letter by letter."""
     rule = table_of(model.get("match") or {}, "match")
     clauses = rule.get("or", [rule])
-    return {"equals": name} in clauses
+    named = [
+        cast("dict[str, Any]", clause).get("equals")
+        for clause in (cast("list[object]", clauses) if isinstance(clauses, list) else [])
+        if isinstance(clause, dict)
+    ]
+    return [name for name in named if isinstance(name, str) and name]
 
 
 def _listing(name: str, model: dict[str, Any], at: datetime, *, is_exact: bool) -> Listing | None:
@@ -123,9 +148,39 @@ def _listing(name: str, model: dict[str, Any], at: datetime, *, is_exact: bool) 
         size_tiers=tuple(
             ListedTier(min_prompt_tokens=size, rates=tiers[size]) for size in sorted(tiers)
         ),
+        service_tiers=_service_tiers(model.get("price_variants"), at),
         is_exact=is_exact,
         url="https://github.com/pydantic/genai-prices",
     )
+
+
+def _service_tiers(variants: object, at: datetime) -> dict[str, dict[str, Decimal]]:
+    """The base rates of each variant that is a service tier of ours; later ones win."""
+    found: dict[str, dict[str, Decimal]] = {}
+    for item in cast("list[Any]", variants) if isinstance(variants, list) else []:
+        variant = table_of(item, "a variant")
+        when, constraint = variant.get("when"), variant.get("constraint")
+        tier = _tier_of(when)
+        if tier is None or (
+            constraint is not None and not _holds(table_of(constraint, "constraint"), at)
+        ):
+            continue
+        rates, _ = _rates(table_of(variant.get("prices") or {}, "prices"))
+        if rates:
+            found[tier] = found.get(tier, {}) | rates
+    return found
+
+
+def _tier_of(when: object) -> str | None:
+    if not isinstance(when, dict):
+        return None
+    pairs = list(cast("dict[str, Any]", when).items())
+    if len(pairs) != 1:
+        return None
+    kind, value = pairs[0]
+    if kind in {"service_tier", "speed"}:
+        return value if value in {"flex", "priority", "fast"} else None
+    return "batch" if (kind, value) == ("processing", "batch") else None
 
 
 def _in_force(prices: object, at: datetime) -> dict[str, Any] | None:

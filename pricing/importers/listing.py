@@ -1,6 +1,6 @@
 """What a public price list says of one endpoint, in our own words and units."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, TypeAlias, cast
@@ -30,13 +30,37 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     rates: dict[str, Decimal]
     size_tiers: tuple[ListedTier, ...] = ()
+    service_tiers: dict[str, dict[str, Decimal]] = {}
+    """Rates by the service tier, called as in our tables: ``flex``, ``priority``, ``batch``…"""
     is_exact: bool = True
     url: str | None = None
 
 
+class ListedOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """A chat model that a list has of a provider."""
+
+    id: str
+    """The provider's own name."""
+    listing: Listing
+    facts: dict[str, Any] = {}
+    """What else it says, as an endpoint of the tables says it; None is unknown."""
+
+
 Lookup: TypeAlias = Callable[[Endpoint], Listing | None]
 """What a list that was read says of an endpoint; None when it says nothing."""
-Reader: TypeAlias = Callable[[object, datetime], Lookup]
+
+
+class PriceList(msgspec.Struct, frozen=True, kw_only=True):
+    """A list that was read."""
+
+    source: str
+    """Where it stands."""
+    lookup: Lookup
+    offers: Callable[[str], Iterable[ListedOffer]]
+    """All that it has of one of our providers."""
+
+
+Reader: TypeAlias = Callable[[object, datetime], PriceList]
 """Reads the document of a list; prices are those of the instant. Raises `ListError`."""
 
 
@@ -91,3 +115,25 @@ def rates_from(
 def first_token_beyond(size: int, provider: str) -> int:
     """Where a tier begins that lists write as "above N": xAI alone bills from N itself on."""
     return size if provider == "x-ai" else size + 1
+
+
+def count_of(value: object) -> int | None:
+    """A number of tokens; None when it is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def at_most(count: int | None, limit: int | None) -> int | None:
+    """A limit that contradicts a larger one is not believed."""
+    return None if count is not None and limit is not None and count > limit else count
+
+
+def text_of(value: object) -> str | None:
+    """A text that says something."""
+    return value if isinstance(value, str) and value else None
+
+
+def texts_of(value: object) -> list[str]:
+    """Those of a list that are texts."""
+    if not isinstance(value, list):
+        return []
+    return [item for item in cast("list[object]", value) if isinstance(item, str) and item]

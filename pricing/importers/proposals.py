@@ -14,9 +14,10 @@ import msgspec
 from pricing.catalogue import Catalogue
 from pricing.cost import ratio_text
 from pricing.endpoint import Endpoint
-from pricing.importers.listing import Listing, Lookup
-from pricing.price import TOKEN_RATES, PriceVersion
-from pricing.terms import terms_of
+from pricing.importers.conditions import LONGER, SERVED, differing, terms_with
+from pricing.importers.listing import Listing, Lookup, PriceList
+from pricing.importers.new_offers import new_offers
+from pricing.price import PriceVersion
 
 _MOST_TIMES, _LEAST_TIMES = Decimal("1.5"), Decimal("0.67")
 _UNIT_TIMES = Decimal(20)
@@ -35,7 +36,8 @@ class RateDifference(msgspec.Struct, frozen=True, kw_only=True):
 
     rate: str
     """As `Price` calls it; of a long prompt with the size behind it: ``input_usd_per_mtok>=200001``
-    stands for prompts from 200,001 tokens on."""
+    stands for prompts from 200,001 tokens on; of a service tier with its name:
+    ``input_usd_per_mtok@flex``."""
     before: Decimal | None
     after: Decimal
     times: str | None
@@ -52,7 +54,9 @@ class PriceProposal(msgspec.Struct, frozen=True, kw_only=True):
     rates: dict[str, str]
     """What to set; the rest stays as it is."""
     terms: dict[str, Any] | None
-    """Everything, where prices of long prompts differ too; then `rates` is only told."""
+    """Everything, where prices under conditions differ too; then `rates` is only told."""
+    endpoint: dict[str, Any] | None = None
+    """Of an offer that is new here: the endpoint, as the tables write one."""
     differences: tuple[RateDifference, ...]
     gates: tuple[str, ...]
     """Why somebody has to name it; empty when nothing is suspicious."""
@@ -116,6 +120,35 @@ def compare(
     )
 
 
+def propose_new(
+    catalogue: Catalogue, found: PriceList, *, at: datetime, providers: Iterable[str]
+) -> tuple[PriceProposal, ...]:
+    """What a list offers of the providers beside what is known here. Each has to be named."""
+    proposals: list[PriceProposal] = []
+    for new in new_offers(catalogue, found, at=at, providers=providers):
+        listing = new.offer.listing
+        base = [_difference(name, None, amount) for name, amount in listing.rates.items()]
+        siblings = catalogue.endpoints_of(new.model) if new.model is not None else ()
+        conditional = tuple(_difference(*one) for one in differing(None, listing))
+        reached = "its provider alone" if new.model is None else new.model
+        proposals.append(
+            PriceProposal(
+                target=new.target,
+                listed_as=listing.name,
+                url=listing.url,
+                rates={one.rate: f"{one.after:f}" for one in base},
+                terms=None,
+                endpoint=new.table,
+                differences=(*base, *conditional),
+                gates=(
+                    f"is new here, reached as {reached}: look whether it is served by this name",
+                    *_unit_gates(base, siblings, at),
+                ),
+            )
+        )
+    return tuple(proposals)
+
+
 def _proposal(
     endpoint: Endpoint,
     held: PriceVersion | None,
@@ -128,16 +161,18 @@ def _proposal(
         for name, amount in listing.rates.items()
         if _differs(endpoint, held, name, amount, listing)
     ]
-    tiers = _tier_differences(held, listing)
-    differences = (*base, *tiers)
+    conditional = tuple(_difference(*one) for one in differing(held, listing))
+    differences = (*base, *conditional)
     if not differences:
         return None
     gates = [
         *(gate for one in differences if (gate := _change_gate(one)) is not None),
         *_unit_gates(base, siblings, at),
     ]
-    if tiers:
+    if any(LONGER in one.rate for one in conditional):
         gates.append("prices of long prompts differ")
+    if any(SERVED in one.rate and one.before is None for one in conditional):
+        gates.append("prices a service tier that has none here")
     if not listing.is_exact:
         gates.append(f"found by a pattern, as {listing.name}: it may be another model")
     rates = {one.rate: f"{one.after:f}" for one in base}
@@ -146,7 +181,7 @@ def _proposal(
         listed_as=listing.name,
         url=listing.url,
         rates=rates,
-        terms=_with_tiers(held, rates, listing) if tiers else None,
+        terms=terms_with(held, rates, listing) if conditional else None,
         differences=differences,
         gates=tuple(gates),
     )
@@ -173,50 +208,6 @@ def _difference(name: str, before: Decimal | None, after: Decimal) -> RateDiffer
     return RateDifference(
         rate=name, before=before, after=after, times=ratio_text(after, before) if before else None
     )
-
-
-def _tier_differences(held: PriceVersion | None, listing: Listing) -> tuple[RateDifference, ...]:
-    ours = {tier.min_prompt_tokens: tier for tier in held.size_tiers} if held is not None else {}
-    found: list[RateDifference] = []
-    for tier in listing.size_tiers:
-        known = ours.get(tier.min_prompt_tokens)
-        for name, amount in tier.rates.items():
-            before = None
-            if known is not None and held is not None:
-                base: Decimal | None = getattr(held.base, name)
-                scale = known.change.scale
-                scaled = None if base is None or scale is None else base * scale
-                before = known.change.rates.get(name, scaled)
-            if before != amount and amount:
-                named = f"{name}>={tier.min_prompt_tokens}"
-                found.append(_difference(named, before, amount))
-    return tuple(found)
-
-
-def _with_tiers(
-    held: PriceVersion | None, rates: dict[str, str], listing: Listing
-) -> dict[str, Any]:
-    """The terms that hold, with the list's rates and its prices of long prompts.
-
-    A tier names every rate that the base names, as our tables want it: what the list leaves out
-    costs as much as in the base.
-    """
-    terms: dict[str, Any] = {**(terms_of(held) if held is not None else {}), **rates}
-    named = [name for name in TOKEN_RATES if name in terms]
-    kept: dict[int, dict[str, Any]] = {
-        tier["min_prompt_tokens"]: tier for tier in terms.get("size_tiers", [])
-    }
-    for tier in listing.size_tiers:
-        base = {name: terms[name] for name in named}
-        listed = {name: f"{amount:f}" for name, amount in tier.rates.items() if name in named}
-        kept[tier.min_prompt_tokens] = {
-            "min_prompt_tokens": tier.min_prompt_tokens,
-            **base,
-            **{k: v for k, v in kept.get(tier.min_prompt_tokens, {}).items() if k in named},
-            **listed,
-        }
-    terms["size_tiers"] = [kept[size] for size in sorted(kept)]
-    return terms
 
 
 def _change_gate(one: RateDifference) -> str | None:

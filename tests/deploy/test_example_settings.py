@@ -115,6 +115,7 @@ def test_the_example_loads_with_every_setting_in_force(example: str, tmp_path: P
     ]
     assert [provider.id for provider in enabled] == [
         "amazon-bedrock",
+        "anthropic",
         "google-vertex",
         "my-server",
         "openai",

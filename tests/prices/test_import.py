@@ -31,6 +31,8 @@ class Desk:
 
     def __init__(self, home: Path, toml: str, dsn: str) -> None:
         self.home = home
+        # What the shipped tables say is kept there, and not read anew by each command.
+        (home / "d").mkdir()
         (home / "dsn").write_text(dsn)
         (home / "tollway.toml").write_text(f'database_url = "file:{home}/dsn"\n{toml}')
 
@@ -120,6 +122,28 @@ def test_a_proposal_is_stale_once_the_price_changed_otherwise(desk: Desk) -> Non
         "refused_before": 0,
         "superseded": 1,
     }
+
+
+def test_an_offer_that_is_new_becomes_an_endpoint_once_somebody_names_it(desk: Desk) -> None:
+    model = {
+        "name": "New",
+        "limit": {"context": 1000, "output": 100},
+        "modalities": {"input": ["text"], "output": ["text"]},
+        "cost": {"input": 0.4, "output": 1.2},
+    }
+    document = {"alpha": {"models": {"new": model}}}
+    assert desk.import_list(document)["new"] == 1
+    assert desk.import_list(document, "--new")["stored"]["added"] == 1
+
+    assert desk.prices("accept", "--all") == []
+    (waiting,) = (one for one in desk.prices("proposals") if one["target"] == "alpha/new")
+    assert "is new here" in waiting["gates"][0]
+    (change,) = desk.prices("accept", str(waiting["id"]), "--comment", "tried it")
+
+    assert (change["kind"], change["endpoint"]["input_usd_per_mtok"]) == ("endpoint", "0.4")
+    assert change["reason"].startswith("tried it (models-dev sha256:")
+    assert ("alpha/new", "own") in {(d["endpoint"], d["here"]) for d in desk.prices("diff")}
+    assert desk.import_list(document, "--new")["new"] == []
 
 
 def test_what_cannot_be_imported_is_told_with_a_remedy(desk: Desk, tmp_path: Path) -> None:

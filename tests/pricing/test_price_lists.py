@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricing.importers.genai_prices import matches, read_genai_prices
-from pricing.importers.listing import ListedTier, ListError, Listing, Reader, usd_per_mtok
+from pricing.importers.listing import (
+    ListedOffer,
+    ListedTier,
+    ListError,
+    Listing,
+    Reader,
+    usd_per_mtok,
+)
 from pricing.importers.litellm_map import read_litellm
 from pricing.importers.models_dev import read_models_dev
 from tests.routing.factories import make_endpoint
@@ -29,8 +36,8 @@ READERS: dict[str, Reader] = {
 
 def listing(source: str, provider: str, model: str, at: datetime = AT) -> Listing | None:
     text = (LISTS / f"{source}.json").read_text()
-    lookup = READERS[source](json.loads(text, parse_float=Decimal), at)
-    return lookup(make_endpoint(provider, f"some/{model}", model))
+    found = READERS[source](json.loads(text, parse_float=Decimal), at)
+    return found.lookup(make_endpoint(provider, f"some/{model}", model))
 
 
 def told(rates: Mapping[str, Decimal]) -> dict[str, str]:
@@ -119,8 +126,9 @@ def test_a_search_has_a_price_where_it_does_not_depend_on_what_is_read() -> None
 @pytest.mark.parametrize("document", [None, [], 3, "x", {"data": []}, [{"id": "openai"}]])
 def test_another_document_is_refused_or_says_nothing(source: str, document: Any) -> None:
     with suppress(ListError):
-        lookup = READERS[source](document, AT)
-        assert lookup(make_endpoint("openai", "openai/gpt-4o", "gpt-4o")) is None
+        found = READERS[source](document, AT)
+        assert found.lookup(make_endpoint("openai", "openai/gpt-4o", "gpt-4o")) is None
+        assert list(found.offers("openai")) == []
 
 
 JSON = st.recursive(
@@ -130,7 +138,8 @@ JSON = st.recursive(
         | st.dictionaries(
             st.sampled_from(
                 ["openai", "models", "cost", "input", "prices", "input_mtok", "match", "or", "id",
-                 "providers", "litellm_provider", "gpt-4o", "tiers", "base", "start", "equals"]
+                 "providers", "litellm_provider", "gpt-4o", "tiers", "base", "start", "equals",
+                 "mode", "modalities", "output", "limit", "price_variants", "when", "name"]
             ),
             inner,
             max_size=4,
@@ -144,10 +153,68 @@ JSON = st.recursive(
 @given(source=st.sampled_from(sorted(READERS)), document=JSON)
 def test_no_document_breaks_a_reader(source: str, document: Any) -> None:
     try:
-        found = READERS[source](document, AT)(make_endpoint("openai", "openai/gpt-4o", "gpt-4o"))
+        read = READERS[source](document, AT)
+        found = read.lookup(make_endpoint("openai", "openai/gpt-4o", "gpt-4o"))
+        listings = [offer.listing for offer in read.offers("openai")]
     except ListError:
         return
-    assert found is None or all(usd >= 0 for usd in found.rates.values())
+    listings += [] if found is None else [found]
+    assert all(usd >= 0 for one in listings for usd in one.rates.values())
+
+
+def offers(source: str, provider: str) -> dict[str, ListedOffer]:
+    text = (LISTS / f"{source}.json").read_text()
+    read = READERS[source](json.loads(text, parse_float=Decimal), AT)
+    return {offer.id: offer for offer in read.offers(provider)}
+
+
+@pytest.mark.parametrize(
+    ("source", "tier", "rates"),
+    [
+        ("litellm", "flex", {"input": "0.625", "output": "5"}),
+        ("litellm", "batch", {"input": "0.625"}),
+        ("genai_prices", "flex", {"input": "0.625", "output": "5"}),
+        ("genai_prices", "batch", {"input": "0.625"}),
+    ],
+)
+def test_a_list_says_what_a_service_tier_costs(
+    source: str, tier: str, rates: dict[str, str]
+) -> None:
+    found = listing(source, "google", "gemini-2.5-pro")
+
+    assert found is not None
+    assert found.service_tiers.keys() == {"flex", "batch"}
+    assert told(found.service_tiers[tier]) == rates
+
+
+@pytest.mark.parametrize(
+    ("source", "provider", "names"),
+    [
+        # Pictures, and what is not in use any more, are left out.
+        ("models_dev", "openai", {"gpt-4o", "gpt-5.4"}),
+        ("models_dev", "x-ai", {"grok-4.5"}),
+        ("litellm", "openai", {"gpt-4o", "gpt-4o-mini"}),
+        ("litellm", "google", {"gemini-2.5-pro"}),
+        # A pattern names nothing that could be called.
+        ("genai_prices", "openai", {"gpt-4o", "gpt-4o-2024-08-06", "o3"}),
+        ("genai_prices", "anthropic", set[str]()),
+    ],
+)
+def test_a_list_says_what_a_provider_offers(source: str, provider: str, names: set[str]) -> None:
+    assert offers(source, provider).keys() == names
+
+
+def test_what_a_list_knows_of_an_offer_comes_in_our_words() -> None:
+    (offer,) = (one for one in offers("models_dev", "openai").values() if one.id == "gpt-5.4")
+
+    assert offer.facts == {
+        "name": "GPT-5.4",
+        "context_tokens": 1_050_000,
+        "max_output_tokens": 128_000,
+        "modalities_in": ["text", "image"],
+        "modalities_out": ["text"],
+        "capabilities": {"tools": True, "temperature": False},
+    }
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,18 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 import pytest
 
-from pricing.catalogue import Endpoint, endpoint_from_config, make_catalogue
+from pricing.catalogue import Catalogue, Endpoint, endpoint_from_config, make_catalogue
 from pricing.deciding import PriceWish, decide
 from pricing.endpoint import Provider
-from pricing.importers.listing import ListedTier, Listing
-from pricing.importers.proposals import Comparison, PriceProposal, compare
+from pricing.importers.listing import ListedOffer, ListedTier, Listing, PriceList
+from pricing.importers.proposals import Comparison, PriceProposal, compare, propose_new
+from pricing.operator_layer import own_endpoint, price_version_of
 
 AT = datetime(2026, 11, 21, tzinfo=UTC)
+D = Decimal
 
 
 def endpoint(provider: str = "acme", **keys: Any) -> Endpoint:
@@ -151,3 +154,118 @@ def test_only_the_providers_that_were_named_are_compared() -> None:
     found = compare(catalogue, lambda _: listed(input="1.1"), at=AT, providers=["other"])
 
     assert [one.target for one in found.proposals] == ["other/m1"]
+
+
+def with_tiers(**tiers: dict[str, str]) -> Listing:
+    named = {
+        tier: {f"{name}_usd_per_mtok": Decimal(usd) for name, usd in rates.items()}
+        for tier, rates in tiers.items()
+    }
+    return msgspec.structs.replace(listed(input="1", output="2"), service_tiers=named)
+
+
+def test_a_service_tier_that_has_no_price_here_is_proposed_with_a_gate() -> None:
+    flex = {"input": "0.5", "output": "1"}
+    proposal = proposed(with_tiers(flex=flex), endpoint())
+
+    assert [(one.rate, one.before, one.after) for one in proposal.differences] == [
+        ("input_usd_per_mtok@flex", None, Decimal("0.5")),
+        ("output_usd_per_mtok@flex", None, Decimal(1)),
+    ]
+    assert proposal.gates == ("prices a service tier that has none here",)
+    assert proposal.terms is not None
+    wish = PriceWish(kind="price", target="acme/m1", terms=proposal.terms, reason="listed")
+    decided = decide(wish, only(endpoint()), [], at=AT, actor="ann").change
+    version = price_version_of(decided)
+    assert version.service_tiers["flex"].change.rates["input_usd_per_mtok"] == Decimal("0.5")
+
+
+@pytest.mark.parametrize(
+    ("tier", "asked", "said"),
+    [
+        pytest.param({"scale": "0.5"}, {"input": "0.5", "output": "1"}, [], id="a factor agrees"),
+        pytest.param({"input_usd_per_mtok": "0.5"}, {"input": "0.5"}, [], id="rates agree"),
+        pytest.param({"scale": "0.5"}, {"input": "0.6"}, ["0.5 -> 0.6"], id="a small step"),
+        pytest.param(
+            {"input_usd_per_mtok": "0.5"}, {"output": "1"}, ["2 -> 1"], id="what it left out"
+        ),
+    ],
+)
+def test_a_service_tier_is_compared_with_what_it_costs_here(
+    tier: dict[str, str], asked: dict[str, str], said: list[str]
+) -> None:
+    ours = endpoint(service_tiers={"flex": {name: Decimal(usd) for name, usd in tier.items()}})
+    found = compared(with_tiers(flex=asked), ours).proposals
+
+    told = [f"{d.before} -> {d.after}" for one in found for d in one.differences]
+    assert told == said
+
+
+def test_a_big_step_of_a_service_tier_has_a_gate() -> None:
+    ours = endpoint(service_tiers={"flex": {"scale": Decimal("0.5")}})
+
+    assert proposed(with_tiers(flex={"input": "0.9"}), ours).gates == (
+        "input_usd_per_mtok@flex rises to 1.8 times what it was",
+    )
+
+
+def only(*endpoints: Endpoint) -> Catalogue:
+    return make_catalogue(
+        providers=[Provider(id=name, name=name) for name in ("acme", "other")],
+        endpoints=endpoints,
+        version="v",
+    )
+
+
+def offered(*offers: ListedOffer, provider: str = "acme") -> PriceList:
+    return PriceList(
+        source="https://lists.example",
+        lookup=lambda _: None,
+        offers=lambda name: offers if name == provider else (),
+    )
+
+
+def test_an_offer_that_is_not_known_here_becomes_an_endpoint_that_our_rules_accept() -> None:
+    facts = {"context_tokens": 1000, "max_output_tokens": 100, "capabilities": {"tools": True}}
+    offer = ListedOffer(id="m2", listing=with_tiers(batch={"input": "0.5"}), facts=facts)
+    known = only(endpoint(), endpoint("other", id="m2", model="maker/m2"))
+
+    (proposal,) = propose_new(known, offered(offer), at=AT, providers=["acme", "other"])
+
+    assert proposal.target == "acme/m2"
+    assert proposal.gates[0].startswith("is new here, reached as maker/m2: look whether")
+    assert proposal.endpoint is not None
+    wish = PriceWish(kind="endpoint", target="acme/m2", endpoint=proposal.endpoint, reason="new")
+    added = own_endpoint(decide(wish, known, [], at=AT, actor="ann").change)
+    assert (added.model, added.context_tokens, added.capabilities) == (
+        "maker/m2", 1000, {"tools": True},
+    )  # fmt: skip
+    assert added.prices[0].base.input_usd_per_mtok == 1
+    assert added.prices[0].service_tiers["batch"].change.rates == {"input_usd_per_mtok": D("0.5")}
+    assert (added.prices[0].source, added.prices[0].checked_on) == (
+        "https://lists.example", AT.date(),
+    )  # fmt: skip
+
+
+def test_a_new_offer_far_off_the_others_of_its_model_may_be_a_slip_of_the_unit() -> None:
+    offer = ListedOffer(id="m1", listing=listed(input="100", output="200"))
+
+    (proposal,) = propose_new(only(endpoint("other")), offered(offer), at=AT, providers=["acme"])
+
+    assert len(proposal.gates) == 3
+    assert "more than 20 times off what other/m1 charges" in proposal.gates[1]
+
+
+@pytest.mark.parametrize(
+    "rates", [{}, {"input": "1"}, {"input": "0", "output": "0"}], ids=["none", "half", "nothing"]
+)
+def test_an_offer_without_a_price_is_not_proposed(rates: dict[str, str]) -> None:
+    offer = ListedOffer(id="m2", listing=listed(**rates))
+
+    assert propose_new(only(endpoint()), offered(offer), at=AT, providers=["acme"]) == ()
+
+
+def test_what_is_known_is_not_new() -> None:
+    offer = ListedOffer(id="m1", listing=listed(input="9", output="9"))
+
+    assert propose_new(only(endpoint()), offered(offer), at=AT, providers=["acme"]) == ()
