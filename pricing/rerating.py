@@ -45,6 +45,8 @@ class RecordedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     source: CostSource
     cost_usd: Decimal | None
     is_paid_by_caller: bool = False
+    is_bound: bool = False
+    """Nobody saw its end: budgets tell its cost, and its usage is that of the prompt alone."""
 
 
 class Correction(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,7 +101,7 @@ def rerate(attempt: RecordedAttempt, catalogue: Catalogue) -> tuple[Verdict, Cos
         return "paid_by_caller", None
     if attempt.source == "provider_reported":
         return "reported", None
-    if attempt.usage is None:
+    if attempt.usage is None or attempt.is_bound:
         return "unmetered", None
     endpoint = catalogue.endpoints_by_id.get(attempt.endpoint)
     if endpoint is None:

@@ -31,7 +31,7 @@ _ACTOR = "command line"
 _BATCH_S = 120.0
 _KEPT: dict[Verdict, str] = {
     "reported": "keep the cost that their provider told",
-    "unmetered": "had no usage",
+    "unmetered": "had no usage, or nobody saw their end",
     "unknown_endpoint": "are of endpoints that no table knows",
     "unpriced": "have no known price, and keep their cost",
     "paid_by_caller": "were paid by their callers, and keep their cost",

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.domain.outcomes import Outcome
 from gateway.storage.adjusted import attempt_adjustments, effective_usd, of_attempt
 from gateway.storage.partitions import partition_days
 from gateway.storage.rollup_corrections import fold_in, share_roll_ups
@@ -131,8 +132,8 @@ async def read_requests(
 def attempt_columns() -> list[ColumnElement[Any]]:
     """What `recorded_attempt` needs of `attempt_record`, but for the cost."""
     columns = attempt_record.c
-    names = (*_NEEDED, *METERS, "is_paid_by_caller", "usage_source", "cost_status", "cost_source")
-    return [columns[name] for name in names]
+    further = ("is_paid_by_caller", "outcome", "usage_source", "cost_status", "cost_source")
+    return [columns[name] for name in (*_NEEDED, *METERS, *further)]
 
 
 def recorded_attempt(row: RowMapping, cost_usd: Decimal | None) -> RecordedAttempt:
@@ -145,6 +146,7 @@ def recorded_attempt(row: RowMapping, cost_usd: Decimal | None) -> RecordedAttem
         source=row["cost_source"],
         cost_usd=cost_usd,
         is_paid_by_caller=row["is_paid_by_caller"],
+        is_bound=row["outcome"] == Outcome.UNKNOWN_CRASH and row["cost_status"] == "upper_bound",
     )
 
 

@@ -129,6 +129,23 @@ async def test_a_key_is_told_its_name_and_what_it_spent(edge: Edge, dsn: str) ->
     }
 
 
+async def test_what_the_holder_of_a_key_pays_stands_apart(edge: Edge, dsn: str) -> None:
+    key_id = edge.caller.key_id
+    theirs = msgspec.structs.replace(spent(key_id, NOW, "0.5"), is_paid_by_caller=True)
+    unknown = msgspec.structs.replace(spent(key_id, NOW, None), is_paid_by_caller=True)
+    await remember(edge, dsn, spent(key_id, NOW, "0.25"), theirs, unknown)
+
+    data = (await get(edge, "/api/v1/key")).json()["data"]
+    (day,) = (await get(edge, "/api/v1/activity")).json()["data"]
+    one = (await get(edge, "/api/v1/generation", id=to_generation_id(theirs.id))).json()["data"]
+
+    assert (data["usage"], data["usage_daily"], data["unpriced_requests"]) == (0.25, 0.25, 0)
+    assert (data["byok_usage"], data["byok_usage_monthly"]) == (0.5, 0.5)
+    assert (day["usage"], day["byok_usage_inference"], day["unpriced_attempts"]) == (0.25, 0.5, 0)
+    assert day["requests"] == 3
+    assert (one["is_byok"], one["usage"]) == (True, 0.5)
+
+
 async def test_a_key_that_was_never_used_spent_nothing(edge: Edge) -> None:
     data = (await get(edge, "/api/v1/key")).json()["data"]
 

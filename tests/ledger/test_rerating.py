@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.domain.outcomes import Outcome
 from gateway.domain.records import AttemptRecord, RequestRecord
 from gateway.ledger.rerating import RerateReport, rerate_span
 from gateway.storage.adjusted import (
@@ -285,6 +286,26 @@ async def test_what_the_provider_told_was_not_metered_or_is_unknown_keeps_its_co
 
     assert report.verdicts == {"reported": 1, "unmetered": 1, "unknown_endpoint": 1}
     assert report.difference_usd == 0
+
+
+@pytest.mark.anyio
+async def test_what_budgets_held_for_an_attempt_nobody_saw_the_end_of_stays(
+    connection: AsyncConnection,
+) -> None:
+    prompt = Usage(input_tokens=1_000, requests=1)
+    crashed = {"outcome": Outcome.UNKNOWN_CRASH, "usage": prompt, "usage_source": "estimated"}
+    held = Cost(total_usd=Decimal(1), status="upper_bound", price_version="acme/large")
+    guessed = Cost(total_usd=Decimal("0.001"), status="estimated", price_version="acme/large")
+    await store(
+        connection,
+        record(attempt(**crashed, cost=held)),
+        record(attempt(**crashed, cost=guessed)),
+    )
+
+    assert (await run(connection, TABLES)).verdicts == {"unmetered": 1, "unchanged": 1}
+    report = await run(connection, priced_from(NOW, TENFOLD))
+    # Of the guess alone: a thousand tokens at 10 instead of 1 USD a million.
+    assert report.difference_usd == Decimal("0.009")
 
 
 @pytest.mark.anyio
