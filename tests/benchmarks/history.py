@@ -10,22 +10,31 @@ import asyncio
 import os
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from sqlalchemy import MetaData, Table, func, insert, select, text
+from sqlalchemy import MetaData, Select, Table, func, insert, quoted_name, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.schema import CreateIndex
 
 import migrations
+from gateway.storage.coarse_tables import COARSE
 from gateway.storage.embedded import EmbeddedPostgres
 from gateway.storage.engine import make_engine
 from gateway.storage.histograms import PACKED
-from gateway.storage.rollup_tables import RollUp, latency, usage_attempt, usage_request
+from gateway.storage.rollup_tables import (
+    ROLL_UPS,
+    RollUp,
+    latency,
+    latency_key_hour,
+    usage_attempt,
+    usage_request,
+)
 from gateway.storage.rollup_upkeep import (
     note_outdated,
     note_sizes,
@@ -45,6 +54,8 @@ from gateway.storage.rollups import (
 from gateway.storage.tables import api_key, attempt_record, request_record, ship_watermark
 from tests.benchmarks import history_sql
 
+_Select: TypeAlias = Select[*tuple[Any, ...]]
+
 FULL = 10_000_000
 DEFAULT = 100_000
 MINUTES_KEPT = timedelta(days=30)
@@ -62,6 +73,8 @@ _SESSION = (
     "SET work_mem = '256MB'",
     "SET maintenance_work_mem = '512MB'",
     "SET synchronous_commit = off",
+    # Samples of thousands of rows, for two hundred partitions, would take as long as all the rest.
+    "SET default_statistics_target = 25",
 )
 
 
@@ -86,17 +99,21 @@ def main() -> None:
             server.stop()
 
 
-def make_history(dsn: str, requests: int, *, days: int = history_sql.DAYS) -> None:
+def make_history(
+    dsn: str, requests: int, *, days: int = history_sql.DAYS, is_quiet: bool = False
+) -> None:
     """Fill an empty database with about so many requests that end now."""
     migrations.upgrade(dsn)
     began_s = time.perf_counter()
-    asyncio.run(_make(dsn, requests, days))
+    asyncio.run(_make(dsn, requests, days, Console(stderr=True, quiet=is_quiet)))
+    if is_quiet:
+        return
     took_s = time.perf_counter() - began_s
     load = ", ".join(f"{one:.1f}" for one in os.getloadavg())
     print(f"{requests:,} requests of {days} days in {took_s:.0f} s; load average {load}")
 
 
-async def _make(dsn: str, requests: int, days: int) -> None:
+async def _make(dsn: str, requests: int, days: int, console: Console) -> None:
     async with _engine(dsn) as engine:
         async with engine.begin() as connection:
             await _make_world(connection)
@@ -111,7 +128,7 @@ async def _make(dsn: str, requests: int, days: int) -> None:
             MofNCompleteColumn(),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with Progress(*columns, console=console) as progress:
             drawn = progress.add_task("Drawing days", total=days)
 
             async def lane() -> None:
@@ -131,7 +148,8 @@ async def _make(dsn: str, requests: int, days: int) -> None:
             task = progress.add_task("Looking at sizes", total=1)
             await _settle(engine, now)
             progress.advance(task)
-        await _tell(engine)
+        if not console.quiet:
+            await _tell(engine)
 
 
 async def _make_world(connection: AsyncConnection) -> None:
@@ -140,13 +158,12 @@ async def _make_world(connection: AsyncConnection) -> None:
             await connection.execute(text(statement))
     offers = history_sql.offers()
     habits = history_sql.habits(len(offers))
-    raw = await connection.get_raw_connection()
-    driver = raw.driver_connection
     for name, rows in (("offer", offers), ("habit", habits)):
         places = ", ".join(f"${place}" for place in range(1, len(rows[0]) + 1))
-        await driver.executemany(f"INSERT INTO made_up.{name} VALUES ({places})", rows)
+        for row in rows:
+            await connection.exec_driver_sql(f"INSERT INTO made_up.{name} VALUES ({places})", row)
     await connection.execute(text("ANALYZE made_up.offer, made_up.habit"))
-    keys = [
+    keys: list[dict[str, Any]] = [
         {
             "id": history_sql.key_id(number),
             "kid": f"{number:08}",
@@ -194,7 +211,7 @@ async def _make_day(
         await connection.execute(text(f"ALTER TABLE {table.name} ADD PRIMARY KEY ({keys})"))
         for index in table.indexes:
             await connection.execute(CreateIndex(index))
-        await connection.execute(text(f"ANALYZE {table.name}"))
+    await connection.execute(text(f"ANALYZE {tables[0].name}"))
     if hours:
         await _sum_day(connection, Source(*tables, *tables), day, now)
     end = day + timedelta(days=1)
@@ -210,7 +227,7 @@ async def _make_day(
 def _partition(parent: Table, day: datetime) -> Table:
     table = parent.to_metadata(MetaData(), name=f"{parent.name}_{day:%Y%m%d}")
     for index in table.indexes:
-        index.name = str(index.name).replace(parent.name, table.name)
+        index.name = quoted_name(str(index.name).replace(parent.name, table.name), quote=None)
     return table
 
 
@@ -235,14 +252,14 @@ async def _sum_day(
 
 
 async def _sum_roll_up(
-    connection: AsyncConnection, roll_up: RollUp, rows: object, *, has_minutes: bool
+    connection: AsyncConnection, roll_up: RollUp, rows: _Select, *, has_minutes: bool
 ) -> None:
     minutes = roll_up.minute.to_metadata(MetaData(), name=f"day_{roll_up.minute.name}")
     names = [column.name for column in roll_up.minute.columns]
     await connection.execute(
         text(f"CREATE TEMPORARY TABLE {minutes.name} (LIKE {roll_up.minute.name}) ON COMMIT DROP")
     )
-    found = rows.subquery()  # pyright: ignore
+    found = rows.subquery()
     await connection.execute(
         insert(minutes).from_select(names, select(*(found.c[name] for name in names)))
     )
@@ -254,7 +271,7 @@ async def _sum_roll_up(
         await connection.execute(insert(roll_up.minute).from_select(names, kept))
 
 
-async def _sum_coarse(engine: AsyncEngine, now: datetime, on_summed: object) -> None:
+async def _sum_coarse(engine: AsyncEngine, now: datetime, on_summed: Callable[[int], None]) -> None:
     while True:
         async with engine.begin() as connection:
             for statement in _SESSION:
@@ -262,7 +279,7 @@ async def _sum_coarse(engine: AsyncEngine, now: datetime, on_summed: object) -> 
             count = await sum_quarters(connection, now)
         if not count:
             return
-        on_summed(count)  # pyright: ignore
+        on_summed(count)
 
 
 async def _settle(engine: AsyncEngine, now: datetime) -> None:
@@ -277,7 +294,9 @@ async def _settle(engine: AsyncEngine, now: datetime) -> None:
         await connection.execute(text("DROP SCHEMA made_up CASCADE"))
     async with engine.connect() as plain:
         connection = await plain.execution_options(isolation_level="AUTOCOMMIT")
-        await connection.execute(text("VACUUM (ANALYZE)"))
+        names = [table.name for one in ROLL_UPS for table in (one.minute, one.quarter)]
+        names += [latency_key_hour.name, *(coarse.table.name for coarse in COARSE)]
+        await connection.execute(text(f"VACUUM (ANALYZE) {', '.join(names)}"))
 
 
 async def _tell(engine: AsyncEngine) -> None:

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID, uuid5
 
+from sqlalchemy import Table
+
 from gateway.storage.rows import ATTEMPT_COPY_COLUMNS, REQUEST_COPY_COLUMNS
 from gateway.storage.tables import COST_COLUMNS, attempt_record, cost_column, request_record
 from pricing.usage import METERS
@@ -291,10 +293,10 @@ def requests(table: str, attempt_table: str) -> str:
     """
 
 
-def _require(table: object, columns: list[str]) -> None:
+def _require(table: Table, columns: list[str]) -> None:
     missing = [
         column.name
-        for column in table.columns  # pyright: ignore
+        for column in table.columns
         if not column.nullable and column.server_default is None and column.name not in columns
     ]
     if missing:
