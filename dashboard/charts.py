@@ -34,6 +34,8 @@ STRIP_HEIGHT = 92
 SECONDARY_HEIGHT = 216
 PADDING: Any = {"left": 2, "right": 4, "top": 2, "bottom": 2}
 _ORIENT = "vertical"
+_SHORT = 12
+"""Letters of a name of which three stand in a line on a phone."""
 
 AnyChart: TypeAlias = alt.Chart | alt.LayerChart | alt.FacetChart
 
@@ -238,6 +240,8 @@ def ranked_chart(
     """
     write: Callable[[Any], str] = numbers.usd if is_money else numbers.count
     shown = legend("square", values=names)
+    if max(map(len, names), default=0) <= _SHORT:
+        shown.columns = alt.ExprRef("width < 420 ? 3 : 6")
     # Their opacity is what tells them apart.
     shown.symbolOpacity = alt.Undefined
     shades = [round(1 - 0.8 * rank / max(1, len(names) - 1), 3) for rank in range(len(names))]
@@ -265,7 +269,8 @@ def ranked_chart(
             opacity=alt.Opacity(
                 "name:O",
                 sort=names,
-                scale=alt.Scale(domain=names, range=shades),
+                # Without its type it were a scale of points, with two shades for all.
+                scale=alt.Scale(type="ordinal", domain=names, range=shades),
                 legend=shown,
             ),
             order=alt.Order("rank:Q"),

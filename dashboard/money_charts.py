@@ -27,15 +27,20 @@ def compared_chart(sums: pl.DataFrame, *, bucket: timedelta, when: str) -> AnyCh
     ).with_columns(pl.col("now_usd", "before_usd").cast(pl.Float64), as_utc("bucket"))
     base = alt.Chart(frame).encode(x=time_axis(sums, bucket))
     axis = value_axis(MONEY_LABEL)
-    before = base.mark_line(strokeWidth=1.5, strokeDash=[4, 4]).encode(
-        y=alt.Y("before_usd:Q", axis=axis), color=alt.value("gray")
-    )
     now = base.mark_line(strokeWidth=2).encode(
         y=alt.Y("now_usd:Q", axis=axis), color=alt.value("primary")
     )
+    lines = [now]
+    # A line of nothing makes Vega complain in the console.
+    if frame["before_usd"].is_not_null().any():
+        lines.insert(
+            0,
+            base.mark_line(strokeWidth=1.5, strokeDash=[4, 4]).encode(
+                y=alt.Y("before_usd:Q", axis=axis), color=alt.value("gray")
+            ),
+        )
     return alt.layer(
-        before,
-        now,
+        *lines,
         hover_rule(
             base,
             [
@@ -62,7 +67,8 @@ def bridge_chart(steps: pl.DataFrame) -> AnyChart:
     margin = (high - low) * 0.18 or 1.0
     x = alt.X(
         "name:N",
-        sort=None,
+        # Layers with fewer rows would bring their own order.
+        scale=alt.Scale(domain=frame["name"].to_list()),
         axis=alt.Axis(title=None, labelAngle=0, domain=False, ticks=False, labelOverlap=False),
     )
     scale = alt.Scale(domain=[low - margin, high + margin], zero=False, nice=False)
@@ -88,9 +94,13 @@ def bridge_chart(steps: pl.DataFrame) -> AnyChart:
         .mark_tick(thickness=3, orient="horizontal")
         .encode(y=alt.Y("to_usd:Q", scale=scale), color=alt.value("gray"))
     )
-    texts = base.mark_text(baseline="bottom", dy=-6, fontSize=12, fontWeight=600).encode(
-        y=alt.Y("top:Q", scale=scale), text="label:N", color=alt.value("gray")
-    )
+    texts = base.mark_text(
+        baseline="bottom",
+        dy=-6,
+        # Eight of them stand side by side on a phone too.
+        fontSize=alt.ExprRef("width < 420 ? 8 : 12"),
+        fontWeight=600,
+    ).encode(y=alt.Y("top:Q", scale=scale), text="label:N", color=alt.value("gray"))
     return alt.layer(bars, ticks, texts).properties(height=SECONDARY_HEIGHT, padding=PADDING)
 
 

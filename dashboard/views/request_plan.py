@@ -41,7 +41,7 @@ def render(plan: str, attempts: list[dict[str, Any]]) -> None:
     st.html(pieces.table(_PLAN_COLUMNS, rows))
     if not excluded:
         return
-    st.html(pieces.heading("", "Excluded before the plan"))
+    st.html(pieces.heading("Excluded", "before the plan"))
     left_out = [
         Row(
             cells=(

@@ -12,7 +12,7 @@ from dashboard.pieces import Card
 from dashboard.views import spend_by, spend_month, spend_why
 
 _METER_WORDS = {
-    "input": "input, uncached",
+    "input": "input",
     "cache_read": "cache read",
     "cache_write": "cache write",
     "output": "output",
@@ -104,7 +104,8 @@ def cards(
 
 
 def _draw_meters(period: Period, now: pl.DataFrame) -> None:
-    st.html(pieces.heading("Tokens by meter", f"per {words.length(period.bucket)}"))
+    what = f"per {words.length(period.bucket)}; input is what no cache had"
+    st.html(pieces.heading("Tokens by meter", what))
     starts = queries.bucket_starts(period.origin, period.wall_end, period.bucket)
     by_meter = queries.tokens_by_meter(now, starts, _METER_WORDS)
     st.altair_chart(

@@ -66,7 +66,7 @@ def draw_waste(period: Period, only: Narrowing) -> None:
     """Failed attempts that cost something, by provider and error, the dearest first."""
     found = queries.waste(sums.read_attempt_totals(("provider", "outcome"), period, only))
     if found.is_empty():
-        st.caption(f"No failed attempt cost anything in the {period.words}.")
+        st.caption(f"No failed attempt cost anything in {words.the(period.words)}.")
         return
     rows = [
         Row(
