@@ -5,14 +5,27 @@ from typing import Any
 
 import polars as pl
 import streamlit as st
-from sqlalchemy import ColumnElement, Text, cast, func, literal, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    Text,
+    cast,
+    false,
+    func,
+    literal,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.dialects import postgresql
 
+from dashboard.grains import sums_of
 from dashboard.narrowing import EVERYTHING, Narrowing
 from dashboard.periods import MINUTE_GRAIN_BELOW, Period
 from dashboard.schemas import USD, UTC_INSTANT, Schema
 from dashboard.source import FRESH_S, as_instant, as_literal, read_statement
-from dashboard.sums import attempts_of, narrowed, places, sum_of
+from dashboard.sums import narrowed, places, sum_of
+from gateway.storage.rollup_tables import usage_attempt
 from gateway.storage.tables import v_api_key, v_attempt, v_health_event
 
 ERRORS: Schema = {
@@ -25,10 +38,17 @@ ERRORS: Schema = {
     "first_at": UTC_INSTANT,
     "last_at": UTC_INSTANT,
 }
-"""Attempts by provider and what became of them; the instants are the beginnings of the minutes, or
-quarters of an hour, with the first and the last of them."""
+"""Attempts by provider and what became of them; the instants are the beginnings of the minutes,
+quarters or hours with the first and the last of them."""
 
-EXAMPLES: Schema = {"provider": pl.String(), "outcome": pl.String(), "request_id": pl.String()}
+EXAMPLES: Schema = {
+    "provider": pl.String(),
+    "outcome": pl.String(),
+    "is_last": pl.Boolean(),
+    "request_id": pl.String(),
+    "started_at": UTC_INSTANT,
+}
+"""The first and the last attempt of a class."""
 
 HEALTH: Schema = {
     "at": UTC_INSTANT,
@@ -45,6 +65,7 @@ HEALTH: Schema = {
 
 MOST_CHANGES = 20_000
 _MAX_ENTRIES = 64
+_LONGEST_GRAIN = timedelta(hours=1)
 _OPEN_BEFORE = timedelta(hours=1)
 """Nothing is open for longer without another change."""
 
@@ -52,7 +73,8 @@ _OPEN_BEFORE = timedelta(hours=1)
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
 def read_errors(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
     """`ERRORS` of a period, successes included: they are what shares are of."""
-    view = attempts_of(period)
+    wanted = ("provider", "outcome", "kind")
+    view = sums_of(usage_attempt, period, wanted, only, is_by_time=True)
     v = view.c
     statement = (
         select(
@@ -65,12 +87,7 @@ def read_errors(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
             func.min(v.at).label("first_at"),
             func.max(v.at).label("last_at"),
         )
-        .where(
-            v.at >= as_instant(period.start),
-            v.at < as_instant(period.end),
-            v.kind != "shadow",
-            *narrowed(view, only),
-        )
+        .where(v.kind != "shadow", *narrowed(view, only))
         .group_by(*places(2))
     )
     return read_statement(statement, ERRORS)
@@ -78,42 +95,56 @@ def read_errors(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
 def read_examples(
-    classes: tuple[tuple[str, str, datetime], ...], period: Period, only: Narrowing = EVERYTHING
+    classes: tuple[tuple[str, str, datetime, datetime], ...],
+    period: Period,
+    only: Narrowing = EVERYTHING,
 ) -> pl.DataFrame:
-    """`EXAMPLES`: the latest request of each class, where rows of that time are still kept.
+    """`EXAMPLES`: the first and the latest attempt of each class, where such rows are still kept.
 
     Args:
-        classes: provider, outcome and ``last_at`` of rows of `ERRORS`.
+        classes: provider, outcome, ``first_at`` and ``last_at`` of rows of `ERRORS`.
         period: that they were read of.
         only: the same part of the traffic.
     """
-    if not classes:
-        return pl.DataFrame(schema=EXAMPLES)
-    grain = timedelta(minutes=1) if period.bucket < MINUTE_GRAIN_BELOW else MINUTE_GRAIN_BELOW
-    v = v_attempt.c
     parts = [
+        _example(provider, outcome, at, period, only, is_last=is_last)
+        for provider, outcome, first_at, last_at in classes
+        for at, is_last in ((first_at, False), (last_at, True))
+    ]
+    if not parts:
+        return pl.DataFrame(schema=EXAMPLES)
+    found = union_all(*parts).subquery()
+    return read_statement(select(*found.c), EXAMPLES)
+
+
+def _example(
+    provider: str, outcome: str, at: datetime, period: Period, only: Narrowing, *, is_last: bool
+) -> Select[*tuple[Any, ...]]:
+    v = v_attempt.c
+    end = at + (timedelta(minutes=1) if period.bucket < MINUTE_GRAIN_BELOW else _LONGEST_GRAIN)
+    found = (
         select(
-            literal(provider, Text).label("provider"),
-            literal(outcome, Text).label("outcome"),
+            as_literal(provider).label("provider"),
+            as_literal(outcome).label("outcome"),
+            (true() if is_last else false()).label("is_last"),
             cast(v.request_id, Text).label("request_id"),
+            v.started_at,
         )
         .where(
             v.provider == provider,
             v.outcome == outcome,
-            v.started_at >= as_instant(last_at),
-            v.started_at < as_instant(min(last_at + grain, period.end)),
+            v.kind != "shadow",
+            v.started_at >= as_instant(max(at, period.start)),
+            v.started_at < as_instant(min(end, period.end)),
             # The day is the request's, which may have begun on the one before.
-            v.day.in_([_day(last_at - timedelta(days=1)), _day(last_at)]),
+            v.day.in_([_day(at - timedelta(days=1)), _day(at)]),
             *_narrowed_attempts(only),
         )
-        .order_by(v.started_at.desc())
+        .order_by(v.started_at.desc() if is_last else v.started_at)
         .limit(1)
         .subquery()
-        for provider, outcome, last_at in classes
-    ]
-    columns = (select(part.c.provider, part.c.outcome, part.c.request_id) for part in parts)
-    found = union_all(*columns).subquery()
-    return read_statement(select(found.c.provider, found.c.outcome, found.c.request_id), EXAMPLES)
+    )
+    return select(*found.c)
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})

@@ -14,7 +14,6 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
-    Table,
     Text,
     and_,
     case,
@@ -56,8 +55,6 @@ from gateway.storage.rollup_tables import (
     v_fallback_minute,
     v_label_set,
     v_provider_seen,
-    v_usage_attempt,
-    v_usage_attempt_minute,
 )
 from gateway.storage.tables import v_api_key, v_rule_set
 
@@ -296,11 +293,6 @@ def _attempts(
     ]
     wanted = ("outcome", "kind", *known)
     return sums_of(usage_attempt, period, wanted, only, is_by_time=is_by_time)
-
-
-def attempts_of(period: Period) -> Table:
-    """The sums over attempts in the grain that a period is drawn from."""
-    return v_usage_attempt_minute if period.bucket < MINUTE_GRAIN_BELOW else v_usage_attempt
 
 
 def _read_attempts(

@@ -1,5 +1,7 @@
 """The classes of failures: how often each came, since when, and the latest request of it."""
 
+from datetime import datetime
+from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -41,11 +43,13 @@ def draw(period: Period, only: Narrowing) -> None:
         return
     shown = table.head(_ROWS)
     classes = tuple(
-        (row["provider"], row["outcome"], row["last_at"]) for row in shown.iter_rows(named=True)
+        (row["provider"], row["outcome"], row["first_at"], row["last_at"])
+        for row in shown.iter_rows(named=True)
     )
     found = reliability_sums.read_examples(classes, period, only)
-    examples: dict[tuple[str, str], str] = {
-        (row["provider"], row["outcome"]): row["request_id"] for row in found.iter_rows(named=True)
+    exact: dict[tuple[str, str, bool], dict[str, Any]] = {
+        (row["provider"], row["outcome"], row["is_last"]): row
+        for row in found.iter_rows(named=True)
     }
     colours = slots(shown["provider"].unique())
     rows = [
@@ -60,9 +64,12 @@ def draw(period: Period, only: Narrowing) -> None:
                     text=numbers.usd_sum(row["cost_usd"], is_complete=not row["unpriced"]),
                     hint=numbers.usd_exact(row["cost_usd"]),
                 ),
-                Cell(text=numbers.when(row["first_at"], period.zone)),
-                Cell(text=numbers.when(row["last_at"], period.zone)),
-                _example(examples.get((row["provider"], row["outcome"]))),
+                *_seen(
+                    row,
+                    exact.get((row["provider"], row["outcome"], False)),
+                    exact.get((row["provider"], row["outcome"], True)),
+                    period.zone,
+                ),
             )
         )
         for row in shown.iter_rows(named=True)
@@ -73,11 +80,24 @@ def draw(period: Period, only: Narrowing) -> None:
     exports.offer("Error classes", table, "error-classes")
 
 
-def _example(request_id: str | None) -> Cell:
-    if request_id is None:
-        return Cell(text=numbers.UNKNOWN)
-    # What is filtered stays in the address, so that the way back leads here.
-    query = {**st.query_params.to_dict(), "id": queries.generation_id(request_id)}
-    return Cell(
-        text=f"…{request_id[-8:]}", href=f"/requests?{urlencode(query)}", hint=str(query["id"])
+def _seen(
+    row: dict[str, Any], first: dict[str, Any] | None, last: dict[str, Any] | None, zone: str
+) -> tuple[Cell, ...]:
+    """When it came first and last, to the minute where the rows are still there, and the latter."""
+    times = (
+        _at(one["started_at"], zone)
+        if one
+        else Cell(text=f"~{numbers.NBSP}{numbers.when(at, zone)}")
+        for one, at in ((first, row["first_at"]), (last, row["last_at"]))
     )
+    if last is None:
+        return (*times, Cell(text=numbers.UNKNOWN, hint="Its rows are not kept any more."))
+    # What is filtered stays in the address, so that the way back leads here.
+    request_id: str = queries.generation_id(last["request_id"])
+    query = {**st.query_params.to_dict(), "id": request_id}
+    link = Cell(text=f"…{request_id[-8:]}", href=f"/requests?{urlencode(query)}", hint=request_id)
+    return (*times, link)
+
+
+def _at(at: datetime, zone: str) -> Cell:
+    return Cell(text=numbers.when(at, zone), hint=numbers.when_exactly(at, zone))

@@ -17,6 +17,7 @@ from tests.dashboard.test_views import html, open_view
 from tests.dashboard.troubles import fill_health, troubles
 
 ALL = (*RECORDS, FALLBACK)
+HOUR = timedelta(hours=1)
 NOBODY_FAILED = {Outcome.SUCCESS, Outcome.CLIENT_CANCELLED, Outcome.GATEWAY_SHUTDOWN}
 
 
@@ -47,47 +48,49 @@ def test_error_classes_count_every_failed_attempt_with_its_first_and_last(
     expected = Counter((one.provider, one.outcome.value) for one in failed)
     found = {(row["provider"], row["outcome"]): row for row in table.iter_rows(named=True)}
     assert {key: row["attempts"] for key, row in found.items()} == expected
-    quarter = timedelta(minutes=15)
     for key, row in found.items():
         at = [one.started_at for one in failed if (one.provider, one.outcome.value) == key]
-        assert row["first_at"] <= min(at) < row["first_at"] + quarter
-        assert row["last_at"] <= max(at) < row["last_at"] + quarter
+        assert row["first_at"] <= min(at) < row["first_at"] + HOUR
+        assert row["last_at"] <= max(at) < row["last_at"] + HOUR
 
 
-def test_the_example_is_the_latest_request_of_its_kind(
-    filled_url: str, shown: Callable[[str], None]
+@pytest.mark.parametrize("choice", ["1h", "24h", "7d", "30d", "90d"])
+def test_the_first_and_the_latest_request_of_each_kind_are_found(
+    filled_url: str, shown: Callable[[str], None], choice: str
 ) -> None:
     shown(filled_url)
-    period = a_week()
+    period = make_period(choice, now=END + timedelta(seconds=1), zone="Asia/Kolkata")
     only = Narrowing(keys=("team one",))
-    table = reliability_queries.error_classes(reliability_sums.read_errors(period, only))
-    classes = tuple(
-        (row["provider"], row["outcome"], row["last_at"]) for row in table.iter_rows(named=True)
-    )
 
-    examples = reliability_sums.read_examples(classes, period, only)
+    examples = reliability_sums.read_examples(classes_of(period, only), period, only)
 
-    assert examples.height == table.height > 0
+    assert examples.height == 2 * len(classes_of(period, only)) > 0
     for row in examples.iter_rows(named=True):
-        latest = max(
+        times = [
             (attempt.started_at, str(one.id))
             for one in ALL
             for attempt in one.attempts
             if (attempt.provider, attempt.outcome.value) == (row["provider"], row["outcome"])
-        )
-        assert row["request_id"] == latest[1]
+            and period.start <= attempt.started_at < period.end
+        ]
+        expected = max(times) if row["is_last"] else min(times)
+        assert row["request_id"] == expected[1]
+
+
+def classes_of(period: Period, only: Narrowing) -> tuple[tuple[str, str, datetime, datetime], ...]:
+    table = reliability_queries.error_classes(reliability_sums.read_errors(period, only))
+    columns = ("provider", "outcome", "first_at", "last_at")
+    return tuple(table.select(columns).iter_rows())
 
 
 def test_an_example_that_is_filtered_away_is_none(
     filled_url: str, shown: Callable[[str], None]
 ) -> None:
     shown(filled_url)
-    period = a_week()
-    table = reliability_queries.error_classes(reliability_sums.read_errors(period))
-    classes = ((table["provider"][0], table["outcome"][0], table["last_at"][0]),)
+    classes = classes_of(a_week(), Narrowing())
 
     for only in (Narrowing(labels=("team=nobody",)), Narrowing(models=("nobody/none",))):
-        assert reliability_sums.read_examples(classes, period, only).is_empty()
+        assert reliability_sums.read_examples(classes, a_week(), only).is_empty()
 
 
 def test_what_fallbacks_added_is_the_sum_of_the_attempts_that_failed_before_another_answered(
