@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import httpx
 import msgspec
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -160,6 +161,28 @@ async def test_what_a_request_cost_is_on_its_record_for_the_shipper(
         assert begun.nusd == BOUND_NUSD
         (one,) = gate.purse.slices.values()
         assert (one.reserved, one.spent) == (0, record.charge.nusd)
+
+
+async def test_what_callers_pay_themselves_takes_nothing_of_a_budget(
+    simulator: Simulator, engine: AsyncEngine, dsn: str
+) -> None:
+    url = httpx.URL(simulator.base_url)
+    caller = make_caller(
+        provider_configs_origins=(f"{url.scheme}://{url.host}:{url.port}",),
+    )
+    own = {"provider": {}, "provider_configs": {"p1": {"api_key": "their-own-credential"}}}
+    budget = for_everyone(BOUND_NUSD)
+    async with gate_on(simulator, engine, dsn, budget, spent_nusd=BOUND_NUSD) as gate:
+        error = await gate.refusal(caller=caller)
+        await gate.ask(caller=caller, **own)
+
+        refused, served = gate.rig.ledger.records
+        assert isinstance(error, BudgetExceededError)
+        assert (refused.is_paid_by_caller, served.is_paid_by_caller) == (False, True)
+        assert served.cost_usd is not None
+        assert served.charge is None
+        (made,) = gate.rig.snapshots.current.budgets
+        assert (await gate.left(made))[0] == BOUND_NUSD
 
 
 @pytest.mark.parametrize("dialect", list(Dialect))
