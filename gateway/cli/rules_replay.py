@@ -136,11 +136,10 @@ def _print(report: ReplayReport) -> None:
         )
     if report.examples:
         print_table(
-            ["request", "model", "now", "then", "cost now", "cost then", "rules"],
+            ["request", "in force", "under the file", "cost", "cost then", "rules"],
             [
                 (
                     one.id,
-                    one.requested_model,
                     one.from_ or f"refused: {one.refusal}",
                     one.to or f"refused: {one.refusal}",
                     one.old_cost_usd,
@@ -156,7 +155,7 @@ def _print(report: ReplayReport) -> None:
 def _print_moves(moves: list[MoveRow]) -> None:
     if moves:
         print_table(
-            ["now", "under the file", "requests", "priced", "difference in USD"],
+            ["in force", "under the file", "requests", "priced", "difference in USD"],
             [
                 (
                     row.from_ or "refused",
@@ -176,8 +175,8 @@ def _print_costs(report: ReplayReport) -> None:
     if not report.changed:
         return
     say(
-        f"Of these, {report.priced:,} could be priced: {report.old_cost_usd:f} USD now, "
-        f"{report.new_cost_usd:f} USD under the file, a difference of "
+        f"Of these, {report.priced:,} could be priced: {report.old_cost_usd:f} USD under the rules "
+        f"in force, {report.new_cost_usd:f} USD under the file, a difference of "
         f"{report.difference_usd:+f} USD. All that was looked at cost "
         f"{report.recorded_cost_usd:f} USD."
     )

@@ -21,7 +21,7 @@ T = TypeVar("T")
 MOST_REQUESTS = 200_000
 """The most that one run looks at."""
 USUAL_REQUESTS = 10_000
-_PAGE = 200
+_PAGE = 100
 
 Tell = Callable[[int, int], Awaitable[None]]
 """Told after each request how many were looked at, and of how many; may let others go on."""
