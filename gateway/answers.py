@@ -109,13 +109,15 @@ async def stream(
     except BudgetExceededError as error:
         yield _cut_off(exchange, served, frame, error)
     except asyncio.CancelledError:
-        if not exchange.interruption.is_shutdown or exchange.journal.is_closed:
+        interruption = exchange.interruption
+        if not interruption.is_told or exchange.journal.is_closed:
             raise
         _stay_alive()
-        attempt.end(Outcome.GATEWAY_SHUTDOWN)
+        attempt.end(interruption.outcome)
         exchange.close_interrupted()
-        farewell = "the gateway is shutting down; the answer is not complete"
-        yield frame.error(farewell, "service_unavailable", "server_shutdown") + frame.done
+        error = interruption.farewell()
+        told = f"{error.message}; the answer is not complete"
+        yield frame.error(told, error.kind, error.code) + frame.done
     except SpoolUnwritableError:
         error = unrecordable()
         yield frame.error(error.message, error.kind, error.code) + frame.done

@@ -167,6 +167,7 @@ class Worker:
                 StoredBudgets(self._snapshots, copies / "budgets.msgpack"),
                 *(() if self._rule_file is not None else (StoredRules(book),)),
             ),
+            end_requests_of=self.traffic.end_requests_of,
         )
         self._purse = Purse(_budget_rules(settings.budgets))
         self._keeper = BudgetKeeper(

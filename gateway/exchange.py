@@ -42,7 +42,6 @@ _GIVEN_UP = frozenset(
 )
 _CLIENT_CLOSED = 499
 _BROKEN = 500
-_UNAVAILABLE = 503
 
 
 class Api(msgspec.Struct, frozen=True, kw_only=True):
@@ -283,15 +282,18 @@ class Exchange:
             error.metadata.setdefault("retry_after", round(error.retry_after_s, 3))
 
     def close_interrupted(self) -> None:
-        """The caller hung up, or the gateway is going down."""
-        outcome = self.interruption.outcome
-        is_shutdown = outcome is Outcome.GATEWAY_SHUTDOWN
-        self.close(outcome, _UNAVAILABLE if is_shutdown else _CLIENT_CLOSED)
+        """The caller hung up, its key was revoked, or the gateway is going down."""
+        interruption = self.interruption
+        if not interruption.is_told:
+            self.close(interruption.outcome, _CLIENT_CLOSED)
+            return
+        error = interruption.farewell()
+        self.close(interruption.outcome, error.status, error_kind=error.code)
 
     @property
     def is_abandoned(self) -> bool:
         """The caller hung up before the stream was over."""
-        return not self.journal.is_closed and not self.interruption.is_shutdown
+        return not self.journal.is_closed and not self.interruption.is_told
 
     def close_broken(self) -> None:
         """A bug of ours; what was spent until it struck is remembered all the same."""

@@ -105,12 +105,13 @@ class Pipeline:
         Args:
             request: decoded.
             caller: authenticated.
-            interruption: told when the caller hangs up.
+            interruption: told when the caller hangs up; learns whose request it is.
             headers: of the request, by lower-case name; rules look at them, nothing keeps them.
 
         Raises:
             GatewayError: it could not be answered; unless it was malformed, it left its record.
         """
+        interruption.key_id = caller.key_id
         if not self._ledger.is_writable:
             raise unrecordable()
         try:

@@ -63,12 +63,12 @@ class Answering:
         except CallerGoneError:
             return
         except asyncio.CancelledError:
-            if not request.interruption.is_shutdown:
+            if not request.interruption.is_told:
                 # Ours: the watcher or the sweep asked for it, and nobody listens any more.
                 return
             if not has_begun:
                 _uncancel()
-                await self._send_error(send, _going_down())
+                await self._send_error(send, request.interruption.farewell())
         except Exception:  # noqa: BLE001 - said aloud, and the client is told
             # The last line of defence of one request: its record is written, others go on.
             _log.exception("a request failed by a fault of the gateway")
@@ -91,7 +91,7 @@ class Answering:
                 try:
                     await send({"type": "http.response.body", "body": data, "more_body": True})
                 except asyncio.CancelledError:
-                    if not request.interruption.is_shutdown:
+                    if not request.interruption.is_told:
                         raise
                     # The farewell is the stream's to write, as if it had been waiting itself.
                     data = await events.athrow(asyncio.CancelledError())
@@ -132,17 +132,6 @@ def _uncancel() -> None:
     task = asyncio.current_task()
     if task is not None:
         task.uncancel()
-
-
-def _going_down() -> GatewayError:
-    return GatewayError(
-        "the gateway is shutting down; try again",
-        status=503,
-        kind="service_unavailable",
-        code="server_shutdown",
-        retry_after_s=1,
-        should_retry=True,
-    )
 
 
 def _start(status: int, headers: Headers) -> HTTPResponseStartEvent:

@@ -2,7 +2,9 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from types import TracebackType
+from uuid import UUID
 
 from gateway.domain.errors import OverloadedError
 from gateway.domain.interruption import Interruption
@@ -32,9 +34,16 @@ class OpenRequest:
 
     def shut_down(self) -> None:
         """The gateway is going: end with an explicit error. A second time changes nothing."""
-        if self.interruption.is_shutdown:
+        if self.interruption.is_told:
             return
         self.interruption.outcome = Outcome.GATEWAY_SHUTDOWN
+        self._task.cancel()
+
+    def revoke(self) -> None:
+        """Its key is not to be used any more: end with an explicit error, once."""
+        if self.interruption.is_told:
+            return
+        self.interruption.is_revoked = True
         self._task.cancel()
 
 
@@ -76,6 +85,14 @@ class Traffic:
         self._open.discard(request)
         if not self._open:
             self._idle.set()
+
+    def end_requests_of(self, keys: Collection[UUID]) -> None:
+        """End what is open of keys that were revoked at once."""
+        if not keys:
+            return
+        for request in list(self._open):
+            if request.interruption.key_id in keys:
+                request.revoke()
 
     async def sweep(self) -> None:
         """Until cancelled: cut off callers that do not read what is sent to them."""

@@ -164,12 +164,19 @@ def rotate(
 
 @keys.command
 def revoke(
-    kid: str, /, *, config: Config = None, data_dir: DataDir = None, as_json: AsJson = False
+    kid: str,
+    /,
+    *,
+    kill: Annotated[bool, Parameter(negative="")] = False,
+    config: Config = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
 ) -> None:
     """Revoke a key for good; running gateways refuse it within a second.
 
     Args:
         kid: its id, as 'tollway keys list' shows it.
+        kill: end its open requests, too, instead of letting them finish.
         config: the tollway.toml to read.
         data_dir: where data lies.
         as_json: print JSON, for programs.
@@ -177,7 +184,10 @@ def revoke(
     with Database(settings_of(config, data_dir), quiet=as_json) as database:
         bring_up_to_date(database.url)
         at = datetime.now(UTC)
-        revoked = ask(database.url, lambda c: revoke_key(c, kid, at=at, actor=_ACTOR))
+        revoked = ask(
+            database.url,
+            lambda c: revoke_key(c, kid, at=at, actor=_ACTOR, ends_requests=kill),
+        )
     if revoked is None:
         raise CommandError(f"there is no key {kid!r}; 'tollway keys list' shows them")
     if as_json:

@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
+from uuid import UUID
 
 import msgspec
 
@@ -21,7 +22,7 @@ from gateway.storage.engine import (
     connect_raw,
     make_engine,
 )
-from gateway.storage.keys import load_callers
+from gateway.storage.keys import load_callers, load_ended
 from gateway.storage.waiting import bounded, is_unavailable
 
 POLL_S = 5.0
@@ -65,6 +66,7 @@ class KeyRefresh:
         poll_s: float = POLL_S,
         copy_s: float = COPY_S,
         followers: Sequence[Follower] = (),
+        end_requests_of: Callable[[frozenset[UUID]], None] = lambda _: None,
     ) -> None:
         """Prepare, without connecting.
 
@@ -75,12 +77,16 @@ class KeyRefresh:
             poll_s: how often Postgres is asked when nothing is announced.
             copy_s: how old the copy may become while Postgres confirms it.
             followers: load at the same occasions; one that fails counts as Postgres being away.
+            end_requests_of: told of keys that were revoked at once, again and again: a request may
+                have begun while they were loaded.
         """
         self._snapshots = snapshots
         self._poll_s = poll_s
         self._copy_s = copy_s
         self._copied_at_s = float("-inf")
         self._followers = tuple(followers)
+        self._end_requests_of = end_requests_of
+        self._ended: frozenset[UUID] = frozenset()
         self._database_url = database_url
         self._copy = copy
         self._engine = make_engine(database_url, pool_size=1, application_name="tollway snapshot")
@@ -139,6 +145,7 @@ class KeyRefresh:
         if epoch != current.epoch or current.confirmed_at_s is None:
             await self._load()
             return
+        self._end_requests_of(self._ended)
         self._snapshots.current = msgspec.structs.replace(current, confirmed_at_s=time.time())
         # The copy says when its keys were last confirmed, and a start without Postgres goes by it.
         if time.monotonic() - self._copied_at_s >= self._copy_s:
@@ -149,9 +156,11 @@ class KeyRefresh:
         async with self._engine.connect() as connection:
             epoch = await read_epoch(connection)
             callers = await load_callers(connection)
+            self._ended = await load_ended(connection)
             for follower in self._followers:
                 await follower.follow(connection)
         self._take(_Copy(epoch=epoch, confirmed_at_s=time.time(), callers=callers))
+        self._end_requests_of(self._ended)
         self._save_copy(epoch, callers)
 
     def _take(self, copy: _Copy) -> None:

@@ -40,8 +40,11 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
     """The first instant at which it no longer works; None means never."""
     revoked_at: datetime | None = None
     """None while it is valid."""
+    ends_requests: bool = False
+    """Its revocation ended its open requests, too."""
 
 
+_LONGEST_REQUEST = timedelta(days=1)
 _PUBLIC = tuple(api_key.c[field] for field in StoredKey.__struct_fields__)
 
 
@@ -83,11 +86,17 @@ async def list_keys(connection: AsyncConnection) -> list[StoredKey]:
 
 
 async def revoke_key(
-    connection: AsyncConnection, kid: str, *, at: datetime, actor: str
+    connection: AsyncConnection,
+    kid: str,
+    *,
+    at: datetime,
+    actor: str,
+    ends_requests: bool = False,
 ) -> StoredKey | None:
     """Revoke a key for good; None when there is none of that `kid`.
 
-    A key that was revoked before is returned as it is: the first revocation stands.
+    A key that was revoked before is returned as it is: the first revocation stands, unless only
+    this one ends what is open of it.
     """
     row = (
         (await connection.execute(select(*_PUBLIC).where(api_key.c.kid == kid).with_for_update()))
@@ -97,10 +106,14 @@ async def revoke_key(
     if row is None:
         return None
     before = _stored(row)
-    if before.revoked_at is not None:
+    if before.revoked_at is not None and (before.ends_requests or not ends_requests):
         return before
-    after = msgspec.structs.replace(before, revoked_at=at)
-    await connection.execute(update(api_key).where(api_key.c.kid == kid).values(revoked_at=at))
+    after = msgspec.structs.replace(before, revoked_at=at, ends_requests=ends_requests)
+    await connection.execute(
+        update(api_key)
+        .where(api_key.c.kid == kid)
+        .values(revoked_at=at, ends_requests=ends_requests)
+    )
     await record_change(
         connection,
         KEYS,
@@ -208,6 +221,16 @@ async def load_callers(connection: AsyncConnection) -> list[tuple[bytes, Caller]
             ends_at = min(expires_at, caller.expires_at or expires_at)
             callers.append((digest, msgspec.structs.replace(caller, expires_at=ends_at)))
     return callers
+
+
+async def load_ended(connection: AsyncConnection) -> frozenset[UUID]:
+    """Keys whose open requests are to be ended; no request is open for longer than a day."""
+    rows = await connection.scalars(
+        select(api_key.c.id).where(
+            api_key.c.ends_requests, api_key.c.revoked_at > func.now() - _LONGEST_REQUEST
+        )
+    )
+    return frozenset(rows)
 
 
 def _stored(row: RowMapping) -> StoredKey:

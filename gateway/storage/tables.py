@@ -86,6 +86,8 @@ api_key = Table(
     Column("tokens_per_minute", Integer),
     Column("concurrency", Integer),
     Column("provider_configs_origins", ARRAY(Text), nullable=False, server_default="{}"),
+    # Revoked at once: its open requests are ended, too.
+    Column("ends_requests", Boolean, nullable=False, server_default=text("false")),
     CheckConstraint("octet_length(digest) = 32", name="digest_is_sha256"),
 )
 

@@ -101,12 +101,21 @@ def admin_key_routes(ask: Asker, pepper: bytes) -> list[HTTPRouteHandler]:
     async def revoke(
         request: AdminRequest,
         kid: Annotated[str, Parameter(description="the public part of the key")],
+        *,
+        end_requests: Annotated[
+            bool,
+            Parameter(description="end its open requests, too, instead of letting them finish"),
+        ] = False,
     ) -> StoredKey:
         """Revoke a key for good; every gateway process knows within a second."""
         try:
             revoked = await ask(
                 lambda connection: revoke_key(
-                    connection, kid, at=datetime.now(UTC), actor=request.user.name
+                    connection,
+                    kid,
+                    at=datetime.now(UTC),
+                    actor=request.user.name,
+                    ends_requests=end_requests,
                 )
             )
         except DatabaseUnavailableError as exc:
