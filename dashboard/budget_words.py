@@ -101,6 +101,13 @@ def spent_share(budget: BudgetView) -> float:
     return float(budget.spent_usd / budget.limit_usd) if budget.limit_usd else 1.0
 
 
+def share_words(share: float) -> str:
+    """In per cent, beyond a hundred too."""
+    if share <= 1:
+        return numbers.share(share)
+    return f"{share * 100:,.0f}{numbers.NBSP}%"
+
+
 def even_share(budget: BudgetView, now: datetime) -> float | None:
     """How much of its window is over, 0 to 1; None of one without an end."""
     if budget.resets_at is None:
@@ -189,7 +196,9 @@ def events(budget: BudgetView, entries: Sequence[AuditEntry], windows: pl.DataFr
         if told:
             words += f", {told} % told"
         tone = "" if told < _TOLD_WARN else "bad" if told >= _TOLD_SPENT else "warn"
-        found.append(Event(at=row["since"], words=words, tone=tone))
+        # The window of one without an end began long before it.
+        began = max(row["since"], budget.created_at) if is_now else row["since"]
+        found.append(Event(at=began, words=words, tone=tone))
     return sorted(found, key=lambda one: one.at, reverse=True)
 
 

@@ -3,9 +3,10 @@
 Times are on the wall clock of the reader's zone, marked as UTC and drawn on a UTC scale.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -155,21 +156,22 @@ def steps_chart(steps: pl.DataFrame) -> AnyChart:
     ]
     primary = alt.value("primary")
     layers: list[alt.Chart] = []
+
+    def add(rows: pl.DataFrame, draw: Callable[[alt.Chart], alt.Chart], **more: str) -> None:
+        # A layer without a row has no extent, of which Vega warns.
+        if not rows.is_empty():
+            layers.append(
+                draw(alt.Chart(rows)).encode(
+                    x=x, y=y, color=primary, opacity=opacity, tooltip=tooltip, **more
+                )
+            )
+
     for part, dash in ((PAST, [1, 0]), (FUTURE, [4, 4])):
-        flat = alt.Chart(frame.filter(pl.col("part") == part)).mark_rule(
-            strokeWidth=2.5, strokeDash=dash
-        )
-        layers.append(
-            flat.encode(x=x, x2="until", y=y, color=primary, opacity=opacity, tooltip=tooltip)
-        )
-        steep = alt.Chart(joints.filter(pl.col("part") == part)).mark_rule(
-            strokeWidth=1.5, strokeDash=dash
-        )
-        layers.append(
-            steep.encode(x=x, y=y, y2="usd_before", color=primary, opacity=opacity, tooltip=tooltip)
-        )
-    points = alt.Chart(frame.filter(pl.col("starts"))).mark_point(filled=True, size=55)
-    layers.append(points.encode(x=x, y=y, color=primary, opacity=opacity, tooltip=tooltip))
+        flat = partial(alt.Chart.mark_rule, strokeWidth=2.5, strokeDash=dash)
+        steep = partial(alt.Chart.mark_rule, strokeWidth=1.5, strokeDash=dash)
+        add(frame.filter(pl.col("part") == part), flat, x2="until")
+        add(joints.filter(pl.col("part") == part), steep, y2="usd_before")
+    add(frame.filter(pl.col("starts")), partial(alt.Chart.mark_point, filled=True, size=55))
     return alt.layer(*layers).properties(height=_STEPS_HEIGHT, padding=_PADDING)
 
 

@@ -146,9 +146,7 @@ def _change_cell(was: Decimal | None, becomes: Decimal | None) -> Cell:
         return Cell(text="")
     if was is None or becomes is None or was == 0:
         return Cell(text="now known" if was is None else "changed")
-    change = (becomes - was) / was
-    sign = "+" if change > 0 else numbers.MINUS
-    return Cell(text=f"{sign}{numbers.share(abs(float(change)))}")
+    return Cell(text=numbers.change(float(becomes) / float(was) - 1))
 
 
 def is_large(was: Decimal | None, becomes: Decimal) -> bool:

@@ -103,7 +103,7 @@ def _row(
                 wraps=True,
             ),
             Cell(text=budget_words.whose(budget, keys), wraps=True),
-            Cell(text=numbers.usd(budget.spent_usd), sub=numbers.share(min(share, 9.99))),
+            Cell(text=numbers.usd(budget.spent_usd), sub=budget_words.share_words(share)),
             Cell(
                 text=numbers.usd(budget.limit_usd),
                 sub=f"resets {numbers.when(budget.resets_at, zone)}" if budget.resets_at else "",

@@ -21,6 +21,7 @@ _EXAMPLE = """\
   "messages": [{"role": "user", "content": "Hello"}]
 }"""
 _MOST_SHOWN = 12
+_MOST_KEYS = 500
 _MOST_REQUEST = 1_000_000
 
 _COLUMNS = (
@@ -48,18 +49,21 @@ def render(rules: str) -> None:
                 max_chars=_MOST_REQUEST,
                 help="As /v1/chat/completions takes it.",
             )
-            keys = {
-                one.kid: one
-                for one in admin().get("/admin/keys", Keys).data
-                if one.revoked_at is None
+            live = [one for one in admin().get("/admin/keys", Keys).data if one.revoked_at is None]
+            names: dict[Any, str] = {
+                one.kid: f"{one.name} …{one.last4}" for one in live[-_MOST_KEYS:]
             }
             kid = st.selectbox(
                 "As the key",
-                list(keys),
+                list(names),
                 index=None,
-                format_func=lambda one: f"{keys[one].name} …{keys[one].last4}",
+                format_func=lambda one: names.get(one, str(one)),
                 key="dry_run_kid",
+                accept_new_options=True,
                 placeholder="a key without labels or limits",
+                help="One that is not listed is named by its id."
+                if len(live) > _MOST_KEYS
+                else None,
             )
             under = st.radio(
                 "Under",

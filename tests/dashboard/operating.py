@@ -2,19 +2,25 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import streamlit as st
+from sqlalchemy.ext.asyncio import AsyncConnection
 from streamlit.testing.v1 import AppTest
 
 from dashboard.admin import Admin, token_in
 from dashboard.installation import Installation, show
 from dashboard.pool import Pool
-from gateway.cli.database import Database
+from gateway.cli.database import Database, ask
 from gateway.settings.load import load_settings
 from gateway.settings.values import Flags
+from gateway.storage.proposals import store_proposals
+from pricing.cost import ratio_text
+from pricing.importers.proposals import PriceProposal, RateDifference
 from tests.installation import Gateway, closed_port, installation, provider_toml, wait_until
 
 CHEAP, DEAR = "cheap/fast-1", "dear/fast-2"
@@ -55,6 +61,43 @@ def operated(home: Path, *, options: str = "") -> Generator[Operated]:
         with Database(settings, quiet=True) as database:
             yield Operated(gateway=gateway, database_url=database.url, admin=admin)
         admin.close()
+
+
+def propose(gateway: Operated, wanted: dict[str, tuple[str, str, str]]) -> None:
+    """Have a list propose: by endpoint the rate, what it is now, and what it should be."""
+    differences = {
+        target: _difference(rate, Decimal(before), Decimal(after))
+        for target, (rate, before, after) in wanted.items()
+    }
+    proposals = [
+        PriceProposal(
+            target=target,
+            listed_as=target,
+            url=None,
+            rates={one.rate: f"{one.after:f}"},
+            terms=None,
+            differences=(one,),
+            gates=("it changes a lot",) if one.after > one.before * Decimal("1.5") else (),
+        )
+        for target, one in differences.items()
+        if one.before is not None
+    ]
+
+    async def store(connection: AsyncConnection) -> None:
+        await store_proposals(
+            connection,
+            "a-list",
+            "7",
+            proposals,
+            looked_at=list(wanted),
+            at=datetime.now(UTC),
+        )
+
+    ask(gateway.database_url, store)
+
+
+def _difference(rate: str, before: Decimal, after: Decimal) -> RateDifference:
+    return RateDifference(rate=rate, before=before, after=after, times=ratio_text(after, before))
 
 
 def script(path: str) -> None:

@@ -165,6 +165,11 @@ def test_a_bar_turns_with_its_share(share: float, expected: str) -> None:
     assert budget_words.bar_tone(share) == expected
 
 
+def test_a_share_beyond_the_limit_is_written_as_it_is() -> None:
+    assert budget_words.share_words(1.0791) == "108\N{NO-BREAK SPACE}%"
+    assert budget_words.share_words(0.9999) == ">\N{NO-BREAK SPACE}99.9\N{NO-BREAK SPACE}%"
+
+
 def test_an_even_pace_is_known_where_the_window_ends() -> None:
     assert budget_words.even_share(budget(), FIRST + (NEXT - FIRST) / 4) == 0.25
     assert budget_words.even_share(budget(period="total", resets_at=None), NOW) is None

@@ -1,4 +1,6 @@
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,10 +15,12 @@ from tests.dashboard.operating import (
     html,
     open_view,
     operated,
+    propose,
     texts,
 )
 from tests.installation import closed_port, wait_until
 
+HOSTILE_NAMES = ("<script>alert(1)</script>", "[x](javascript:alert(1))", "=cmd()")
 HOSTILE = "<script>alert(1)</script> ![x](https://example.invalid/x.png)"
 
 
@@ -42,6 +46,11 @@ def catalogue(at: Any) -> dict[str, str]:
 def input_price(gateway: Operated, endpoint: str) -> str:
     found = gateway.admin.get("/admin/prices", dict[str, Any], model=endpoint)
     return found["data"][0]["price"]["input_usd_per_mtok"]
+
+
+def output_price(gateway: Operated, endpoint: str) -> str:
+    found = gateway.admin.get("/admin/prices", dict[str, Any], model=endpoint)
+    return found["data"][0]["price"]["output_usd_per_mtok"]
 
 
 def until_previewed(at: Any) -> None:
@@ -137,6 +146,115 @@ def test_what_cannot_be_is_told_with_its_remedy(
 
     assert expected in html(at) + texts(at)
     assert not [one for one in at.button if one.key == "change_record"]
+
+
+def proposed(gateway: Operated) -> list[str]:
+    found = gateway.admin.get("/admin/proposals", dict[str, Any])["data"]
+    return [one["target"] for one in found]
+
+
+def test_small_proposals_are_accepted_at_once_and_a_large_one_is_refused(shown: Operated) -> None:
+    propose(
+        shown,
+        {
+            CHEAP: ("output_usd_per_mtok", "2", "5"),
+            DEAR: ("output_usd_per_mtok", "2", "2.25"),
+        },
+    )
+    at = open_view("prices", tab="Proposals")
+    assert "2 proposals" in html(at)
+    assert "$2.25" in html(at)
+    assert "it changes a lot" in html(at)
+    assert at.button(key="accept_small").label == "Accept the 1 small one"
+
+    click(at, "accept_small")
+    assert "1 accepted" in texts(at)
+    assert proposed(shown) == [CHEAP]
+    (refuse,) = [one.key for one in at.button if (one.key or "").startswith("refuse_")]
+    assert refuse is not None
+    click(at, refuse)
+    assert "write the reason" in texts(at)
+    assert proposed(shown) == [CHEAP]
+    at.text_input(key="proposal_reason").set_value(HOSTILE)
+    click(at, refuse)
+
+    assert "Refused" in texts(at)
+    assert any("No list proposes anything" in one.value for one in at.caption)
+    found = shown.admin.get("/admin/prices", dict[str, Any], model=DEAR)
+    assert found["data"][0]["price"]["output_usd_per_mtok"] == "2.25"
+    refused = shown.admin.get("/admin/proposals", dict[str, Any], status="refused")["data"]
+    assert refused[0]["comment"] == HOSTILE
+
+
+def test_a_proposal_that_is_too_late_is_told(shown: Operated) -> None:
+    propose(shown, {CHEAP: ("input_usd_per_mtok", "17", "18")})
+    at = open_view("prices", tab="Proposals")
+
+    click(
+        at,
+        next(
+            one.key
+            for one in at.button
+            if (one.key or "").startswith("accept_") and one.key != "accept_small"
+        )
+        or "",
+    )
+
+    assert "0 of 1 accepted" in texts(at)
+    assert "has changed since" in texts(at)
+
+
+def test_a_model_is_compared_by_price_without_any_traffic(shown: Operated) -> None:
+    at = open_view("prices", tab="Compare", compare="demo/fast")
+
+    assert CHEAP in html(at)
+    assert DEAR in html(at)
+    assert any("Nothing was answered in the last 7 days" in one.value for one in at.caption)
+    assert len(at.get("vega_lite_chart")) == 1
+
+
+@pytest.mark.parametrize("model", HOSTILE_NAMES)
+def test_a_model_that_nobody_offers_is_said_to_be_none(shown: Operated, model: str) -> None:
+    at = open_view("prices", tab="Compare", compare=model)
+
+    assert "No endpoint here offers" in texts(at)
+    assert "<script" not in html(at)
+
+
+def test_an_endpoint_shows_its_layers_from_top_to_bottom_and_what_is_to_come(
+    shown: Operated,
+) -> None:
+    begins = datetime.now(UTC) + timedelta(days=20)
+    wishes = (
+        {"kind": "discount", "target": "dear", "factor": "0.8", "reason": "of the provider"},
+        {"kind": "price", "target": DEAR, "rates": {"output_usd_per_mtok": "10"}, "reason": "ours"},
+        {
+            "kind": "price",
+            "target": DEAR,
+            "rates": {"output_usd_per_mtok": "20"},
+            "effective_from": begins,
+            "reason": "announced",
+        },
+    )
+    made = [shown.admin.post("/admin/prices/changes", dict[str, Any], one) for one in wishes]
+    shown.follows("they hold", lambda: Decimal(output_price(shown, DEAR)) == 8)
+
+    page = html(open_view("prices", endpoint=DEAR))
+
+    _, _, layers = page.partition("from top to bottom")
+    layers, _, _ = layers.partition("</table>")
+    order = ["what holds", "times 0.8", "price set", "tables"]
+    assert sorted(order, key=layers.index) == order
+    at = open_view("prices", endpoint=DEAR)
+    spec = at.get("vega_lite_chart")[0].proto.spec
+    assert "strokeDash" in spec
+    assert "announced" in html(at)
+    for one in made:
+        shown.admin.post(
+            "/admin/prices/changes",
+            dict[str, Any],
+            {"kind": "revoke", "target": one["id"], "reason": "the test is over"},
+        )
 
 
 def test_an_endpoint_that_is_not_there_says_so(shown: Operated) -> None:
