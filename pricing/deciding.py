@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any, Literal, cast
 
 import msgspec
@@ -16,6 +17,7 @@ from pricing.operator_layer import (
     PriceChange,
     apply_changes,
     standing_changes,
+    without_discounts,
 )
 from pricing.price import RATES, Price, resolve
 from pricing.terms import terms_of
@@ -101,7 +103,7 @@ def decide(
         recorded_at=at,
         recorded_by=actor,
         reason=wish.reason.strip(),
-        **_content(wish, before, changes, begins),
+        **_content(wish, apply_changes(tables, without_discounts(changes)), changes, begins),
     )
     after = apply_changes(tables, [*changes, change])
     return Decision(change=change, effects=_effects(before, after, begins))
@@ -128,7 +130,9 @@ def _content(
     if endpoint is None and (wish.kind == "price" or wish.target not in before.providers):
         near = ", ".join(_nearest(wish.target, before))
         raise _refused(
-            f"`{wish.target}` is no endpoint that serves here",
+            f"`{wish.target}` is no endpoint that serves here"
+            if wish.kind == "price"
+            else f"`{wish.target}` is no endpoint or provider that serves here",
             f"nearest are {near}" if near else "'tollway prices show MODEL' lists endpoints",
             key="target",
         )
@@ -238,6 +242,10 @@ def _effects(before: Catalogue, after: Catalogue, at: datetime) -> tuple[Effect,
 
 
 def _nearest(target: str, catalogue: Catalogue) -> list[str]:
+    if "/" not in target:
+        providers = get_close_matches(target, catalogue.providers, n=3)
+        if providers:
+            return providers
     slug = target.rpartition("/")[2]
     return [
         endpoint.id

@@ -7,6 +7,7 @@ from typing import Any, cast
 import msgspec
 
 _SHOWN_CHARACTERS = 80
+_WRONG = "is wrong"
 _REMEDIES = {
     "Invalid decimal string": "write a number, as 0.15",
     "Expected `decimal`, got `bool`": "write a number, as 0.15",
@@ -34,7 +35,8 @@ class CatalogueError(ValueError):
     ) -> None:
         place = ":".join(str(part) for part in (file, line) if part is not None)
         subject = f"endpoint `{endpoint}`: " if endpoint is not None else ""
-        shown = "" if value is None else f", not {_shown(value)}"
+        before = ": " if problem.endswith(_WRONG) else ", not "
+        shown = "" if value is None else before + _shown(value)
         super().__init__(f"{place + ': ' if place else ''}{subject}{problem}{shown}; {remedy}")
         self.problem = problem
         self.remedy = remedy
@@ -81,7 +83,7 @@ def error_from_validation(
         return CatalogueError(f"`{key}` is missing", remedy=f"add `{key}`", endpoint=named, key=key)
     key = next((name for name, _ in reversed(steps) if name), None)
     return CatalogueError(
-        f"`{key}` is wrong" if key else "the table is wrong",
+        f"`{key}` {_WRONG}" if key else f"the table {_WRONG}",
         remedy=_REMEDIES.get(message) or message[:1].lower() + message[1:],
         endpoint=named,
         key=key,

@@ -84,6 +84,14 @@ def apply_changes(catalogue: Catalogue, changes: Sequence[PriceChange]) -> Catal
     return catalogue.with_endpoints(endpoints=touched.values()) if touched else catalogue
 
 
+def without_discounts(changes: Iterable[PriceChange]) -> list[PriceChange]:
+    """What remains when nothing is taken off: prices as they are listed and were set.
+
+    Discounts work on these; whoever changes or compares an amount means the listed one.
+    """
+    return [change for change in changes if change.kind != "discount"]
+
+
 def own_endpoint(change: PriceChange) -> Endpoint:
     """The endpoint that a change declares.
 

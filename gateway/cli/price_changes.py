@@ -226,6 +226,10 @@ def history(
     if as_json:
         print_json(chosen)
         return
+    if not chosen:
+        about = "" if target is None else f" about {target}"
+        say(f"Nothing was decided here{about}; what holds is what the tables say.")
+        return
     print_table(
         ["id", "what", "target", "from", "to", "stands", "by", "reason"],
         [

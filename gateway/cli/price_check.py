@@ -9,6 +9,7 @@ import msgspec
 from gateway.cli.catalogues import offered_tables
 from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
+from gateway.cli.price_origin import origin_of
 from gateway.cli.printing import print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
 from gateway.settings.values import Settings
@@ -16,7 +17,7 @@ from gateway.storage.price_changes import load_price_changes
 from gateway.storage.proposals import list_proposals
 from pricing.catalogue import TABLES, CatalogueError, load_catalogue
 from pricing.endpoint import Endpoint
-from pricing.operator_layer import apply_changes
+from pricing.operator_layer import apply_changes, without_discounts
 from pricing.price import RATES, Price, resolve
 from pricing.warnings import PriceWarning, far_from_others, unpriced, warn_of
 
@@ -120,7 +121,9 @@ def _check(settings: Settings, now: datetime, *, quiet: bool) -> list[Finding]:
         changes = ask(database.url, load_price_changes)
         waiting = ask(database.url, list_proposals)
     try:
-        believed = apply_changes(tables, changes)
+        apply_changes(tables, changes)
+        # What is taken off everything alike makes nothing look otherwise, and stands in no file.
+        believed = apply_changes(tables, without_discounts(changes))
     except CatalogueError as exc:
         found.append(_error(exc, "changes"))
     if waiting:
@@ -205,7 +208,7 @@ def _differing(endpoint: Endpoint, listed: Endpoint | None, now: datetime) -> li
             InForce(endpoint=endpoint.id, rate=None, listed=None, here="own", because="added here")
         ]
     before = resolve(listed, at=now, prompt_tokens=0)
-    because = "" if here is None else here.version
+    because = "" if here is None else origin_of(here.version)
     rows = [
         InForce(
             endpoint=endpoint.id,

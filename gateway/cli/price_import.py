@@ -26,7 +26,7 @@ from gateway.storage.proposals import (
 )
 from pricing.catalogue import Catalogue, CatalogueError
 from pricing.importers.proposals import Comparison, PriceProposal, compare, propose_new
-from pricing.operator_layer import PriceChange, apply_changes
+from pricing.operator_layer import PriceChange, apply_changes, without_discounts
 
 _ACTOR = "command line"
 Endpoints = Annotated[
@@ -79,7 +79,9 @@ def import_prices(
     listed = get_price_list(source, file, now)
     with Database(settings, quiet=as_json) as database:
         bring_up_to_date(database.url)
-        believed = apply_changes(tables, ask(database.url, load_price_changes))
+        # Lists know what is listed, before anything is taken off.
+        changes = without_discounts(ask(database.url, load_price_changes))
+        believed = apply_changes(tables, changes)
         found = compare(believed, listed.prices.lookup, at=now, providers=provider)
         offered = propose_new(
             believed, listed.prices, at=now, providers=provider or believed.providers

@@ -16,7 +16,7 @@ from pricing.deciding import PriceWish, decide
 from pricing.errors import CatalogueError
 from pricing.importers.conditions import is_conditional
 from pricing.importers.proposals import PriceProposal, RateDifference
-from pricing.operator_layer import PriceChange, apply_changes
+from pricing.operator_layer import PriceChange, apply_changes, without_discounts
 
 ProposalStatus: TypeAlias = Literal["open", "accepted", "refused", "superseded"]
 
@@ -163,7 +163,7 @@ async def accept_proposal(
     await lock_prices(connection)
     proposal = await _open(connection, number)
     changes = await load_price_changes(connection)
-    _check_fresh(proposal, apply_changes(tables, changes), at)
+    _check_fresh(proposal, apply_changes(tables, without_discounts(changes)), at)
     wish = _wish(proposal, _reason(proposal, comment))
     decided = decide(wish, tables, changes, at=at, actor=actor).change
     change = await add_price_change(connection, decided)

@@ -124,6 +124,17 @@ def test_a_proposal_is_stale_once_the_price_changed_otherwise(desk: Desk) -> Non
     }
 
 
+def test_a_list_is_compared_with_what_is_listed_and_not_with_what_is_left_of_it(
+    desk: Desk,
+) -> None:
+    (off,) = [desk.prices("discount", "alpha/b", "0.5", "--reason", "loyal")["change"]]
+    listed = {"cost": {"input": 8, "output": 2}}
+
+    assert desk.import_list({"alpha": {"models": {"b": listed}}})["found"]["proposals"] == []
+
+    desk.prices("revoke", off["id"], "--reason", "over")
+
+
 def test_an_offer_that_is_new_becomes_an_endpoint_once_somebody_names_it(desk: Desk) -> None:
     model = {
         "name": "New",

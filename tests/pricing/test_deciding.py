@@ -72,6 +72,14 @@ def test_rates_that_are_not_named_stay_and_so_do_conditions() -> None:
     assert rates([change], NOW - timedelta(seconds=1)) == (2, D("0.2"), 8)
 
 
+def test_what_stays_is_not_discounted_twice() -> None:
+    off = recorded(decided(wish("discount", factor="0.5")), 1)
+
+    dearer = recorded(decided(wish(rates={"input_usd_per_mtok": "3"}), off), 2)
+
+    assert rates([off, dearer], NOW) == (D("1.5"), D("0.1"), 4)
+
+
 def test_conditions_can_be_dropped() -> None:
     change = recorded(decided(wish(rates={"input_usd_per_mtok": "1"}, conditions="drop")))
 

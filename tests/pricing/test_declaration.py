@@ -81,7 +81,7 @@ def test_a_price_read_as_a_float_is_a_mistake_of_the_caller(make_endpoint: MakeE
         pytest.param(
             {"context_tokens": "many"}, "context_tokens", "'many'", id="a text for a number"
         ),
-        pytest.param({"context_tokens": 0}, "context_tokens", "not 0", id="an empty window"),
+        pytest.param({"context_tokens": 0}, "context_tokens", "wrong: 0", id="an empty window"),
         pytest.param(
             {"capabilities": {"tools": "yes"}}, "capabilities", "expected `bool`", id="not a bool"
         ),
