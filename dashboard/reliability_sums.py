@@ -65,7 +65,7 @@ HEALTH: Schema = {
 
 MOST_CHANGES = 20_000
 _MAX_ENTRIES = 64
-_LONGEST_GRAIN = timedelta(hours=1)
+_MINUTE, _HOUR, _DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 _OPEN_BEFORE = timedelta(hours=1)
 """Nothing is open for longer without another change."""
 
@@ -121,7 +121,7 @@ def _example(
     provider: str, outcome: str, at: datetime, period: Period, only: Narrowing, *, is_last: bool
 ) -> Select[*tuple[Any, ...]]:
     v = v_attempt.c
-    end = at + (timedelta(minutes=1) if period.bucket < MINUTE_GRAIN_BELOW else _LONGEST_GRAIN)
+    end = at + _grain(period, only)
     found = (
         select(
             as_literal(provider).label("provider"),
@@ -170,6 +170,14 @@ def read_health(period: Period, providers: tuple[str, ...] = ()) -> pl.DataFrame
     if providers:
         statement = statement.where(v.provider.in_(list(providers)))
     return read_statement(statement, HEALTH).reverse()
+
+
+def _grain(period: Period, only: Narrowing) -> timedelta:
+    """What the instants of `ERRORS` are told to, at the most: see `dashboard.grains`."""
+    if period.bucket < MINUTE_GRAIN_BELOW:
+        return _MINUTE
+    # Hours know neither keys nor labels, days do.
+    return _DAY if period.bucket >= _DAY and (only.keys or only.labels) else _HOUR
 
 
 def _narrowed_attempts(only: Narrowing) -> list[ColumnElement[bool]]:
