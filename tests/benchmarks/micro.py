@@ -22,7 +22,8 @@ from gateway.chat.dialects import Dialect
 from gateway.chat.request import ChatRequest
 from gateway.chat.routing_report import make_metadata, render_metadata
 from gateway.chat.usage_report import render_usage
-from gateway.domain.attempts import AttemptEnd
+from gateway.domain.attempts import AttemptEnd, AttemptStart
+from gateway.domain.budgets import SINCE_EVER, Budget
 from gateway.domain.interruption import Interruption
 from gateway.domain.outcomes import Outcome
 from gateway.execution.access import AccessBook, ProviderAccess
@@ -34,7 +35,12 @@ from gateway.execution.health import HealthBoard
 from gateway.execution.runner import Limits, Runner
 from gateway.execution.shared_health import open_table
 from gateway.execution.upstream import Access, Upstream
+from gateway.ledger.budget_bounds import BoundRules
+from gateway.ledger.limit_table import open_limits
+from gateway.ledger.limits import Limiter
+from gateway.ledger.purse import Purse
 from gateway.ledger.spool import Spool
+from gateway.ledger.toll import Tollbooth
 from gateway.metrics.tally import Tally
 from gateway.providers.base import Completion, Quirks, Target, UpstreamRequest
 from gateway.providers.openai_stream import OpenAIStreamDecoder
@@ -492,6 +498,50 @@ def _count_record() -> Callable[[], object]:
     return lambda: tally.take(record)
 
 
+def _toll() -> Callable[[], object]:
+    """All that a hard budget adds to a request whose worker holds a slice of it."""
+    offers = [make_endpoint(f"p{n}", price=make_price(f"0.{n:02}", "2")) for n in range(10, 18)]
+    request, caller = make_request(), make_caller()
+    candidates = make_plan(request, make_inputs(make_catalogue_of(*offers))).candidates
+    budget = Budget(
+        id=UUID(int=1), name="b", period="month", limit_nusd=10**15, created_at=SINCE_EVER
+    )
+    purse, budgets, now_s = Purse(), (budget,), time.time()
+    booth = Tollbooth(
+        purse,
+        Limiter(open_limits(None, worker=0)),
+        rules=BoundRules(),
+        learned=lambda _key, _model: 500.0,
+        expected_output_tokens=500,
+    )
+    purse.slice_of(budget, now_s).adopt(10**15)
+    first = candidates[0]
+    start = AttemptStart(
+        number=1, kind="primary", endpoint=first.endpoint, price=first.price, started_at=_AT
+    )
+    attempt = msgspec.structs.replace(make_attempt(), number=1)
+
+    async def pay() -> object:
+        toll = booth.toll_of(caller, budgets, now_s)
+        if toll is None or toll.account is None:
+            raise RuntimeError("the budget is for every caller")
+        toll.enter(request)
+        if len(await toll.pay(request, candidates, _AT)) != len(candidates):
+            raise RuntimeError("the budget holds every candidate")
+        toll.begin(start)
+        toll.end(attempt)
+        toll.close()
+        return toll.account.headroom_nusd, toll.charge
+
+    def call() -> object:
+        with suppress(StopIteration):
+            # Nothing waits: the slice holds enough.
+            pay().send(None)
+        return purse
+
+    return call
+
+
 CALLS: dict[str, Prepare] = {
     "decode a request of 4 KiB": _decode,
     "decode a request of 1 MiB with images": _decode_images,
@@ -507,6 +557,7 @@ CALLS: dict[str, Prepare] = {
     "health: an answer, and the next look": _report_answers,
     "health: a failure and three answers, shared": _report_failure_and_answer,
     "experience of a request: read and learn": _learn,
+    "a hard budget, 8 candidates: reserve and settle": _toll,
     "attempt loop, first endpoint answers": _attempt_loop,
     "render an answer": _render,
     "append an attempt's beginning and a record": _append,
