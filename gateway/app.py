@@ -25,6 +25,7 @@ from gateway.api.admin.prices import PriceDesk, admin_price_routes
 from gateway.api.admin.proposals import admin_proposal_routes
 from gateway.api.admin.replay import admin_replay_routes
 from gateway.api.admin.rules import RulesDesk, admin_rule_routes
+from gateway.api.admin.savings import admin_savings_routes
 from gateway.api.admin.sessions import SessionDesk, admin_session_routes
 from gateway.api.admin.users import admin_user_routes
 from gateway.api.admin.webhooks import admin_webhook_routes
@@ -409,6 +410,7 @@ class Worker:
                 *admin_catalogue_routes(prices),
                 *admin_rule_routes(rules),
                 *admin_replay_routes(rules, self._jobs, self._job_ask, self._installation),
+                *admin_savings_routes(self._jobs, self._job_ask, self._installation),
                 *admin_dry_run_routes(self._pipelines[CHAT.name], self._snapshots, rules),
                 *admin_session_routes(sessions),
                 *admin_user_routes(self._ask, sessions),

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 import msgspec
@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from gateway.cli.catalogues import offered
 from gateway.cli.printing import CommandError
 from gateway.domain.caller import Caller
-from gateway.ledger.replaying import Tell
+from gateway.ledger.replaying import EmptyPeriodError, Tell, period_of
 from gateway.processes.data_directory import DataDirectory
 from gateway.routing.plan import BalanceWeights
 from gateway.routing.replaying import Installation, NotReplayed
@@ -98,11 +98,7 @@ def period(since: datetime, until: datetime | None) -> tuple[datetime, datetime]
     Raises:
         CommandError: it ends before it begins.
     """
-    begin, end = _utc(since), _utc(until) if until else datetime.now(UTC)
-    if end <= begin:
-        raise CommandError("--until must be later than --since")
-    return begin, end
-
-
-def _utc(at: datetime) -> datetime:
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        return period_of(since, until)
+    except EmptyPeriodError as exc:
+        raise CommandError("--until must be later than --since") from exc

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, time
 from typing import Protocol, TypeVar
 from uuid import UUID
 
@@ -16,15 +17,21 @@ from gateway.routing.replaying_report import ReplayReport, ReplayTally
 from gateway.routing.rules.rule_set import RuleSet
 from gateway.storage.engine import Connection
 from gateway.storage.replay_rows import Window, count_logged, read_logged
+from gateway.storage.rows import FIRST_DAY, LAST_DAY
 
 T = TypeVar("T")
 MOST_REQUESTS = 200_000
 """The most that one run looks at."""
 USUAL_REQUESTS = 10_000
 _PAGE = 100
+_FIRST, _LAST = (datetime.combine(day, time(), tzinfo=UTC) for day in (FIRST_DAY, LAST_DAY))
 
 Tell = Callable[[int, int], Awaitable[None]]
 """Told after each request how many were looked at, and of how many; may let others go on."""
+
+
+class EmptyPeriodError(ValueError):
+    """A period ends before it begins."""
 
 
 class Ask(Protocol):
@@ -67,6 +74,25 @@ async def replay_rules(
         is_complete=of <= sample,
         new_version=new.version,
     )
+
+
+def period_of(since: datetime, until: datetime | None) -> tuple[datetime, datetime]:
+    """A period in UTC, within the years that records can be from; its end is now unless given.
+
+    Raises:
+        EmptyPeriodError: it ends before it begins.
+    """
+    begin, end = _credible(since), _credible(until or datetime.now(UTC))
+    if end <= begin:
+        raise EmptyPeriodError
+    return begin, end
+
+
+def _credible(at: datetime) -> datetime:
+    """An instant that names no zone is of UTC."""
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    # Compared before it is converted: the first and last instants there are have no other zone.
+    return min(max(at, _FIRST), _LAST).astimezone(UTC)
 
 
 async def logged_requests(ask: Ask, window: Window, *, most: int) -> AsyncIterator[LoggedRequest]:

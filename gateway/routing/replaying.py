@@ -102,8 +102,6 @@ class LoggedRequest(msgspec.Struct, frozen=True, kw_only=True):
     used_provider: str | None
     cost_usd: Decimal | None
     """Of all attempts, with every correction; None where one of them has no price."""
-    baseline_cost_usd: Decimal | None
-    """As recorded."""
     plan: msgspec.Raw
     answer: Answer | None
     """None when nobody answered."""

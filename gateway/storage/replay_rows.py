@@ -1,7 +1,7 @@
 """Reads logged requests in order to decide them again: the newest first, page by page."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -43,9 +43,10 @@ _NEEDED = (
     "error_kind",
     "used_model",
     "used_provider",
-    "baseline_cost_usd",
 )
 _SHADOW = "shadow"
+_BITS_BELOW_TIME = 80
+_CLOCKS_STEP_BY = timedelta(minutes=10)
 _CHANGES_OF_RULES = ("rules.apply", "rules.rollback")
 
 
@@ -132,6 +133,9 @@ def _within(window: Window) -> list[ColumnElement[bool]]:
     found = [
         # The planner leaves out partitions by the day alone.
         columns.day.between(window.since.date(), window.until.date()),
+        # Ids are ordered by time, and the newest come by their index.
+        columns.id >= _least_id(window.since - _CLOCKS_STEP_BY),
+        columns.id < _least_id(window.until + _CLOCKS_STEP_BY),
         columns.received_at >= window.since,
         columns.received_at < window.until,
     ]
@@ -142,6 +146,11 @@ def _within(window: Window) -> list[ColumnElement[bool]]:
             or_(columns.used_model == window.model, columns.requested_model == window.model)
         )
     return found
+
+
+def _least_id(at: datetime) -> UUID:
+    """Below every id of that instant and later, unless the clock that made it stepped back."""
+    return UUID(int=int(at.timestamp() * 1000) << _BITS_BELOW_TIME)
 
 
 async def _answers(

@@ -1,7 +1,7 @@
 """Rules tried on records in PostgreSQL: what would go elsewhere, and what that would have cost."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, TypeVar
 from uuid import UUID
@@ -12,7 +12,7 @@ import pytest
 from gateway.domain.caller import Caller
 from gateway.domain.ids import to_generation_id
 from gateway.domain.records import RequestRecord
-from gateway.ledger.replaying import replay_rules
+from gateway.ledger.replaying import EmptyPeriodError, period_of, replay_rules
 from gateway.routing.plan import BalanceWeights
 from gateway.routing.replaying import Installation
 from gateway.routing.replaying_report import ReplayReport
@@ -242,6 +242,17 @@ async def test_usage_and_prices_are_those_of_the_request(connection: Connection)
     assert report.old_cost_usd == Decimal("0.002")
     assert report.new_cost_usd == Decimal("0.006")
     assert report.recorded_cost_usd == Decimal("0.008")
+
+
+def test_periods_are_of_the_years_that_records_can_be_from() -> None:
+    berlin = timezone(timedelta(hours=1))
+
+    begin, end = period_of(datetime.min.replace(tzinfo=berlin), datetime.max.replace(tzinfo=UTC))
+    assert (begin.year, end.year) == (2020, 2100)
+    naive, zoned = period_of(datetime(2026, 11, 1), datetime(2026, 11, 1, 2, tzinfo=berlin))  # noqa: DTZ001 - as it is typed
+    assert (naive, zoned - naive) == (datetime(2026, 11, 1, tzinfo=UTC), timedelta(hours=1))
+    with pytest.raises(EmptyPeriodError):
+        period_of(AT, AT)
 
 
 async def test_keys_that_were_revoked_are_callers_too(connection: Connection) -> None:

@@ -13,6 +13,7 @@ from gateway.chat.preferences import AutoPreferences, Bounds, ProviderPreference
 from gateway.chat.reasoning import Reasoning
 from gateway.chat.request import ChatRequest
 from gateway.domain.errors import GatewayError
+from gateway.routing.embeddings import make_embedding_plan
 from gateway.routing.engine import make_plan
 from gateway.routing.plan import BalanceWeights, EndpointHealth, PlanInputs, Sticky
 from gateway.routing.record import compact, without_plan
@@ -99,7 +100,6 @@ def logged(
             used_model=None,
             used_provider=None,
             cost_usd=None,
-            baseline_cost_usd=None,
             plan=msgspec.Raw(msgspec.json.encode(stored)),
             answer=None,
         ),
@@ -348,6 +348,23 @@ def test_what_was_not_stored_of_a_decision_is_told(
     record = logged(make_request(), inputs, plan=msgspec.Raw(msgspec.json.encode(plan)))
 
     assert again(record, inputs) is reason
+
+
+def test_embeddings_are_planned_as_embeddings() -> None:
+    catalogue = make_catalogue_of(
+        make_endpoint("a", "acme/embed", price="1", mode="embedding"),
+        make_endpoint("b", "acme/embed", price="2", mode="embedding"),
+    )
+    inputs = make_inputs(catalogue)
+    request = make_request("acme/embed")
+    plan = compact(make_embedding_plan(request, inputs), request, inputs, request)
+    stored = msgspec.json.encode({"api": "embeddings", **plan})
+    other = make_inputs(CATALOGUE)
+    record = logged(make_request(), other, plan=msgspec.Raw(stored), requested_model="acme/embed")
+    only = rules_of(rule('tighten = { only = ["b"] }', 'apis = ["embeddings"]'))
+
+    assert again(record, inputs) == Decision(endpoint="a/embed")
+    assert again(record, inputs, only) == Decision(endpoint="b/embed", rules=("one",))
 
 
 def test_a_pool_that_is_another_one_now_is_told() -> None:

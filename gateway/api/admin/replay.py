@@ -1,7 +1,7 @@
 """The rules dry run on logged requests, over the admin API: what other rules would have changed."""
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
@@ -17,7 +17,13 @@ from gateway.api.admin.rules import RulesDesk, invalid_rules
 from gateway.api.roles import AdminRequest, needs
 from gateway.domain.caller import Caller
 from gateway.domain.errors import InvalidRequestError
-from gateway.ledger.replaying import MOST_REQUESTS, USUAL_REQUESTS, replay_rules
+from gateway.ledger.replaying import (
+    MOST_REQUESTS,
+    USUAL_REQUESTS,
+    EmptyPeriodError,
+    period_of,
+    replay_rules,
+)
 from gateway.routing.replaying import Installation
 from gateway.routing.replaying_report import ReplayReport
 from gateway.storage.asking import Asker
@@ -109,11 +115,7 @@ def period(since: datetime, until: datetime | None) -> tuple[datetime, datetime]
     Raises:
         InvalidRequestError: it ends before it begins.
     """
-    begin, end = _utc(since), _utc(until or datetime.now(UTC))
-    if end <= begin:
-        raise InvalidRequestError("`until` must be later than `since`", param="until")
-    return begin, end
-
-
-def _utc(at: datetime) -> datetime:
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    try:
+        return period_of(since, until)
+    except EmptyPeriodError as exc:
+        raise InvalidRequestError("`until` must be later than `since`", param="until") from exc
