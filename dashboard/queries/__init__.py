@@ -27,13 +27,11 @@ from dashboard.queries.figures import (
 from dashboard.queries.quantiles import (
     busiest,
     hours_of_week,
-    latency_table,
     percentiles,
     quantile_curve,
 )
 from dashboard.queries.rankings import (
     changes,
-    error_classes,
     fallback_matrix,
     fallback_reasons,
     label_names,
@@ -105,7 +103,6 @@ __all__ = [
     "corrected",
     "cost_lines",
     "cumulative",
-    "error_classes",
     "fallback_matrix",
     "fallback_reasons",
     "filled_traffic",
@@ -114,7 +111,6 @@ __all__ = [
     "grown",
     "hours_of_week",
     "label_names",
-    "latency_table",
     "moved",
     "moved_here",
     "outcome_word",

@@ -41,33 +41,6 @@ def percentiles(
     return merged.group_by(*by, maintain_order=True).agg(found) if by else merged.select(found)
 
 
-def latency_table(
-    now: pl.DataFrame, before: pl.DataFrame, shares: Mapping[str, float]
-) -> pl.DataFrame:
-    """A row per endpoint, slowest first: percentiles of attempts, first token, speed, and before.
-
-    Args:
-        now: `schemas.HISTOGRAM` by ``metric`` and ``endpoint``.
-        before: the same, of the period before.
-        shares: as for `percentiles`, with ``p95``.
-    """
-
-    def of(frame: pl.DataFrame, metric: str, wanted: Mapping[str, float]) -> pl.DataFrame:
-        return percentiles(frame.filter(pl.col("metric") == metric), ["endpoint"], wanted)
-
-    return (
-        of(now, "attempt", shares)
-        .join(
-            of(now, "attempt_ttft", {"ttft_p95": 0.95}).drop("samples"), on="endpoint", how="left"
-        )
-        .join(of(now, "speed", {"speed": 0.5}).drop("samples"), on="endpoint", how="left")
-        .join(
-            of(before, "attempt", {"before_p95": 0.95}).drop("samples"), on="endpoint", how="left"
-        )
-        .sort("p95", descending=True)
-    )
-
-
 def quantile_curve(histogram: pl.DataFrame, points: int, enough: int) -> pl.DataFrame:
     """``provider``, ``nines`` (of the quantile: 1 is p90, 2 is p99), ``share`` and ``ms``.
 

@@ -96,15 +96,6 @@ def fallback_reasons(fallbacks: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def error_classes(sums: pl.DataFrame) -> pl.DataFrame:
-    """Failed attempts by ``provider`` and ``outcome``, with their ``share`` of the provider's."""
-    return (
-        sums.with_columns(share=pl.col("attempts") / pl.col("attempts").sum().over("provider"))
-        .filter(~pl.col("outcome").is_in(["success", "superseded"]))
-        .sort("attempts", "provider", "outcome", descending=[True, False, False])
-    )
-
-
 def label_names(dimensions: pl.DataFrame) -> list[str]:
     """The names of labels in `schemas.DIMENSIONS`, the most varied last."""
     labels = dimensions.filter(pl.col("kind") == "label")["value"].str.split_exact("=", 1)
