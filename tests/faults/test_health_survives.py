@@ -4,7 +4,12 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from gateway.storage.tables import health_event
 from tests.installation import (
     MESSAGES,
     Gateway,
@@ -35,6 +40,9 @@ def test_a_refused_credential_stays_out_when_a_worker_is_killed_and_not_after_a_
                 wait_until("a new worker answers", lambda: has_two_others(gateway, killed, key))
                 ask_often(gateway, key)
                 assert calls_of(simulator, "refusing!401") == 1
+                wait_until("the refusal is on record", lambda: changes_in(gateway))
+                # Two workers and the third that took a place know of it: it happened once.
+                assert changes_in(gateway) == [("credential", "refusing", 0, "open")]
                 assert gateway.stop() == 0
             with place.serve() as gateway:
                 ask_often(gateway, key)
@@ -53,6 +61,18 @@ def ask_often(gateway: Gateway, key: str) -> None:
             }
             answer = client.post("/v1/chat/completions", json=asked)
         assert answer.status_code == 200, answer.text
+
+
+def changes_in(gateway: Gateway) -> list[tuple[Any, ...]]:
+    """What is on record of health."""
+    e = health_event.c
+    statement = select(e.level, e.provider, e.credential, e.state).order_by(e.at)
+
+    async def read(connection: AsyncConnection) -> list[tuple[Any, ...]]:
+        return [tuple(row) for row in await connection.execute(statement)]
+
+    found: list[tuple[Any, ...]] = gateway.ask(read)
+    return found
 
 
 def has_two_others(gateway: Gateway, killed: int, key: str) -> bool:
