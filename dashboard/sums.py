@@ -89,7 +89,7 @@ def read_traffic(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
         "baseline_usd": cast(func.sum(v.baseline_usd), Text),
         "baselined_cost_usd": cast(func.sum(v.baselined_cost_usd), Text),
     }
-    counted = _read_grouped(view, {"bucket": at}, measures, only)
+    counted = _read_grouped(view, {"bucket": at}, measures, narrowed(view, only))
     sums = queries.with_total(counted.with_columns(pl.col("bucket").cast(WALL_CLOCK)), "bucket")
     histogram = read_histogram(period, ("request", "request_ttft"), only, is_by_time=True)
     total = queries.percentiles(
@@ -134,11 +134,14 @@ def read_attempts_by(
         only: which part of the traffic.
     """
     view = _attempts(period, (dimension,), only, is_by_time=True)
+    source, found = _named(view, (dimension,))
     dimensions = {
         "bucket": bucket_of(view.c.at, period),
-        dimension: _dimension(view, dimension),
+        **found,
     }
-    return _read_attempts(view, dimensions, only).with_columns(pl.col("bucket").cast(WALL_CLOCK))
+    return _read_attempts(view, source, dimensions, only).with_columns(
+        pl.col("bucket").cast(WALL_CLOCK)
+    )
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
@@ -149,8 +152,8 @@ def read_attempt_totals(
 ) -> pl.DataFrame:
     """`ATTEMPT_SUMS` of the whole period by several dimensions; also ``outcome`` and ``kind``."""
     view = _attempts(period, dimensions, only, is_by_time=False)
-    found = {name: _dimension(view, name) for name in dimensions}
-    return _read_attempts(view, found, only)
+    source, found = _named(view, dimensions)
+    return _read_attempts(view, source, found, only)
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
@@ -297,6 +300,7 @@ def _attempts(
 
 def _read_attempts(
     view: FromClause,
+    source: FromClause,
     dimensions: dict[str, ColumnElement[Any]],
     only: Narrowing,
 ) -> pl.DataFrame:
@@ -317,21 +321,22 @@ def _read_attempts(
             for name, kind in ATTEMPT_SUMS.items()
         },
     }
-    return _read_grouped(view, dimensions, measures, only)
+    return _read_grouped(source, dimensions, measures, narrowed(view, only))
 
 
 def _read_grouped(
-    view: FromClause,
+    source: FromClause,
     dimensions: dict[str, ColumnElement[Any]],
     measures: dict[str, ColumnElement[Any]],
-    only: Narrowing,
+    conditions: Sequence[ColumnElement[bool]],
 ) -> pl.DataFrame:
     statement = (
         select(
             *(column.label(name) for name, column in dimensions.items()),
             *(column.label(name) for name, column in measures.items()),
         )
-        .where(*narrowed(view, only))
+        .select_from(source)
+        .where(*conditions)
         .group_by(*places(len(dimensions)))
     )
     schema: Schema = {
@@ -366,20 +371,30 @@ def narrowed(view: FromClause, only: Narrowing) -> Sequence[ColumnElement[bool]]
     return conditions
 
 
-def _dimension(view: FromClause, name: str) -> ColumnElement[Any]:
-    v = view.c
-    if name == "key":
-        return func.coalesce(
-            select(v_api_key.c.name).where(v_api_key.c.id == v.key_id).scalar_subquery(),
-            cast(v.key_id, Text),
-        )
-    if name.startswith("label:"):
-        label = func.jsonb_extract_path_text(
-            v_label_set.c.labels, as_literal(name.removeprefix("label:"))
-        )
-        found = select(label).where(v_label_set.c.id == v.label_set).scalar_subquery()
-        return func.coalesce(found, literal_column("''", Text()))
-    return v[name]
+def _named(
+    view: FromClause, names: Sequence[str]
+) -> tuple[FromClause, dict[str, ColumnElement[Any]]]:
+    """What to select from, and the columns of these dimensions there.
+
+    Names of keys and values of labels are joined: looked up row by row, they took longer than all
+    of the sums.
+    """
+    v, source = view.c, view
+    found: dict[str, ColumnElement[Any]] = {}
+    for name in names:
+        if name == "key":
+            keys = select(v_api_key.c.id, v_api_key.c.name).subquery()
+            source = source.outerjoin(keys, keys.c.id == v.key_id)
+            found[name] = func.coalesce(keys.c.name, cast(v.key_id, Text))
+        elif name.startswith("label:"):
+            wanted = as_literal(name.removeprefix("label:"))
+            label = func.jsonb_extract_path_text(v_label_set.c.labels, wanted)
+            sets = select(v_label_set.c.id, label.label("value")).subquery()
+            source = source.outerjoin(sets, sets.c.id == v.label_set)
+            found[name] = func.coalesce(sets.c.value, literal_column("''", Text()))
+        else:
+            found[name] = v[name]
+    return source, found
 
 
 def bucket_of(at: ColumnElement[Any], period: Period) -> ColumnElement[Any]:

@@ -77,6 +77,8 @@ COARSE: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
     ("latency_hour", "latency", "hour", ("metric",)),
     ("latency_day", "latency", "day", HISTOGRAM),
 )
+METRICS = ("request", "request_ttft", "overhead", "added", "attempt", "attempt_ttft", "speed")
+REPLACED = "SELECT at FROM rollup_pending WHERE NOT is_addition"
 GRANTED = (
     *(f"v_{name}" for name in KEYS),
     *("v_latency_minute", "v_latency_key_hour"),
@@ -165,11 +167,12 @@ def create_sums(name: str, of: str, key: tuple[str, ...]) -> None:
 
 def joined(name: str) -> tuple[str, str]:
     """The quarters, and instead of those whose minutes have changed since, these minutes."""
-    columns, quarters, minutes = read_as(name)
-    replaced = "SELECT at FROM rollup_pending WHERE NOT is_addition"
+    columns = f"{listed(KEYS[name])}, {sums_of(name)}"
+    minutes = within(f"{name}_minute", "p.at", "15 minutes")
     return (
-        f"SELECT q.at, {columns} FROM {quarters} WHERE q.at NOT IN ({replaced})",  # noqa: S608
-        f"SELECT q.at, {columns} FROM {pending_quarters()} JOIN {minutes}",  # noqa: S608
+        f"SELECT q.at, {columns} FROM {name}_quarter_hour AS q{unpacked(name)} "  # noqa: S608
+        f"WHERE q.at NOT IN ({REPLACED})",
+        f"SELECT q.at, {columns} FROM {pending_quarters()} {minutes}{unpacked(name)}",  # noqa: S608
     )
 
 
@@ -178,32 +181,35 @@ def coarse_view(name: str, of: str, step: str, key: tuple[str, ...]) -> str:
     columns = f"{listed(key)}, {sums_of(of)}"
     of_pending = f"SELECT {start_of(step, 'at')} FROM rollup_pending"  # noqa: S608
     outdated = f"SELECT at FROM rollup_outdated WHERE step = '{step}'"  # noqa: S608
-    table = f"{name} AS q" + (f", {unnested('q')}" if of == "latency" else "")
-    _, quarters, minutes = read_as(of)
-    table_of_quarters, _, _ = quarters.partition(",")
-    replaced = "SELECT at FROM rollup_pending WHERE NOT is_addition"
-    unnest = f" CROSS JOIN {unnested('q')}" if of == "latency" else ""
+    quarters = within(f"{of}_quarter_hour", "o.at", f"1 {step}")
+    minutes = within(f"{of}_minute", "p.at", "15 minutes")
     return " UNION ALL ".join(
         (
-            f"SELECT q.at, {columns} FROM {table} "  # noqa: S608
+            f"SELECT q.at, {columns} FROM {name} AS q{unpacked(of)} "  # noqa: S608
             f"WHERE q.at NOT IN ({outdated} UNION ALL {of_pending})",
-            f"SELECT o.at, {columns} FROM ({outdated} UNION {of_pending}) AS o "  # noqa: S608
-            f"JOIN {table_of_quarters} ON q.at >= o.at AND q.at < o.at + interval '1 {step}'"
-            f"{unnest} WHERE q.at NOT IN ({replaced})",
-            f"SELECT {start_of(step, 'p.at')}, {columns} FROM {pending_quarters()} "  # noqa: S608
-            f"JOIN {minutes}",
+            f"SELECT o.at, {columns} FROM ({outdated} UNION {of_pending}) AS o {quarters}"  # noqa: S608
+            f"{unpacked(of)} WHERE q.at NOT IN ({REPLACED})",
+            f"SELECT {start_of(step, 'p.at')}, {columns} FROM {pending_quarters()} {minutes}"  # noqa: S608
+            f"{unpacked(of)}",
         )
     )
 
 
-def read_as(name: str) -> tuple[str, str, str]:
-    """Columns; what to select from for quarters, as `q`; what to join to pending ones, as `q`."""
-    columns = f"{listed(KEYS[name])}, {sums_of(name)}"
-    quarters, minutes = f"{name}_quarter_hour AS q", f"{name}_minute AS q"
-    on = "ON q.at >= p.at AND q.at < p.at + interval '15 minutes'"
-    if name == "latency":
-        return columns, f"{quarters}, {unnested('q')}", f"{minutes} {on} CROSS JOIN {unnested('q')}"
-    return columns, quarters, f"{minutes} {on}"
+def within(table: str, start: str, length: str) -> str:
+    """A join with the rows of a span of time as `q`, found by their index however few it expects.
+
+    Without OFFSET the planner takes the join apart and reads the whole table, since it cannot know
+    how few spans there are.
+    """
+    metric = f"m.metric = ANY ('{{{','.join(METRICS)}}}') AND " if "latency" in table else ""
+    return (
+        f"CROSS JOIN LATERAL (SELECT * FROM {table} AS m WHERE {metric}"  # noqa: S608
+        f"m.at >= {start} AND m.at < {start} + interval '{length}' OFFSET 0) AS q"
+    )
+
+
+def unpacked(of: str) -> str:
+    return f" CROSS JOIN {unnested('q')}" if of == "latency" else ""
 
 
 def pending_quarters() -> str:
