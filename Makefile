@@ -42,8 +42,8 @@ check: $(DEV_STAMP)  ## Format, lint, types, import contracts, migrations in ste
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m migrations.check
 
-bench: $(DEV_STAMP)  ## Print speed figures beside a bare relay's, and write bench.json
-	@$(BIN)/python -m tests.benchmarks.bench --json bench.json
+bench: $(DEV_STAMP)  ## Print speed figures, and write bench.json (FLAGS=--full: the dashboard over 10 M requests)
+	@$(BIN)/python -m tests.benchmarks.bench --json bench.json $(FLAGS)
 
 lock:  ## Resolve the dependencies anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet \

@@ -1,6 +1,8 @@
 """Measures the gateway against a bare relay of the same parts, in one run on this machine.
 
-    python -m tests.benchmarks.bench [--quick] [--json bench.json]
+    python -m tests.benchmarks.bench [--quick] [--full] [--json bench.json]
+
+Then how fast records are stored, and how long the dashboard takes over a history of requests.
 
 Load generator and provider share one core, what is measured has another. Targets take turns, so
 that a noisy minute hits both; ratios are what to look at.
@@ -21,7 +23,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tests.benchmarks import micro
+from tests.benchmarks import history, micro, shipping, views
 from tests.benchmarks.gateway import gateway_target
 from tests.benchmarks.load import Load, Result
 from tests.benchmarks.processes import (
@@ -40,6 +42,7 @@ TARGET_CORE = 1
 STREAMS = 50
 CHUNKS = 100
 CHUNK_INTERVAL_MS = 10
+_STORED, _QUICKLY_STORED = 40_000, 5_000
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,6 +83,8 @@ class Report(msgspec.Struct, kw_only=True):
     direct: Figures
     targets: list[Figures]
     micro: list[micro.Timing]
+    stored: shipping.ShippingFigures | None = None
+    dashboard: views.HistoryFigures | None = None
 
     def ratio(self, figures: Figures, field: str) -> float | None:
         """A target's figure over the relay's."""
@@ -292,6 +297,14 @@ def main() -> None:
     """Run everything, print the tables, write the JSON."""
     arguments = argparse.ArgumentParser(description="Measures the gateway against a bare relay.")
     arguments.add_argument("--quick", action="store_true", help="about 20 s, rough figures")
+    arguments.add_argument(
+        "--history",
+        type=int,
+        default=history.DEFAULT,
+        metavar="N",
+        help=f"requests that the dashboard looks back on, {history.DEFAULT:,}; 0: leave that out",
+    )
+    arguments.add_argument("--full", action="store_true", help=f"as --history {history.FULL}")
     arguments.add_argument("--json", type=Path, default=Path("bench.json"), help="where to write")
     given = arguments.parse_args()
     console = Console()
@@ -302,6 +315,12 @@ def main() -> None:
         with console.status("measuring"):
             report = measure(upstream_url, targets, QUICK if given.quick else Plan())
     show(report, console)
+    report.stored = shipping.measure(_QUICKLY_STORED if given.quick else _STORED)
+    shipping.show(report.stored)
+    length: int = history.FULL if given.full else 0 if given.quick else given.history
+    if length:
+        report.dashboard = views.measure_new(length)
+        views.show_figures(report.dashboard, console)
     given.json.write_bytes(msgspec.json.format(msgspec.json.encode(report)))
 
 

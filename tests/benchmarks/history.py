@@ -92,11 +92,16 @@ def main() -> None:
         make_history(arguments.database_url, requests, days=arguments.days)
         return
     with _directory(arguments.directory) as directory:
-        server = EmbeddedPostgres(directory, settings=_SERVER)
-        try:
-            make_history(server.start(), requests, days=arguments.days)
-        finally:
-            server.stop()
+        make_in(directory, requests, days=arguments.days)
+
+
+def make_in(directory: Path, requests: int, *, days: int = history_sql.DAYS) -> None:
+    """Make a history in a directory of its own, with a server that has stopped afterwards."""
+    server = EmbeddedPostgres(directory, settings=_SERVER)
+    try:
+        make_history(server.start(), requests, days=days)
+    finally:
+        server.stop()
 
 
 def make_history(

@@ -6,6 +6,7 @@ records up, and stores them the way the shipper does.
 
 import argparse
 import asyncio
+import os
 import random
 import tempfile
 import time
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -34,6 +36,19 @@ _KEYS, _ENDPOINTS = 20, 12
 _MICRO = Decimal("0.000001")
 
 
+class ShippingFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast made-up records were stored."""
+
+    requests: int
+    batch: int
+    requests_per_s: float
+    us_per_request: float
+    own_us_per_request: float
+    """Of this process; the rest is the server's."""
+    load_average: float
+    rows: dict[str, int]
+
+
 def main() -> None:
     """Print requests per second."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -41,15 +56,30 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1_000)
     parser.add_argument("--per-second", type=int, default=10_000, help="of the traffic made up")
     arguments = parser.parse_args()
+    show(measure(arguments.requests, batch=arguments.batch, per_second=arguments.per_second))
+
+
+def measure(requests: int, *, batch: int = 1_000, per_second: int = 10_000) -> ShippingFigures:
+    """Store so many records in a new database, one batch after the other."""
     with tempfile.TemporaryDirectory(prefix="tollway-bench-") as directory:
         server = EmbeddedPostgres(Path(directory))
         dsn = server.start()
         try:
             migrations.upgrade(dsn)
-            found = _made_up(arguments.requests, arguments.per_second)
-            asyncio.run(_store(dsn, Path(directory), found, arguments.batch))
+            found = _made_up(requests, per_second)
+            return asyncio.run(_store(dsn, Path(directory), found, batch))
         finally:
             server.stop()
+
+
+def show(figures: ShippingFigures) -> None:
+    """Print them."""
+    print(
+        f"{figures.requests_per_s:,.0f} requests/s stored; {figures.us_per_request:.0f} us each, "
+        f"{figures.own_us_per_request:.0f} of them ours; load {figures.load_average:.1f}"
+    )
+    for name, count in figures.rows.items():
+        print(f"  {count:>9,} rows in {name}")
 
 
 def _made_up(count: int, per_second: int) -> list[Found]:
@@ -102,7 +132,7 @@ def _made_up(count: int, per_second: int) -> list[Found]:
     return [Found(record, b"", "bench", index, None) for index, record in enumerate(records)]
 
 
-async def _store(dsn: str, directory: Path, found: list[Found], batch: int) -> None:
+async def _store(dsn: str, directory: Path, found: list[Found], batch: int) -> ShippingFigures:
     engine = make_engine(dsn, pool_size=1, application_name="benchmark")
     dead = directory / "dead"
     dead.mkdir(exist_ok=True)
@@ -112,18 +142,18 @@ async def _store(dsn: str, directory: Path, found: list[Found], batch: int) -> N
     for start in range(0, len(found), batch):
         await store.store(found[start : start + batch])
     took_s, cpu_s = time.perf_counter() - begun_s, time.process_time() - cpu_s
-    print(
-        f"{len(found) / took_s:,.0f} requests/s; {took_s / len(found) * 1e6:.0f} us each, "
-        f"{cpu_s / len(found) * 1e6:.0f} of them ours"
-    )
-    for table in (
-        request_record,
-        usage_request.minute,
-        usage_attempt.minute,
-        latency.minute,
-    ):
-        print(f"  {await _count(engine, table):>9,} rows in {table.name}")
+    tables = (request_record, usage_request.minute, usage_attempt.minute, latency.minute)
+    rows = {table.name: await _count(engine, table) for table in tables}
     await engine.dispose()
+    return ShippingFigures(
+        requests=len(found),
+        batch=batch,
+        requests_per_s=len(found) / took_s,
+        us_per_request=took_s / len(found) * 1e6,
+        own_us_per_request=cpu_s / len(found) * 1e6,
+        load_average=os.getloadavg()[0],
+        rows=rows,
+    )
 
 
 async def _count(engine: AsyncEngine, table: object) -> int:

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -24,12 +25,14 @@ from rich.console import Console
 from rich.table import Table
 from streamlit.testing.v1 import AppTest
 
+import migrations
 from dashboard import records
 from dashboard.installation import Installation, show
 from dashboard.pool import Pool
 from dashboard.views import VIEWS
 from gateway.storage.embedded import EmbeddedPostgres
 from gateway.storage.roles import ensure_reader
+from tests.benchmarks.history import make_in
 from tests.browser.conftest import CHROMIUM, FLAGS, IS_DRAWN
 
 DATA_MS, OPEN_MS, CLICK_MS, PAGE_MS = 1_000, 5_000, 1_500, 300
@@ -89,8 +92,23 @@ class _Recorder(Pool):
             self.taken.append(((time.perf_counter() - began_s) * 1000, sql))
 
 
-def measure(dsn: str, *, periods: Sequence[str] = PERIODS, has_browser: bool = True) -> Any:
+def measure_new(requests: int, *, periods: Sequence[str] = PERIODS) -> HistoryFigures:
+    """Make a history, time it and remove it."""
+    with tempfile.TemporaryDirectory(prefix="tollway-history-") as name:
+        directory = Path(name)
+        make_in(directory, requests)
+        server = EmbeddedPostgres(directory)
+        try:
+            return measure(server.start(), periods=periods)
+        finally:
+            server.stop()
+
+
+def measure(
+    dsn: str, *, periods: Sequence[str] = PERIODS, has_browser: bool = True
+) -> HistoryFigures:
     """Time a history. ``dsn`` is the address of the gateway's own role."""
+    migrations.upgrade(dsn)
     url = ensure_reader(dsn, "for-benchmarks")
     pool = _Recorder(url)
     show(Installation(pool=pool))
