@@ -82,6 +82,7 @@ def _draw_title(title: str) -> None:
     now = datetime.fromtimestamp(time.time(), UTC)
     try:
         fresh = queries.freshness(source.read_freshness(), now)
+        dead = source.read_dead_letters()
     except SourceError as error:
         st.html(pieces.title(title, note=error.title, tone="bad", hint=error.remedy))
         return
@@ -90,16 +91,23 @@ def _draw_title(title: str) -> None:
         return
     zone = st.context.timezone or "UTC"
     at = numbers.clock(fresh.data_to, zone, now=now)
-    waiting = fresh.backlog_bytes / 1024
-    note = f"data to {at}"
+    waiting = f"≈{numbers.NBSP}{numbers.count(fresh.backlog_records)} records waiting"
+    notes = [f"data to {at}"]
+    hints = [numbers.when_exactly(fresh.data_to, zone), waiting]
     if fresh.is_stale:
-        note += f" · {waiting:,.0f} KiB waiting" if waiting else " · nothing heard since"
+        notes.append(waiting if fresh.backlog_records else "nothing heard since")
+    if dead:
+        notes.append(f"{numbers.count(dead)} set aside")
+        hints.append(
+            f"PostgreSQL would not take {numbers.count(dead)} records of the last week: they lie "
+            "in spool/deadletter, and `tollway doctor` tells why"
+        )
     st.html(
         pieces.title(
             title,
-            note=note,
-            tone="warn" if fresh.is_stale else "good",
-            hint=f"{numbers.when_exactly(fresh.data_to, zone)}; {waiting:,.0f} KiB in spools",
+            note=" · ".join(notes),
+            tone="warn" if fresh.is_stale or dead else "good",
+            hint="; ".join(hints),
         )
     )
 

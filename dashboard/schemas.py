@@ -97,7 +97,10 @@ FRESHNESS: Schema = {
     "last_record_at": UTC_INSTANT,
     "oldest_unshipped_at": UTC_INSTANT,
     "backlog_bytes": pl.Int64(),
+    "backlog_records": pl.Int64(),
 }
+
+DEAD_LETTERS: Schema = {"dead_letters": pl.Int64()}
 
 REQUESTS: Schema = {
     "id": pl.String(),

@@ -9,15 +9,27 @@ from typing import Any, TypeAlias
 
 import polars as pl
 import streamlit as st
-from sqlalchemy import ColumnElement, DateTime, Select, Text, cast, literal, select
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Select,
+    Text,
+    cast,
+    func,
+    literal,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import BIGINT
 
 from dashboard.installation import installation
-from dashboard.schemas import FRESHNESS, USD, Schema
-from gateway.storage.tables import USD_SCALE, v_ship_watermark
+from dashboard.schemas import DEAD_LETTERS, FRESHNESS, USD, Schema
+from gateway.storage.tables import USD_SCALE, v_ingest_error, v_ship_watermark
 
 FRESH_S = 30
 """Seconds for which an answer is shared by all readers."""
+_DEAD_LETTERS_S = 60
 
 _DIALECT: Any = postgresql.dialect(paramstyle="numeric_dollar")  # pyright: ignore[reportUnknownMemberType] - untyped
 
@@ -35,9 +47,20 @@ def read_freshness() -> pl.DataFrame:
             watermark.last_record_at,
             watermark.oldest_unshipped_at,
             watermark.backlog_bytes,
+            watermark.backlog_records,
         ),
         FRESHNESS,
     )
+
+
+@st.cache_data(ttl=_DEAD_LETTERS_S, max_entries=1, show_spinner=False)
+def read_dead_letters() -> int:
+    """How many records of the last week PostgreSQL would not take; they lie in files beside it."""
+    since = func.now() - literal_column("interval '7 days'")
+    statement: _Select = select(cast(func.count(), BIGINT).label("dead_letters")).where(
+        v_ingest_error.c.seen_at >= since
+    )
+    return int(read_statement(statement, DEAD_LETTERS)["dead_letters"].sum())
 
 
 def as_literal(value: str) -> ColumnElement[str]:
@@ -47,7 +70,8 @@ def as_literal(value: str) -> ColumnElement[str]:
 
 def as_instant(value: datetime) -> ColumnElement[datetime]:
     """An aware instant."""
-    return cast(literal(value.isoformat(), Text), DateTime(timezone=True))
+    # In the statement itself: as a parameter it would be read again for each row.
+    return literal_column(f"timestamptz '{value.isoformat()}'", DateTime(timezone=True))
 
 
 def read_statement(statement: _Select, schema: Schema) -> pl.DataFrame:

@@ -39,6 +39,7 @@ _BACKOFF_S = (0.1, 5.0)
 _SCHEMA_PAUSE_S = 10.0
 _ADOPT_S = 10.0
 _WATERMARK_S = 2.0
+_USUAL_RECORD_BYTES = 1_500
 _CLEAN_S = 30.0
 _CLEAN_WHEN_SHORT_S = 1.0
 _OBSERVE_S = 0.2
@@ -74,6 +75,7 @@ class Shipper:
         self._shipping = asyncio.Lock()
         self._due_s: dict[str, float] = {}
         self._caught_up_at = datetime.now(UTC)
+        self._record_bytes = _USUAL_RECORD_BYTES
 
     async def run(self) -> None:
         """Until cancelled: ship what is there, then wait a moment for more."""
@@ -172,6 +174,8 @@ class Shipper:
     async def _ship_batch(self, writer: Writer, position: Position, batch: Batch) -> Position:
         if batch.found:
             await self._store.store(batch.found, worker=writer.name)
+            taken = sum(len(one.payload) for one in batch.found)
+            self._record_bytes = max(1, taken // len(batch.found))
         if batch.position != position:
             self.state.corrupt_frames += batch.corrupt_frames
             await asyncio.to_thread(_remember, writer, position, batch.position)
@@ -246,6 +250,7 @@ class Shipper:
             last_record_at=self.state.last_record_at,
             oldest_unshipped_at=self.state.oldest_unshipped_at,
             backlog_bytes=self.state.backlog_bytes,
+            backlog_records=-(-self.state.backlog_bytes // self._record_bytes),
         )
         await run_bounded(
             self._engine, lambda connection: note_watermark(connection, mark), seconds=_TELL_S

@@ -125,6 +125,8 @@ class Watermark(msgspec.Struct, frozen=True, kw_only=True):
     oldest_unshipped_at: datetime | None
     """None when everything is shipped."""
     backlog_bytes: int
+    backlog_records: int = 0
+    """About so many."""
 
 
 class DeadRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,6 +169,7 @@ async def note_watermark(connection: AsyncConnection, mark: Watermark) -> None:
         "last_record_at": mark.last_record_at,
         "oldest_unshipped_at": mark.oldest_unshipped_at,
         "backlog_bytes": mark.backlog_bytes,
+        "backlog_records": mark.backlog_records,
     }
     statement = insert(ship_watermark).values(worker=mark.worker, **values)
     kept = {

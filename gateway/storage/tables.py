@@ -452,6 +452,8 @@ ship_watermark = Table(
     Column("last_record_at", Instant),
     Column("oldest_unshipped_at", Instant),
     Column("backlog_bytes", BigInteger, nullable=False),
+    # About so many, by how long records were of late: counting them would read them.
+    Column("backlog_records", BigInteger, nullable=False, server_default=text("0")),
 )
 
 ingest_error = Table(
@@ -521,6 +523,7 @@ v_request = _view("v_request", request_record)
 v_attempt = _view("v_attempt", attempt_record)
 v_api_key = _view("v_api_key", api_key, without=frozenset({"digest", "pepper_version"}))
 v_ship_watermark = _view("v_ship_watermark", ship_watermark)
+v_ingest_error = _view("v_ingest_error", ingest_error, without=frozenset({"frame"}))
 v_rule_set = _view("v_rule_set", rule_set)
 v_price_change = _view("v_price_change", price_change)
 v_price_proposal = _view("v_price_proposal", price_proposal)

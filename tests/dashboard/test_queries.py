@@ -38,6 +38,7 @@ def watermark(**changes: Any) -> dict[str, Any]:
         "last_record_at": NOW - timedelta(days=2),
         "oldest_unshipped_at": None,
         "backlog_bytes": 0,
+        "backlog_records": 0,
     } | changes
 
 

@@ -220,6 +220,7 @@ async def test_a_watermark_keeps_the_last_record_of_an_idle_worker(engine: Async
         last_record_at=NOW,
         oldest_unshipped_at=NOW,
         backlog_bytes=7,
+        backlog_records=1,
     )
     idle = Watermark(
         worker="a",
@@ -237,7 +238,7 @@ async def test_a_watermark_keeps_the_last_record_of_an_idle_worker(engine: Async
         )
     async with engine.connect() as connection:
         rows = [tuple(row) for row in await connection.execute(select(ship_watermark))]
-    assert rows == [("a", NOW + timedelta(seconds=5), None, NOW, None, 0)]
+    assert rows == [("a", NOW + timedelta(seconds=5), None, NOW, None, 0, 0)]
 
 
 @pytest.mark.anyio
