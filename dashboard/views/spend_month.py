@@ -41,7 +41,7 @@ def read_month(zone: str, only: Narrowing) -> Month:
     """The month of now, whatever period is shown."""
     at = datetime.fromtimestamp(time.time(), UTC)
     month = make_period(MONTH, now=at, zone=zone)
-    period = _with_look_back(month)
+    period = with_look_back(month)
     found = sums.read_attempts_by("provider", period, only)
     by_day = found.group_by("bucket").agg(pl.col("cost_usd").sum())
     days = {
@@ -174,7 +174,8 @@ def _is_month(period: Period) -> bool:
     return period.before_ends_by is not None
 
 
-def _with_look_back(month: Period) -> Period:
+def with_look_back(month: Period) -> Period:
+    """A month, and the days before it that its forecast needs."""
     zone = ZoneInfo(month.zone)
     today = month.wall_end.date()
     first = min(today - forecast.LOOK_BACK, today.replace(day=1))

@@ -10,7 +10,7 @@ import streamlit as st
 import migrations
 from dashboard.installation import Installation, show
 from dashboard.pool import Pool
-from tests.dashboard import traffic
+from tests.dashboard import rich, traffic
 
 # So that a bucket's edge never falls between writing the records and reading them.
 END = datetime.now(UTC)
@@ -30,6 +30,14 @@ def filled_url(postgres_dsn: Callable[..., str]) -> str:
     url = postgres_dsn()
     migrations.upgrade(url)
     traffic.fill(url, [*RECORDS, FALLBACK])
+    return url
+
+
+@pytest.fixture(scope="session")
+def rich_url(postgres_dsn: Callable[..., str]) -> str:
+    url = postgres_dsn()
+    migrations.upgrade(url)
+    rich.fill(url, rich.records(END), at=END)
     return url
 
 

@@ -136,7 +136,7 @@ def test_effects_add_up_to_the_change_exactly(
     period = make_period(
         "custom", now=END, zone="UTC", start=(END - timedelta(days=3)).replace(tzinfo=None)
     )
-    by = ("endpoint", "outcome")
+    by = effects.DIMENSIONS
     now, before = (sums.read_attempt_totals(by, of) for of in (period, period.before))
 
     change = effects.explain(now.iter_rows(named=True), before.iter_rows(named=True))
@@ -192,6 +192,7 @@ def _sums(*, attempts: int, tokens: int, cost: str) -> dict[str, object]:
     groups = ("input", "cache_read", "cache_write", "output", "reasoning")
     return {
         "endpoint": "openai/gpt-4o",
+        "key": "team one",
         "outcome": "success",
         "attempts": attempts,
         "unpriced": 0,

@@ -248,7 +248,7 @@ async def _fill(dsn: str, records: Sequence[RequestRecord], updated_at: datetime
                 [request_row(one) for one in records],
                 [row for one in records for row in attempt_rows(one)],
             )
-            await connection.execute(insert(api_key).values(**_key(KEY_ID)))
+            await connection.execute(insert(api_key).values(**key_row(KEY_ID)))
             await connection.execute(
                 insert(ship_watermark).values(
                     worker="node/1",
@@ -261,7 +261,7 @@ async def _fill(dsn: str, records: Sequence[RequestRecord], updated_at: datetime
         await engine.dispose()
 
 
-def _key(key_id: UUID) -> dict[str, Any]:
+def key_row(key_id: UUID) -> dict[str, Any]:
     return {
         "id": key_id,
         "kid": "01234567",
