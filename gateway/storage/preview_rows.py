@@ -48,14 +48,15 @@ async def read_spend(
     rows = await connection.execute(
         select(
             v.endpoint,
-            v.provider,
-            v.model,
+            func.max(v.provider).label("provider"),
+            # An endpoint that was given to another model meanwhile is still one.
+            func.max(v.model).label("model"),
             cast(func.sum(v.attempts), BigInteger).label("attempts"),
             cast(func.sum(v.cost_usd), Usd).label("recorded_usd"),
             cast(func.sum(v.unpriced), BigInteger).label("unpriced"),
         )
         .where(v.at >= since, v.at < until)
-        .group_by(v.endpoint, v.provider, v.model)
+        .group_by(v.endpoint)
         .order_by(v.endpoint)
     )
     return [EndpointSpend(**row) for row in rows.mappings()]
