@@ -190,11 +190,9 @@ def events(budget: BudgetView, entries: Sequence[AuditEntry], windows: pl.DataFr
         spent = numbers.usd(from_nano_usd(row["spent_nusd"]))
         told: int = row["told_percent"]
         is_now = row["since"] == budget.since
-        words = (
-            f"{spent} spent in the window that began" if is_now else f"window with {spent} spent"
-        )
+        words = f"window began, {spent} spent {'so far' if is_now else 'in it'}"
         if told:
-            words += f", {told} % told"
+            words += f", told at {told}{numbers.NBSP}%"
         tone = "" if told < _TOLD_WARN else "bad" if told >= _TOLD_SPENT else "warn"
         # The window of one without an end began long before it.
         began = max(row["since"], budget.created_at) if is_now else row["since"]

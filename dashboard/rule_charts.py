@@ -58,7 +58,13 @@ def moves_chart(frame: pl.DataFrame) -> AnyChart:
         x=alt.X(
             "to_endpoint:N",
             axis=alt.Axis(
-                title=None, orient="top", labelAngle=-30, labelLimit=170, domain=False, ticks=False
+                title=None,
+                orient="top",
+                labelAngle=-40,
+                labelLimit=150,
+                labelOverlap=False,
+                domain=False,
+                ticks=False,
             ),
             scale=alt.Scale(paddingInner=0.06),
         ),

@@ -18,6 +18,18 @@ STYLE = f"""<style>
   --tw-bad-bg: light-dark(#fdecea, #3a1d1c); --tw-warn: light-dark(#8f4a0a, #f2b87f);
   --tw-warn-bg: light-dark(#fdf1e3, #38270f); --tw-good-mark: light-dark(#1a8754, #4fbf8a);
   --tw-bad-mark: light-dark(#c8322b, #ee6a60); --tw-warn-mark: light-dark(#d9731a, #ea9a4d); }}
+/* Dialogs stand outside of the app and know no colour scheme: their own text colour does. */
+.stDialog {{ --tw-idle-mark: #848c9b; --tw-text: currentColor;
+  --tw-muted: color-mix(in srgb, currentColor 68%, transparent);
+  --tw-line: color-mix(in srgb, currentColor 16%, transparent);
+  --tw-rule: color-mix(in srgb, currentColor 12%, transparent);
+  --tw-quiet: color-mix(in srgb, currentColor 10%, transparent);
+  --tw-spark: transparent; --tw-good: currentColor; --tw-bad: currentColor; --tw-warn: currentColor;
+  --tw-good-bg: color-mix(in srgb, #1a8754 26%, transparent);
+  --tw-bad-bg: color-mix(in srgb, #c8322b 26%, transparent);
+  --tw-warn-bg: color-mix(in srgb, #d9731a 26%, transparent); --tw-good-mark: #35a06f;
+  --tw-bad-mark: #d8493f; --tw-warn-mark: #e08533; }}
+.stDialog .tw-cards {{ grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .6rem; }}
 {_SLOT_STYLE}
 .tw-title {{ display: flex; align-items: center; gap: .9rem; flex-wrap: wrap; min-height: 2.5rem; }}
 .tw-title h1 {{ font-size: 1.35rem; font-weight: 650; margin: 0; padding: 0; }}

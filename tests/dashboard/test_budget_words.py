@@ -198,7 +198,7 @@ def test_events_tell_what_was_done_to_a_budget_and_how_far_its_windows_came() ->
     assert [(one.words, one.actor, one.tone) for one in found] == [
         ("limit set to $100.00", "ada", ""),
         ("made with a limit of $50.00", "ada", ""),
-        ("$85.50 spent in the window that began, 80 % told", "", "warn"),
+        ("window began, $85.50 spent so far, told at 80\N{NO-BREAK SPACE}%", "", "warn"),
     ]
 
 
