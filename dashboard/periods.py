@@ -35,6 +35,7 @@ MINUTES_KEPT = timedelta(days=29)
 """Minutes are not kept for longer, unless configured otherwise."""
 
 _MAX_BARS = 90
+_DAY, _MINUTE = timedelta(days=1), timedelta(minutes=1)
 _BUCKETS = tuple(
     timedelta(minutes=minutes) for minutes in (1, 5, 30, 60, 180, 720, 1_440, 2_880, 10_080)
 )
@@ -133,6 +134,28 @@ def _month(until: datetime, zone: str) -> Period:
         shift=start - _to_utc(before, zone),
         before_ends_by=start,
     )
+
+
+def offsets_within(period: Period) -> list[tuple[datetime, timedelta]]:
+    """How far the zone's clock is ahead of UTC, each with the instant until which it is."""
+    zone = ZoneInfo(period.zone)
+    found: list[tuple[datetime, timedelta]] = []
+    at = period.start
+    while at < period.end:
+        offset, step = _offset(at, zone), _DAY
+        after = at
+        # Up to where it is another, to the minute.
+        while step >= _MINUTE:
+            while after < period.end and _offset(after + step, zone) == offset:
+                after += step
+            step /= 24 if step == _DAY else 60
+        at = min(after + _MINUTE, period.end)
+        found.append((at, offset))
+    return found
+
+
+def _offset(at: datetime, zone: ZoneInfo) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta()
 
 
 def _custom(until: datetime, zone: str, start: datetime | None, end: datetime | None) -> Period:
