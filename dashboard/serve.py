@@ -29,6 +29,7 @@ from dashboard.admin import Admin, token_in
 from dashboard.failures import on_script_error
 from dashboard.gate import Gate
 from dashboard.installation import USUAL_GATEWAY_URL, Installation, installation, show
+from dashboard.pings import Pings
 from dashboard.pool import Pool
 from dashboard.reader import token_of_reader
 from dashboard.sessions import Sessions
@@ -99,7 +100,8 @@ def make_app(*, is_local: bool = True) -> App:
                 shown.sessions,
                 is_local=is_local,
                 needs_sign_in=shown.needs_sign_in,
-            )
+            ),
+            Middleware(Pings),
         ],
         on_script_error=on_script_error,
     )

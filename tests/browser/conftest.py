@@ -41,12 +41,6 @@ IS_DRAWN = """() => {
 }"""
 
 
-_VIEWS = ("spend", "latency", "reliability", "requests", "prices", "rules", "keys")
-_LOOKED_FOR = tuple(
-    f"{view}/_stcore/{what}" for view in _VIEWS for what in ("health", "host-config")
-)
-
-
 class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
     """Where it runs, and what it shows."""
 
@@ -94,10 +88,7 @@ class Visit:
         page.screenshot(path=OUTPUT / f"{name}.png")
 
     def _hear(self, message: Any) -> None:
-        # A link to any page but the first makes Streamlit look for its server below that page's
-        # path first: two answers of 404 (github.com/streamlit/streamlit/issues/7074).
-        is_known = any(end in message.location.get("url", "") for end in _LOOKED_FOR)
-        if message.type in {"error", "warning"} and not is_known:
+        if message.type in {"error", "warning"}:
             self.complaints.append(f"{message.text} {message.location}")
 
     def _see(self, request: Any) -> None:
