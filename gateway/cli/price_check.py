@@ -1,6 +1,7 @@
 """``tollway prices diff`` and ``check``: what the operator changed, and what looks wrong."""
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -144,44 +145,64 @@ def _check(settings: Settings, now: datetime, *, quiet: bool) -> list[Finding]:
         )
         for endpoint in unpriced(believed.endpoints_by_id.values(), now)
     ]
-    texts: dict[str, str] = {}
-    for offers in believed.endpoints_by_model.values():
-        for one in far_from_others(offers, now):
-            endpoint = believed.endpoints_by_id[one.endpoint]
-            place = _place(one, endpoint, texts)
-            found.append(_warning(one.rule, place, one.problem, one.remedy))
-    for endpoint in believed.endpoints_by_id.values():
+    texts: dict[Path, str] = {}
+
+    def warn(endpoint: Endpoint, warning: PriceWarning) -> None:
         is_own = endpoint is not tables.endpoints_by_id.get(endpoint.id)
+        if is_own and warning.rule in {"no-origin", "stale"}:
+            # The operator's own prices have their reason in the history.
+            return
+        files = () if is_own else _files_of(endpoint, settings.config_path)
+        place = _place(warning, endpoint, files, texts)
+        found.append(_warning(warning.rule, place, warning.problem, warning.remedy))
+
+    for offers in believed.endpoints_by_model.values():
+        for warning in far_from_others(offers, now):
+            warn(believed.endpoints_by_id[warning.endpoint], warning)
+    for endpoint in believed.endpoints_by_id.values():
         for warning in warn_of(endpoint, now):
-            if is_own and warning.rule in {"no-origin", "stale"}:
-                # The operator's own prices have their reason in the history.
-                continue
-            found.append(
-                _warning(
-                    warning.rule, _place(warning, endpoint, texts), warning.problem, warning.remedy
-                )
-            )
+            warn(endpoint, warning)
     return found
 
 
-def _place(warning: PriceWarning, endpoint: Endpoint, texts: dict[str, str]) -> str:
-    path = TABLES / f"{endpoint.provider}.toml"
-    if endpoint.provider not in texts:
-        texts[endpoint.provider] = path.read_text("utf-8") if path.is_file() else ""
-    located = CatalogueError(
+def _files_of(endpoint: Endpoint, config: Path | None) -> tuple[tuple[Path, str | None], ...]:
+    """Where an endpoint may stand: the operator's settings, under its provider, or a table."""
+    table = (TABLES / f"{endpoint.provider}.toml", None)
+    return (table,) if config is None else ((config, endpoint.provider), table)
+
+
+def _place(
+    warning: PriceWarning,
+    endpoint: Endpoint,
+    files: Iterable[tuple[Path, str | None]],
+    texts: dict[Path, str],
+) -> str:
+    """The first file and line that has it, the endpoint and the value."""
+    unlocated = CatalogueError(
         warning.problem,
         remedy=warning.remedy,
         endpoint=endpoint.provider_model,
         key=warning.key,
         value=warning.value,
-    ).in_file(_shown(path), texts[endpoint.provider])
+    )
+    located = (
+        unlocated.in_file(_shown(path), _text_of(path, texts), provider=provider)
+        for path, provider in files
+    )
+    there = next((one for one in located if one.line is not None), None)
+    where = "" if there is None else f"{there.file}:{there.line} "
     value = "" if warning.value is None else f" {warning.key} = {warning.value}"
-    where = f"{located.file}:{located.line} " if located.line is not None else ""
     return f"{where}{endpoint.id}{value}"
 
 
+def _text_of(path: Path, texts: dict[Path, str]) -> str:
+    if path not in texts:
+        texts[path] = path.read_text("utf-8") if path.is_file() else ""
+    return texts[path]
+
+
 def _shown(path: Path) -> str:
-    return f"pricing/tables/{path.name}"
+    return f"pricing/tables/{path.name}" if path.parent == TABLES else path.name
 
 
 def _error(exc: CatalogueError, rule: str) -> Finding:

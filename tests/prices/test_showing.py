@@ -22,6 +22,8 @@ def home(tmp_path_factory: pytest.TempPathFactory, postgres_dsn: Callable[..., s
     (place / "d").mkdir()
     (place / "dsn").write_text(migrated(postgres_dsn))
     toml = provider_toml("alpha", "http://127.0.0.1:9/v1", {"test/a": "a"})
+    odd = {"id": '"odd"', "input_usd_per_mtok": "3", "output_usd_per_mtok": "2"}
+    toml += "\n".join(["[[providers.alpha.endpoints]]", *(f"{k} = {v}" for k, v in odd.items())])
     (place / "tollway.toml").write_text(f'database_url = "file:{place}/dsn"\n{toml}')
     return place
 
@@ -61,3 +63,14 @@ def test_a_prompt_of_less_than_nothing_is_refused(home: Path) -> None:
 
 def test_a_history_of_nothing_says_so(home: Path) -> None:
     assert "Nothing was decided here about alpha/zz" in run(home, "history", "alpha/zz")
+
+
+def test_a_warning_about_the_operators_settings_has_their_line(home: Path) -> None:
+    found = json.loads(run(home, "check", "--json"))
+
+    of_odd = [one for one in found if "alpha/odd" in one["place"]]
+    (odd,) = (one for one in of_odd if one["rule"] == "output-below-input")
+    lines = (home / "tollway.toml").read_text().splitlines()
+    at = lines.index("output_usd_per_mtok = 2", lines.index('id = "odd"')) + 1
+    assert odd["place"] == f"tollway.toml:{at} alpha/odd output_usd_per_mtok = 2"
+    assert odd["remedy"] == "look whether the two were exchanged"
