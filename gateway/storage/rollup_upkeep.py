@@ -14,6 +14,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    or_,
     select,
     text,
     values,
@@ -207,9 +208,13 @@ async def _replace(connection: AsyncConnection, roll_up: RollUp, quarters: list[
     await connection.execute(delete(table).where(_among(table, table.c.at.in_(quarters))))
     if roll_up.is_histogram:
         # Every batch has left a row.
-        for at in quarters:
-            await connection.execute(compact(minutes, _among(minutes, _is_within(minutes, at))))
-        await _compact_keys(connection, {_hour_of(at) for at in quarters})
+        are_of_quarters = or_(
+            *(and_(minutes.c.at >= start, minutes.c.at < end) for start, end in _spans(quarters))
+        )
+        await connection.execute(compact(minutes, _among(minutes, are_of_quarters)))
+        hours = sorted({_hour_of(at) for at in quarters})
+        is_of_hours = _among(latency_key_hour, latency_key_hour.c.at.in_(hours))
+        await connection.execute(compact(latency_key_hour, is_of_hours))
     rows = _within(minutes, quarters, QUARTER)
     summed_up = summed(roll_up, rows, rows.c.span, roll_up.keys)
     names = sum_columns(roll_up, roll_up.keys)
@@ -233,10 +238,15 @@ async def _move(connection: AsyncConnection, roll_up: RollUp, quarters: list[dat
             await connection.execute(add_up(roll_up.quarter, rows, roll_up.measures))
 
 
-async def _compact_keys(connection: AsyncConnection, hours: set[datetime]) -> None:
-    at = latency_key_hour.c.at
-    for hour in sorted(hours):
-        await connection.execute(compact(latency_key_hour, _among(latency_key_hour, at == hour)))
+def _spans(quarters: list[datetime]) -> list[tuple[datetime, datetime]]:
+    """Sorted quarters as spans of time without gaps: mostly one."""
+    spans: list[tuple[datetime, datetime]] = []
+    for at in quarters:
+        if spans and spans[-1][1] == at:
+            spans[-1] = (spans[-1][0], at + QUARTER)
+        else:
+            spans.append((at, at + QUARTER))
+    return spans
 
 
 def _within(table: Table, starts: list[datetime], length: timedelta) -> Subquery:
