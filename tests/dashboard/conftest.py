@@ -10,6 +10,7 @@ import streamlit as st
 import migrations
 from dashboard.installation import Installation, show
 from dashboard.pool import Pool
+from tests.benchmarks.history import make_history
 from tests.dashboard import rich, traffic
 
 # So that a bucket's edge never falls between writing the records and reading them.
@@ -38,6 +39,14 @@ def rich_url(postgres_dsn: Callable[..., str]) -> str:
     url = postgres_dsn()
     migrations.upgrade(url)
     rich.fill(url, rich.records(END), at=END)
+    return url
+
+
+@pytest.fixture(scope="session")
+def large_url(postgres_dsn: Callable[..., str]) -> str:
+    """A month in which quarters, hours and days hold many rows each."""
+    url = postgres_dsn()
+    make_history(url, 20_000, days=31, is_quiet=True)
     return url
 
 
