@@ -157,7 +157,7 @@ def _headers() -> dict[str, str]:
         "Content-Security-Policy": _POLICY,
         "X-Content-Type-Options": "nosniff",
         "X-Frame-Options": "DENY",
-        # With "no-referrer" browsers send `Origin: null` with our own forms, which are then refused.
+        # With "no-referrer" browsers send `Origin: null` with our own forms, which are refused.
         "Referrer-Policy": "same-origin",
         "Cache-Control": "no-store",
     }

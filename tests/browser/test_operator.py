@@ -50,9 +50,12 @@ def say_so(page: Page, text: str) -> None:
         ("prices", "Catalogue"),
         (f"prices?endpoint={ENDPOINT}", "Compared"),
         ("rules", "Editor"),
-        ("keys", "Create a key"),
+        (f"prices?tab=Compare&compare={MODEL}", "Your usual request"),
+        ("prices?tab=Proposals", "No list proposes anything"),
+        ("prices?tab=Unpriced", "Answered without a price"),
+        ("keys", "New key"),
     ],
-    ids=["prices", "endpoint", "rules", "keys"],
+    ids=["prices", "endpoint", "rules", "compare", "proposals", "unpriced", "keys"],
 )
 @pytest.mark.parametrize("look", LOOKS)
 def test_every_page_of_the_operator_is_drawn_without_a_complaint(
@@ -64,7 +67,8 @@ def test_every_page_of_the_operator_is_drawn_without_a_complaint(
     page = opened.open(f"/{path}")
 
     expect(page.get_by_text(expected).first).to_be_visible()
-    opened.picture(f"{path.partition('?')[0]}{'-endpoint' * ('?' in path)}-{width}-{scheme}")
+    name = path.partition("&")[0].partition("/")[0].replace("?", "-").replace("=", "-")
+    opened.picture(f"{name}-{width}-{scheme}")
     opened.check()
 
 
@@ -81,7 +85,11 @@ def test_a_price_is_changed_and_the_next_request_costs_the_new_one(
     expect(effects).to_contain_text("$0.24")
     expect(effects).to_contain_text("$1,000.00")
     before = usage(up, key)
-    page.get_by_role("button", name="Record change").click()
+    # What the last week would have cost is computed first.
+    apply = page.get_by_role("button", name="Apply")
+    expect(apply).to_be_enabled(timeout=60_000)
+    expect(effects).to_contain_text("Last 7 days")
+    apply.click()
     say_so(page, "is on record")
 
     def costs_more() -> dict[str, Any] | None:
@@ -101,11 +109,18 @@ def test_a_rule_is_applied_tried_and_rolled_back(up: Gateway, opened: Visit) -> 
 
     def write(text: str) -> None:
         page.get_by_role("textbox", name="Rules").fill(text)
-        page.get_by_role("textbox", name="Comment").click()
+        page.get_by_role("textbox", name="Request").click()
         opened.wait()
+
+    def put_in_force() -> None:
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_role("textbox", name="Note").fill("a test of ours")
+        dialog.get_by_role("button", name="Put in force").click()
+        expect(dialog).to_have_count(0)
 
     def apply(number: int) -> None:
         page.get_by_role("button", name="Apply").click()
+        put_in_force()
         say_so(page, f"Version {number} is in force")
         opened.wait()
 
@@ -121,7 +136,7 @@ def test_a_rule_is_applied_tried_and_rolled_back(up: Gateway, opened: Visit) -> 
     wait_until("the rule is in force", lambda: status() == 404)
 
     versions = page.get_by_role("combobox", name="Look at a version")
-    first = page.get_by_role("option", name="1: no comment")
+    first = page.get_by_role("option", name="1: a test of ours")
 
     def is_open() -> bool:
         # By the keyboard, and again: the list shuts when the page is drawn anew.
@@ -132,18 +147,47 @@ def test_a_rule_is_applied_tried_and_rolled_back(up: Gateway, opened: Visit) -> 
     wait_until("the versions are listed", is_open, within_s=20)
     first.click()
     page.get_by_role("button", name="Put version 1 in force").click()
+    put_in_force()
     say_so(page, "Version 1 is in force again")
     wait_until("the rule is gone", lambda: status() == 200)
 
 
-def test_a_key_is_made_and_works(up: Gateway, opened: Visit) -> None:
+def test_a_key_is_made_opened_and_revoked(up: Gateway, opened: Visit) -> None:
     page = opened.open("/keys")
+    dialog = page.get_by_role("dialog")
 
-    page.locator(".st-key-create_key").get_by_role("textbox", name="Name").fill("from the page")
-    page.locator(".st-key-create_key").get_by_role("button", name="Create").click()
-    text = page.locator(".st-key-made_key_box code").inner_text()
+    page.get_by_role("button", name="New key").click()
+    dialog.get_by_role("textbox", name="Name", exact=True).fill("from the page")
+    dialog.get_by_role("button", name="Create").click()
+    text = dialog.locator(".st-key-made_key_box code").first.inner_text().strip()
+    wait_until("the key works", lambda: up.accepts(text))
+    dialog.get_by_role("button", name="I have it").click()
+    expect(dialog).to_have_count(0)
 
-    wait_until("the key works", lambda: up.accepts(text.strip()))
-    page.get_by_role("button", name="I have it").click()
-    expect(page.locator(".st-key-made_key_box")).to_have_count(0)
-    expect(page.locator(".st-key-keys")).to_contain_text("from the page")
+    kid = text.split("_")[2]
+    page = opened.open(f"/keys?kid={kid}")
+    expect(page.locator(".st-key-key_facts")).to_contain_text("from the page")
+    page.get_by_role("textbox", name="Its name, to be sure").fill("from the page")
+    page.get_by_role("button", name="Revoke").click()
+    say_so(page, "is revoked")
+    wait_until("the key is refused", lambda: up.status_of_models(text) == 401)
+
+
+def test_a_budget_is_made_in_a_dialog_and_one_that_is_left_changes_nothing(
+    up: Gateway, opened: Visit
+) -> None:
+    page = opened.open("/keys")
+    dialog = page.get_by_role("dialog")
+
+    page.get_by_role("button", name="New budget").click()
+    expect(dialog).to_contain_text("Limit in USD")
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    page.get_by_role("button", name="New budget").click()
+    dialog.get_by_role("textbox", name="Name", exact=True).fill("everybody")
+    dialog.get_by_role("textbox", name="Limit in USD").fill("5")
+    dialog.get_by_role("textbox", name="Labels").fill("team=search")
+    dialog.get_by_role("button", name="Create").click()
+
+    say_so(page, "The budget everybody holds")
+    expect(page.locator(".st-key-budgets")).to_contain_text("$5.00")
