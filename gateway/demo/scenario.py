@@ -15,7 +15,7 @@ from gateway.chat.preferences import SortKey
 
 DAYS = 14
 """How much of a past there is: a week, and the one before to compare it with."""
-REQUESTS = 186_000
+REQUESTS = 120_000
 """Of which more than 100,000 are of the last seven days."""
 
 _DAY = timedelta(days=1)
