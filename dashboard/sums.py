@@ -17,6 +17,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    any_,
     case,
     cast,
     func,
@@ -363,13 +364,18 @@ def narrowed(view: FromClause, only: Narrowing) -> Sequence[ColumnElement[bool]]
         conditions.append(v.model.in_(list(only.models)))
     if only.keys:
         keys = select(v_api_key.c.id).where(v_api_key.c.name.in_(list(only.keys)))
-        conditions.append(v.key_id.in_(keys))
+        conditions.append(v.key_id == _any_of(keys))
     for name, values in only.labels_by_name.items():
         sets = select(v_label_set.c.id).where(
             func.jsonb_extract_path_text(v_label_set.c.labels, as_literal(name)).in_(values)
         )
-        conditions.append(v.label_set.in_(sets))
+        conditions.append(v.label_set == _any_of(sets))
     return conditions
+
+
+def _any_of(ids: _Select) -> ColumnElement[Any]:
+    # Found once: joined, they were looked for anew for each row of the sums.
+    return any_(func.array(ids.scalar_subquery()))
 
 
 def _named(

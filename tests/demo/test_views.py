@@ -21,10 +21,8 @@ def database(postgres_dsn: Callable[..., str]) -> str:
     return url
 
 
-@pytest.mark.parametrize(
-    "view", [one for one in VIEWS if one.is_of_records], ids=lambda one: one.path
-)
-def test_every_view_has_something_to_show(database: str, view: object) -> None:
+@pytest.mark.parametrize("path", [one.path for one in VIEWS if one.is_of_records])
+def test_every_view_has_something_to_show(database: str, path: str) -> None:
     pool = Pool(database)
     st.cache_data.clear()
     show(Installation(pool=pool))
