@@ -50,7 +50,7 @@ def say_so(page: Page, text: str) -> None:
         ("prices", "Catalogue"),
         (f"prices?endpoint={ENDPOINT}", "Compared"),
         ("rules", "Editor"),
-        (f"prices?tab=Compare&compare={MODEL}", "Your usual request"),
+        (f"prices?tab=Compare&compare={MODEL}", "Against the cheapest"),
         ("prices?tab=Proposals", "No list proposes anything"),
         ("prices?tab=Unpriced", "Answered without a price"),
         ("keys", "New key"),
