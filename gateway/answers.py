@@ -26,6 +26,8 @@ _OK = 200
 _BUDGET = "budget"
 """Why a choice ended: its caller's budget is used up."""
 _MAX_WARNINGS_HEADER = 1024
+_CONTROLS = dict.fromkeys((*range(32), 127), " ")
+"""No server sends a header that holds one of them."""
 
 
 class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,7 +254,7 @@ def headers_of(exchange: Exchange, served: Served) -> list[tuple[str, str]]:
     if record is not None:
         headers.append(("x-tollway-cost-usd", to_json_number(record.cost_usd)))
     if exchange.warnings:
-        text = "; ".join(exchange.warnings)[:_MAX_WARNINGS_HEADER]
+        text = "; ".join(exchange.warnings)[:_MAX_WARNINGS_HEADER].translate(_CONTROLS)
         headers.append(("x-tollway-warnings", text.encode("ascii", "replace").decode()))
     if plan is not None:
         headers.append(("x-tollway-strategy", plan.strategy))

@@ -76,7 +76,7 @@ def create(
     if as_json:
         print_json(view)
     else:
-        say(f"Made the budget {name}: {wish.limit_usd} USD, {_per(per)}, {mode}.")
+        say(f"Made the budget {name}: {wish.limit_usd:f} USD, {_per(per)}, {mode}.")
 
 
 @budgets.command(name="list")
@@ -167,7 +167,7 @@ def change_limit(
     if as_json:
         print_json(changed)
     else:
-        say(f"The limit of {name} is {amount} USD, {_per(changed.period)}.")
+        say(f"The limit of {name} is {amount:f} USD, {_per(changed.period)}.")
 
 
 @budgets.command

@@ -6,15 +6,15 @@ from typing import Annotated
 from uuid import uuid4
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.budgets import BudgetMode, BudgetPeriod
-from gateway.domain.wishes import WishError
-from gateway.storage.budgets import StoredBudget, find_budget, insert_budget
+from gateway.domain.wishes import WishError, is_one_line
+from gateway.storage.budgets import StoredBudget, find_budget, insert_budget, put_changed
 from gateway.storage.tables import api_key
-from pricing.cost import to_nano_usd
+from pricing.cost import from_nano_usd, to_nano_usd
 
 MOST_USD = Decimal(1_000_000_000)
 _NAME_CHARACTERS = 128
@@ -34,6 +34,17 @@ class BudgetWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mode: BudgetMode = "hard"
     strict: bool = False
     """Reserve the longest answer that is possible, instead of one that 95 % do not exceed."""
+
+
+class BudgetChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What should be otherwise about a budget; what is left out stays.
+
+    Its window and whose spending it limits stay: what it counted belongs to them.
+    """
+
+    limit_usd: Decimal | UnsetType = UNSET
+    mode: BudgetMode | UnsetType = UNSET
+    strict: bool | UnsetType = UNSET
 
 
 async def issue_budget(
@@ -69,6 +80,32 @@ async def issue_budget(
     return made
 
 
+async def change_budget(
+    connection: AsyncConnection, name: str, change: BudgetChange, *, at: datetime, actor: str
+) -> StoredBudget | None:
+    """Change a budget; None when there is none of that name or id.
+
+    What workers hold of it, and what is under way, may still be spent. Nothing is recorded of no
+    change.
+
+    Raises:
+        WishError: the limit is none.
+    """
+    found = await find_budget(connection, name)
+    if found is None:
+        return None
+    limit, mode, strict = change.limit_usd, change.mode, change.strict
+    changed = msgspec.structs.replace(
+        found,
+        limit_nusd=found.limit_nusd if limit is UNSET else check_limit(limit),
+        mode=found.mode if mode is UNSET else mode,
+        is_strict=found.is_strict if strict is UNSET else strict,
+    )
+    if changed != found:
+        await put_changed(connection, found, changed, at=at, actor=actor)
+    return changed
+
+
 def check_limit(limit_usd: Decimal) -> int:
     """The limit in nano-dollars.
 
@@ -77,12 +114,18 @@ def check_limit(limit_usd: Decimal) -> int:
     """
     if not limit_usd.is_finite() or not 0 <= limit_usd <= MOST_USD:
         raise WishError(f"limit_usd: give an amount in USD from 0 to {MOST_USD:,}")
-    return to_nano_usd(limit_usd)
+    limit_nusd = to_nano_usd(limit_usd)
+    if from_nano_usd(limit_nusd) != limit_usd:
+        raise WishError(f"limit_usd: {limit_usd:f} is too exact; give at most 9 decimals")
+    return limit_nusd
 
 
 def _check(wish: BudgetWish) -> None:
-    if not wish.name.strip() or len(wish.name) > _NAME_CHARACTERS or "\0" in wish.name:
-        raise WishError(f"name: give 1 to {_NAME_CHARACTERS} characters")
+    if not wish.name.strip() or len(wish.name) > _NAME_CHARACTERS or not is_one_line(wish.name):
+        # Callers of a soft budget are told it in a header.
+        raise WishError(
+            f"name: give 1 to {_NAME_CHARACTERS} characters, no line breaks or other controls"
+        )
     if "/" in wish.name or wish.name in (".", ".."):
         # /admin/budgets/NAME would be another address, however it is written.
         raise WishError("name: must not hold a slash, nor be '.' or '..'; write '-' instead")
@@ -92,5 +135,12 @@ def _check(wish: BudgetWish) -> None:
             "kid: say whose spending it limits by exactly one of `kid`, `labels` and `everyone`"
         )
     for name, value in wish.labels.items():
-        if not name or max(len(name), len(value)) > _TEXT_CHARACTERS or "\0" in name + value:
-            raise WishError(f"labels: names and values have 1 to {_TEXT_CHARACTERS} characters")
+        if (
+            not name
+            or max(len(name), len(value)) > _TEXT_CHARACTERS
+            or not is_one_line(name + value)
+        ):
+            raise WishError(
+                f"labels: names and values have 1 to {_TEXT_CHARACTERS} characters, no line breaks "
+                "or other controls"
+            )

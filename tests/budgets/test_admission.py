@@ -280,6 +280,27 @@ async def test_a_soft_budget_warns_in_a_header_and_never_refuses(
         assert gate.rig.ledger.records[-1].charge is not None
 
 
+async def test_a_warning_of_several_lines_is_one_header(
+    simulator: Simulator, engine: AsyncEngine, dsn: str
+) -> None:
+    wish = for_everyone(100_000, mode="soft", name="soft")
+    async with gate_on(simulator, engine, dsn, wish, spent_nusd=85_000) as gate:
+        current = gate.rig.snapshots.current
+        gate.rig.snapshots.current = msgspec.structs.replace(
+            current,
+            budgets=tuple(
+                msgspec.structs.replace(one, name="a\r\nx-evil: b") for one in current.budgets
+            ),
+        )
+        await gate.ask()
+        await until(lambda: any(one.warning for one in gate.purse.slices.values()))
+
+        answer = await gate.ask()
+
+        warnings = dict(answer.headers)["x-tollway-warnings"]
+        assert warnings.startswith("budget a  x-evil: b: 80 % of")
+
+
 async def test_a_shadow_budget_refuses_nothing_and_is_counted(
     simulator: Simulator, engine: AsyncEngine, dsn: str
 ) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import event, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.domain.budgets import SINCE_EVER
+from gateway.domain.wishes import WishError
 from gateway.storage.budget_issue import BudgetWish, issue_budget
 from gateway.storage.budget_views import view_budget
 from gateway.storage.budgets import (
@@ -376,3 +377,29 @@ async def test_a_name_is_taken_once(engine: AsyncEngine) -> None:
         await make_budget(connection)
         with pytest.raises(ValueError, match=r"^name: "):
             await make_budget(connection)
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        pytest.param({"name": " "}, "name: ", id="blank"),
+        pytest.param({"name": "a\nb"}, "name: .*line breaks", id="line-break"),
+        pytest.param({"name": "a\x1b[2Jb"}, "name: .*controls", id="escape"),
+        pytest.param({"name": "a\udcffb"}, "name: .*controls", id="half-a-character"),
+        pytest.param({"name": "a/b"}, "name: .*slash", id="slash"),
+        pytest.param({"everyone": False, "labels": {"a": "b\n"}}, "labels: .*breaks", id="label"),
+        pytest.param({"limit_usd": Decimal("0.0000000001")}, "limit_usd: .*9 dec", id="exact"),
+        pytest.param({"limit_usd": Decimal("1.1234567891")}, "limit_usd: .*9 dec", id="exacter"),
+        pytest.param({"limit_usd": Decimal("NaN")}, "limit_usd: ", id="no-number"),
+        pytest.param({"limit_usd": Decimal(-1)}, "limit_usd: ", id="negative"),
+        pytest.param({"limit_usd": Decimal("1E+30")}, "limit_usd: ", id="huge"),
+    ],
+)
+async def test_a_wish_that_cannot_be_names_the_field_and_leaves_nothing(
+    engine: AsyncEngine, wish: dict[str, Any], told: str
+) -> None:
+    async with engine.begin() as connection:
+        with pytest.raises(WishError, match=f"^{told}"):
+            await make_budget(connection, **wish)
+
+        assert await list_budgets(connection) == []
