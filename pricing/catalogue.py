@@ -1,7 +1,7 @@
 """The offers this installation knows: price tables read into one immutable, indexed value."""
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from difflib import SequenceMatcher
 from functools import cached_property
 from pathlib import Path
@@ -34,11 +34,17 @@ _NEAREST_CONSIDERED = 40
 _LEAST_LIKENESS = 0.5
 
 
+def as_declared(endpoint: Endpoint) -> Endpoint:
+    """Itself, where nothing more is known of the way to its provider."""
+    return endpoint
+
+
 class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """Every provider, model and endpoint, indexed. Never changed: layers make a new one.
 
     `version` is a hash of the content. Endpoints of a model stand in the order of their ids.
-    `known_providers` has the ids of those that were left out, too.
+    `known_providers` has the ids of those that were left out, too. `complete` is what becomes here
+    of an endpoint that the operator adds while the catalogue is in use.
     """
 
     version: str
@@ -47,6 +53,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     endpoints_by_id: Mapping[str, Endpoint]
     endpoints_by_model: Mapping[str, tuple[Endpoint, ...]]
     known_providers: frozenset[str] = frozenset()
+    complete: Callable[[Endpoint], Endpoint] = as_declared
 
     @cached_property
     def worked_out(self) -> dict[object, object]:
@@ -101,6 +108,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             endpoints=[*self.endpoints_by_id.values(), *layer[2]],
             version=hashlib.sha256(content).hexdigest()[:16],
             known_providers=self.known_providers,
+            complete=self.complete,
         )
 
     def restricted_to(
@@ -122,6 +130,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             endpoints=endpoints,
             version=hashlib.sha256(content).hexdigest()[:16],
             known_providers=self.known_providers,
+            complete=self.complete,
         )
 
     @cached_property
@@ -164,11 +173,12 @@ def make_catalogue(
     models: Iterable[Model] = (),
     version: str,
     known_providers: Iterable[str] = (),
+    complete: Callable[[Endpoint], Endpoint] = as_declared,
 ) -> Catalogue:
     """Indexes offers. Of two with the same id the later one stands.
 
     Canonical models that nobody described are named after their slug. `known_providers` are known
-    beside those given.
+    beside those given. `complete` is told of at `Catalogue`.
     """
     endpoints_by_id = {endpoint.id: endpoint for endpoint in endpoints}
     by_model: dict[str, list[Endpoint]] = {}
@@ -188,6 +198,7 @@ def make_catalogue(
         endpoints_by_id=endpoints_by_id,
         endpoints_by_model={model: tuple(offers) for model, offers in by_model.items()},
         known_providers=frozenset(providers_by_id).union(known_providers),
+        complete=complete,
     )
 
 

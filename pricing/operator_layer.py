@@ -69,7 +69,7 @@ def apply_changes(catalogue: Catalogue, changes: Sequence[PriceChange]) -> Catal
     own: dict[str, Endpoint] = {}
     for change in standing:
         if change.kind == "endpoint" and change.target.partition("/")[0] in catalogue.providers:
-            endpoint = own_endpoint(change)
+            endpoint = catalogue.complete(own_endpoint(change))
             own[endpoint.id] = endpoint
     endpoints = {**catalogue.endpoints_by_id, **own}
     touched: dict[str, Endpoint] = dict(own)

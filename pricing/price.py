@@ -17,6 +17,10 @@ _EXACT = Context(prec=60)
 _MTOK_EXPONENT = Decimal(-6)
 
 STANDARD_SERVICE_TIERS = frozenset({"default", "standard", "auto", "on_demand"})
+FAST = "fast"
+"""The tier of Anthropic's `speed: "fast"`, and OpenAI's newer word for `priority`."""
+_FAST_ALIKE = "priority"
+"""developers.openai.com/api/docs/guides/fast-mode: renamed on 2026-07-30, both words hold."""
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
@@ -283,6 +287,8 @@ def _reached(tiers: tuple[SizeTier, ...], prompt_tokens: int) -> int:
 def _service_key(version: PriceVersion, service_tier: str | None) -> str | None:
     if service_tier is None or service_tier in version.service_tiers:
         return service_tier
+    if service_tier == FAST and _FAST_ALIKE in version.service_tiers:
+        return _FAST_ALIKE
     if service_tier in STANDARD_SERVICE_TIERS:
         return None
     return _UNDECLARED_CHEAPER if service_tier in _CHEAPER_TIERS else _UNDECLARED_DEARER

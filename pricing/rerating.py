@@ -39,6 +39,7 @@ class RecordedAttempt(msgspec.Struct, frozen=True, kw_only=True):
     endpoint: str
     started_at: datetime
     service_tier: str | None
+    served_region: str | None = None
     usage: Usage | None
     is_estimated: bool
     """Its usage, or what was recorded of its cost."""
@@ -111,6 +112,7 @@ def rerate(attempt: RecordedAttempt, catalogue: Catalogue) -> tuple[Verdict, Cos
         at=attempt.started_at,
         prompt_tokens=attempt.usage.prompt_tokens,
         service_tier=attempt.service_tier,
+        region=attempt.served_region,
     )
     cost = compute_cost(attempt.usage, price, is_estimated=attempt.is_estimated)
     if cost.total_usd is None:

@@ -128,10 +128,21 @@ def is_comparable(endpoint: Endpoint, served: Endpoint) -> bool:
 
 
 def cost_at_usd(
-    endpoint: Endpoint, *, usage: Usage, at: datetime, service_tier: str | None = None
+    endpoint: Endpoint,
+    *,
+    usage: Usage,
+    at: datetime,
+    service_tier: str | None = None,
+    region: str | None = None,
 ) -> Decimal | None:
     """What usage would have cost at an endpoint, by its price of then; None when it is unknown."""
-    price = resolve(endpoint, at=at, prompt_tokens=usage.prompt_tokens, service_tier=service_tier)
+    price = resolve(
+        endpoint,
+        at=at,
+        prompt_tokens=usage.prompt_tokens,
+        service_tier=service_tier,
+        region=region,
+    )
     return compute_cost(usage, price).total_usd
 
 

@@ -1,5 +1,7 @@
 """The catalogues that commands about money work with."""
 
+import msgspec
+
 from gateway.settings.offer import Offer, make_offer
 from gateway.settings.values import Settings
 from pricing.catalogue import Catalogue, load_catalogue
@@ -23,7 +25,8 @@ def every_table(settings: Settings) -> Catalogue:
     """All shipped endpoints and those of the configuration: also of providers that served once."""
     # Simulated providers may serve beside real ones.
     offer = make_offer(settings, _NOWHERE)
-    return load_catalogue(cache=settings.data_dir / "catalogue.cache").with_endpoints(
+    every = load_catalogue(cache=settings.data_dir / "catalogue.cache").with_endpoints(
         [provider.provider for provider in offer.providers],
         offer.catalogue.endpoints_by_id.values(),
     )
+    return msgspec.structs.replace(every, complete=offer.catalogue.complete)

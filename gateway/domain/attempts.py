@@ -40,6 +40,7 @@ class AttemptEnd(msgspec.Struct, frozen=True, kw_only=True):
     finish_reason: str | None = None
     native_finish_reason: str | None = None
     service_tier: str | None = None
+    served_region: str | None = None
     usage: Usage | None = None
     """As the provider reported it; None when it reported none."""
     is_usage_doubtful: bool = False

@@ -49,6 +49,8 @@ class AttemptRecord(msgspec.Struct, frozen=True, kw_only=True):
     native_finish_reason: str | None = None
     service_tier: str | None = None
     """As served, from the response; None when the provider does not say."""
+    served_region: str | None = None
+    """Where it was processed, in the provider's word; None when the response does not say."""
     usage: Usage | None = None
     """None when nothing was metered and nothing could be estimated."""
     usage_source: UsageSource | None = None

@@ -28,6 +28,7 @@ class Attempt:
         "native_finish_reason",
         "prompt_usage",
         "reported_cost_usd",
+        "served_region",
         "service_tier",
         "start",
         "status_code",
@@ -64,6 +65,7 @@ class Attempt:
         self.finish_reason: str | None = None
         self.native_finish_reason: str | None = None
         self.service_tier: str | None = None
+        self.served_region: str | None = None
         self.upstream_id: str | None = None
         self.usage: Usage | None = None
         self.prompt_usage: Usage | None = None
@@ -105,6 +107,8 @@ class Attempt:
             self.reported_cost_usd = event.reported_cost_usd
         if event.service_tier is not None:
             self.service_tier = event.service_tier
+        if event.served_region is not None:
+            self.served_region = event.served_region
         if event.upstream_id is not None:
             self.upstream_id = event.upstream_id
 
@@ -117,6 +121,7 @@ class Attempt:
         self.usage_details = completion.usage_details
         self.reported_cost_usd = completion.reported_cost_usd
         self.service_tier = completion.service_tier
+        self.served_region = completion.served_region
         self.upstream_id = completion.upstream_id
         self.text_bytes = completion.text_bytes
 
@@ -142,6 +147,7 @@ class Attempt:
                 finish_reason=self.finish_reason,
                 native_finish_reason=self.native_finish_reason,
                 service_tier=self.service_tier,
+                served_region=self.served_region,
                 usage=self.usage,
                 prompt_usage=self.prompt_usage,
                 is_usage_doubtful=self.is_usage_doubtful,

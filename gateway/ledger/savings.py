@@ -12,7 +12,7 @@ import msgspec
 
 from gateway.ledger.baselines import BaselineOf, Reason, Uncovered, baseline_named
 from gateway.ledger.replaying import Ask, Tell, logged_requests
-from gateway.routing.replaying import Installation, LoggedRequest, read_plan
+from gateway.routing.replaying import Installation, LoggedRequest
 from gateway.storage.engine import Connection
 from gateway.storage.replay_rows import Window, count_logged
 from gateway.storage.savings_sums import read_key_names, read_savings, to_steps
@@ -54,7 +54,8 @@ class SavingsReport(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[SavingsRow, ...]
     """By day in their order, otherwise those with the most cost first."""
     uncovered: dict[str, int]
-    """Why requests have no baseline, where that is known; empty for sums."""
+    """Why requests have no baseline, where that is known; empty for sums. Those that their callers
+    paid stand here alone."""
 
 
 async def savings_of_records(
@@ -87,15 +88,13 @@ async def savings_of_records(
     done = 0
     async for logged in logged_requests(ask, window, most=sample):
         found = await _baseline_of(logged, baseline_of)
-        paid_usd = logged.cost_usd
-        if found is Uncovered.OWN_PROVIDERS:
-            # It cost the operator nothing, and would have cost nothing elsewhere.
-            paid_usd = Decimal(0)
         if isinstance(found, StrEnum):
             uncovered[found.value] += 1
-        baseline_usd = None if isinstance(found, StrEnum) else found
-        for tally in (total, *_group(groups, by, logged)):
-            tally.add(baseline_usd, paid_usd)
+        # What its caller paid cost the operator nothing, and would have cost nothing elsewhere.
+        if found is not Uncovered.OWN_PROVIDERS:
+            baseline_usd = None if isinstance(found, StrEnum) else found
+            for tally in (total, *_group(groups, by, logged)):
+                tally.add(baseline_usd, logged.cost_usd)
         oldest_at = logged.received_at
         done += 1
         await tell(done, min(of, sample))
@@ -191,8 +190,7 @@ def in_order(
 
 
 async def _baseline_of(logged: LoggedRequest, baseline_of: BaselineOf) -> Decimal | Reason:
-    plan = read_plan(logged.plan)
-    if plan is not None and plan.provider_configs:
+    if logged.is_paid_by_caller:
         return Uncovered.OWN_PROVIDERS
     if logged.answer is None or logged.answer.usage is None:
         return Uncovered.NOT_ANSWERED

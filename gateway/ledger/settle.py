@@ -156,6 +156,7 @@ def settle_attempt(
         finish_reason=end.finish_reason,
         native_finish_reason=end.native_finish_reason,
         service_tier=end.service_tier,
+        served_region=end.served_region,
         usage=usage,
         usage_source=source,
         cost=_cost_of(end, usage, source),
@@ -229,12 +230,13 @@ def _metered(
 def _cost_of(end: AttemptEnd, usage: Usage | None, source: UsageSource | None) -> Cost:
     if usage is None:
         return _NOTHING
-    # Resolved anew: the plan knew neither the true size of the prompt nor the tier that served.
+    # Resolved anew: the plan knew neither the prompt's true size nor what tier served, and where.
     price = resolve(
         end.start.endpoint,
         at=end.start.started_at,
         prompt_tokens=usage.prompt_tokens,
         service_tier=end.service_tier,
+        region=end.served_region,
     )
     return compute_cost(
         usage,

@@ -28,6 +28,8 @@ from gateway.providers.usage import normalise_usage
 USAGE_FLAVOUR: Final = "anthropic"
 _ABSENT: Final = Raw()
 _NULL: Final = Raw(b"null")
+_USUAL_SPEEDS: Final = frozenset({None, "standard"})
+_NO_GEO: Final = "not_available"
 
 
 class SentCitation(msgspec.Struct, kw_only=True, gc=False):
@@ -52,8 +54,26 @@ class SentBlock(msgspec.Struct, kw_only=True, gc=False):
     citations: list[SentCitation] | None = None
 
 
-class _Tier(msgspec.Struct, kw_only=True, gc=False):
+class Served(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What the usage of an answer tells beside its counts."""
+
     service_tier: str | None = None
+    speed: str | None = None
+    """platform.claude.com/docs/en/build-with-claude/fast-mode: ``fast`` where it was, else
+    ``standard``."""
+    inference_geo: str | None = None
+    """platform.claude.com/docs/en/build-with-claude/data-residency: ``us``, ``global``, or that a
+    model has none."""
+
+    @property
+    def tier(self) -> str | None:
+        """The tier that served: another speed than the usual one is a tier."""
+        return self.service_tier if self.speed in _USUAL_SPEEDS else self.speed
+
+    @property
+    def region(self) -> str | None:
+        """Where it was processed."""
+        return None if self.inference_geo == _NO_GEO else self.inference_geo
 
 
 class SentMessage(msgspec.Struct, kw_only=True, gc=False):
@@ -69,7 +89,8 @@ class SentMessage(msgspec.Struct, kw_only=True, gc=False):
 
 
 _MESSAGE: Final = msgspec.json.Decoder(SentMessage)
-_TIER: Final = msgspec.json.Decoder(_Tier)
+_SERVED: Final = msgspec.json.Decoder(Served)
+_UNTOLD: Final = Served()
 
 
 def parse_answer(
@@ -100,6 +121,7 @@ def parse_answer(
     message = said.message()
     reason = finish_of(sent.stop_reason or "end_turn", calls=len(message.tool_calls))
     metered = normalise_usage(sent.usage if sent.usage != _ABSENT else None, USAGE_FLAVOUR)
+    served = served_of(sent.usage)
     choice = Choice(
         index=0, message=message, finish_reason=reason, native_finish_reason=sent.stop_reason
     )
@@ -109,7 +131,8 @@ def parse_answer(
         native_finish_reason=sent.stop_reason,
         usage=metered.usage,
         is_usage_doubtful=metered.is_doubtful,
-        service_tier=tier_of(sent.usage),
+        service_tier=served.tier,
+        served_region=served.region,
         upstream_id=sent.id,
         upstream_model=sent.model,
         text_bytes=size_of(message),
@@ -202,12 +225,12 @@ def finish_of(native: str, *, calls: int) -> str:
     return to_finish_reason(native, has_tool_calls=calls > 0) or "stop"
 
 
-def tier_of(usage: Raw) -> str | None:
-    """The tier that served, which the usage tells."""
+def served_of(usage: Raw) -> Served:
+    """What the usage tells of how it was served, and where."""
     try:
-        return _TIER.decode(usage).service_tier if usage not in (_ABSENT, _NULL) else None
+        return _SERVED.decode(usage) if usage not in (_ABSENT, _NULL) else _UNTOLD
     except (msgspec.DecodeError, RecursionError):
-        return None
+        return _UNTOLD
 
 
 def fault_of(

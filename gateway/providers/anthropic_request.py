@@ -35,6 +35,7 @@ from gateway.providers.translation.turns import (
     UserTurn,
 )
 from pricing.endpoint import Endpoint
+from pricing.price import FAST
 
 UNKNOWN_MAX_TOKENS: Final = 4096
 """What every model can write; sent where neither the client nor the tables name a number."""
@@ -42,6 +43,8 @@ _TAKEN: Final = frozenset(
     {"cache_control", "effort", "service_tier", "stop", "temperature", "top_k", "top_p"}
 )
 _TIERS: Final = {"auto": "auto", "default": "standard_only", "standard_only": "standard_only"}
+FAST_BETA: Final = "fast-mode-2026-02-01"
+"""platform.claude.com/docs/en/build-with-claude/fast-mode: models without it refuse ``speed``."""
 _LEAST_TOP_P: Final = 0.95
 """While thinking (platform.claude.com, extended thinking, "Feature compatibility")."""
 _CACHE_HINTS: Final = ("prompt_cache_key", "prompt_cache_retention", "cache_control")
@@ -124,6 +127,8 @@ def build_body(request: ChatRequest, target: Target) -> Built:
         body["output_config"] = output
     _add_sampling(body, options, endpoint, warnings, thinks=thinks)
     _add_rest(body, request, options, endpoint, warnings)
+    if body.get("speed") is not None:
+        betas.add(FAST_BETA)
     warn_left_out(request, _TAKEN, endpoint.id, warnings)
     return Built(body=_ENCODER.encode(body), betas=tuple(sorted(betas)), warnings=tuple(warnings))
 
@@ -251,7 +256,9 @@ def _add_rest(
     asking = request.user or _text(request.body.get("safety_identifier", _NULL))
     if asking:
         body["metadata"] = {"user_id": hashed(asking)}
-    if request.service_tier is not None:
+    if request.service_tier == FAST and FAST in endpoint.service_tiers:
+        body["speed"] = FAST
+    elif request.service_tier is not None:
         tier = _TIERS.get(request.service_tier)
         if tier is None:
             warnings.append(left_out("service_tier", endpoint.id))

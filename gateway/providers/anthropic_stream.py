@@ -17,7 +17,7 @@ from gateway.providers.anthropic_answer import (
     bad_response,
     fault_of,
     finish_of,
-    tier_of,
+    served_of,
 )
 from gateway.providers.anthropic_blocks import Blocks, SentDelta
 from gateway.providers.base import Fault, StreamEvent, Target
@@ -140,19 +140,27 @@ class AnthropicStreamDecoder:
         self._merge_usage(message.usage)
         # A placeholder; only message_delta knows the true count.
         self._usage.pop("output_tokens", None)
+        served = served_of(message.usage)
         return StreamEvent(
             choices=self._writer.role(),
             upstream_id=message.id,
-            service_tier=tier_of(message.usage),
+            service_tier=served.tier,
+            served_region=served.region,
             prompt_usage=self._prompt_usage(),
         )
 
     def _finish(self, sent: _Event) -> StreamEvent:
         self._merge_usage(sent.usage)
         metered = self._metered()
+        served = served_of(Raw(msgspec.json.encode(self._usage)))
         native = sent.delta.stop_reason if sent.delta is not None else None
         if native is None or self._is_finished:
-            return StreamEvent(usage=metered.usage, is_usage_doubtful=metered.is_doubtful)
+            return StreamEvent(
+                usage=metered.usage,
+                is_usage_doubtful=metered.is_doubtful,
+                service_tier=served.tier,
+                served_region=served.region,
+            )
         self._is_finished = True
         reason = finish_of(native, calls=self._blocks.calls)
         return StreamEvent(
@@ -161,6 +169,8 @@ class AnthropicStreamDecoder:
             native_finish_reason=native,
             usage=metered.usage,
             is_usage_doubtful=metered.is_doubtful,
+            service_tier=served.tier,
+            served_region=served.region,
         )
 
     def _prompt_usage(self) -> Usage | None:

@@ -115,6 +115,9 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     """Further counts inside the completion, for clients only (``accepted_prediction_tokens`` …)."""
     reported_cost_usd: Decimal | None = None
     service_tier: str | None = None
+    """As served, `fast` for Anthropic's speed of that name."""
+    served_region: str | None = None
+    """The provider's word for where it processed; None when it does not say."""
     upstream_id: str | None = None
     upstream_model: str | None = None
     text_bytes: int = 0
@@ -140,6 +143,7 @@ class StreamEvent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     usage_details: dict[str, int] = {}
     reported_cost_usd: Decimal | None = None
     service_tier: str | None = None
+    served_region: str | None = None
     upstream_id: str | None = None
     text_bytes: int = 0
     is_terminal: bool = False

@@ -79,6 +79,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime
     service_tier: str | None
     """As served."""
+    served_region: str | None = None
     usage: Usage | None
     cost_usd: Decimal | None = None
     """Of this attempt alone, with every correction."""
@@ -102,6 +103,7 @@ class LoggedRequest(msgspec.Struct, frozen=True, kw_only=True):
     used_provider: str | None
     cost_usd: Decimal | None
     """Of all attempts, with every correction; None where one of them has no price."""
+    is_paid_by_caller: bool = False
     plan: msgspec.Raw
     answer: Answer | None
     """None when nobody answered."""

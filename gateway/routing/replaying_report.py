@@ -237,8 +237,14 @@ def cost_of_answer_usd(endpoint: str, answer: Answer, catalogue: Catalogue) -> D
     found = catalogue.endpoints_by_id.get(endpoint)
     if found is None or answer.usage is None:
         return None
+    # Another provider would have processed it where it does, whatever that one calls the place.
+    is_same = found.provider == answer.endpoint.partition("/")[0]
     return cost_at_usd(
-        found, usage=answer.usage, at=answer.started_at, service_tier=answer.service_tier
+        found,
+        usage=answer.usage,
+        at=answer.started_at,
+        service_tier=answer.service_tier,
+        region=answer.served_region if is_same else None,
     )
 
 

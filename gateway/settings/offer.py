@@ -1,6 +1,7 @@
 """What can be routed to here: the enabled providers and the endpoints they offer."""
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -69,8 +70,10 @@ def make_offer(settings: Settings, simulated_url: str | None) -> Offer:
         [provider.provider for provider in providers],
         [*changed, *endpoints, *_in_their_regions(providers, beside.endpoints_by_id.values())],
     )
+    by_id = {provider.id: provider for provider in providers}
+    complete = functools.partial(_completed, providers=by_id)
     return Offer(
-        catalogue=catalogue,
+        catalogue=msgspec.structs.replace(catalogue, complete=complete),
         providers=providers,
         skipped=skipped,
         configured_models=frozenset(endpoint.model for endpoint in endpoints),
@@ -93,6 +96,19 @@ def _in_their_regions(
                 there for endpoint in own if (there := in_region(endpoint, region)) is not endpoint
             ]
     return found
+
+
+def _completed(endpoint: Endpoint, *, providers: Mapping[str, EnabledProvider]) -> Endpoint:
+    """One that is added while this runs, as if it stood in the settings."""
+    provider = providers.get(endpoint.provider)
+    if provider is None:
+        return endpoint
+    known, named = regions_of([endpoint]), provider.settings.region
+    if named is None or named in known:
+        region = region_of(provider, known)
+        if region is not None:
+            endpoint = in_region(endpoint, region)
+    return assume_wire_facts(endpoint, provider.provider.protocol)
 
 
 def _declared(settings: Settings, provider: str, table: dict[str, Any]) -> Endpoint:

@@ -84,7 +84,7 @@ def _answer(call: Call) -> Answer:
     if fault == "usage_missing":
         del whole["usage"]
     else:
-        whole["usage"] = _usage(bill, speech, fault)
+        whole["usage"] = _usage(call, bill, speech)
     if call.behaviour.ending == "no_choices":
         whole["content"] = None
     if call.behaviour.ending == "error_choice":
@@ -143,7 +143,8 @@ def _bill(call: Call, prompt: bytes, prompt_tokens: int, speech: _Speech) -> Bil
     )
 
 
-def _usage(bill: Bill, speech: _Speech, fault: str | None) -> dict[str, Any]:
+def _usage(call: Call, bill: Bill, speech: _Speech) -> dict[str, Any]:
+    fault = call.behaviour.usage_fault
     replaced = {"usage_zero": 0, "usage_negative": -1, "usage_huge": 10**18}
 
     def count(true: int) -> int | float | str:
@@ -165,7 +166,11 @@ def _usage(bill: Bill, speech: _Speech, fault: str | None) -> dict[str, Any]:
         },
         "output_tokens": count(bill.completion_tokens),
         "service_tier": "standard",
+        "inference_geo": call.behaviour.geo or call.body.get("inference_geo") or "global",
     }
+    speed = call.behaviour.speed or call.body.get("speed")
+    if speed is not None:
+        usage["speed"] = speed
     if bill.reasoning_tokens:
         usage["output_tokens_details"] = {"thinking_tokens": count(bill.reasoning_tokens)}
     if speech.searches:
@@ -398,7 +403,7 @@ class _Writer:
 
 def _frames(call: Call, message: dict[str, Any], speech: _Speech, bill: Bill) -> tuple[Frame, ...]:
     fault = call.behaviour.usage_fault
-    usage = _usage(bill, speech, fault)
+    usage = _usage(call, bill, speech)
     early = usage | {"output_tokens": _PLACEHOLDER_TOKENS}
     early.pop("server_tool_use", None)
     early.pop("output_tokens_details", None)

@@ -30,6 +30,7 @@ _MEMBERS = frozenset(
         "model",
         "output_config",
         "service_tier",
+        "speed",
         "stop_sequences",
         "stream",
         "system",
@@ -41,6 +42,8 @@ _MEMBERS = frozenset(
         "top_p",
     }
 )
+FAST_BETA = "fast-mode-2026-02-01"
+"""platform.claude.com/docs/en/build-with-claude/fast-mode"""
 _EFFORTS = ("low", "medium", "high", "xhigh", "max")
 LEAST_BUDGET = 1024
 _LEAST_TOP_P = 0.95
@@ -79,6 +82,7 @@ def check_request(call: Call) -> None:
     check_cache_marks(body)
     _check_output(body, able)
     _check_rest(body)
+    _check_speed(call)
 
 
 def _is_number(value: object) -> bool:
@@ -216,3 +220,15 @@ def _check_rest(body: dict[str, Any]) -> None:
             refuse("metadata.user_id", "String should have at most 256 characters")
     if body.get("service_tier") not in {None, "auto", "standard_only"}:
         refuse("service_tier", "Input should be 'auto' or 'standard_only'")
+    if body.get("inference_geo") not in {None, "us", "global"}:
+        refuse("inference_geo", "Input should be 'us' or 'global'")
+
+
+def _check_speed(call: Call) -> None:
+    speed = call.body.get("speed")
+    if speed is None:
+        return
+    if FAST_BETA not in call.headers.get("anthropic-beta", "").split(","):
+        refuse("speed", "Extra inputs are not permitted")
+    if speed not in {"standard", "fast"}:
+        refuse("speed", "Input should be 'standard' or 'fast'")

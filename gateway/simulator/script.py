@@ -76,6 +76,7 @@ mean nothing to a binary stream, and those of tool calls nothing outside OpenAI'
 | `retry_after_ms` | header `retry-after-ms` as given |
 | `shape` | error body: `string`, `detail`, `message`, `array`, `html`, `empty` |
 | `message` | the error's message |
+| `geo`, `speed` | what the usage of the Messages API says instead of what was asked for |
 
 A refused connection needs no fault: give an endpoint a port on which nobody listens.
 
@@ -204,6 +205,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     retry_after_ms: str | None = None
     shape: str | None = None
     message: str | None = None
+    geo: str | None = None
+    speed: str | None = None
 
     @property
     def status(self) -> int | None:
@@ -265,6 +268,8 @@ OPTIONS: dict[str, _Reader] = {
     "retry_after_ms": _text,
     "shape": _one_of("string", "detail", "message", "array", "html", "empty"),
     "message": _text,
+    "geo": _text,
+    "speed": _text,
 }
 
 

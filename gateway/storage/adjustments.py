@@ -33,7 +33,16 @@ from pricing.usage import METERS, Usage
 
 _LOCK = int.from_bytes(b"tw-rerat")
 _ONE_DAY = timedelta(days=1)
-_NEEDED = ("number", "kind", "provider", "model", "endpoint", "started_at", "service_tier")
+_NEEDED = (
+    "number",
+    "kind",
+    "provider",
+    "model",
+    "endpoint",
+    "started_at",
+    "service_tier",
+    "served_region",
+)
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):

@@ -43,6 +43,7 @@ _NEEDED = (
     "error_kind",
     "used_model",
     "used_provider",
+    "is_paid_by_caller",
 )
 _SHADOW = "shadow"
 _BITS_BELOW_TIME = 80
@@ -167,6 +168,7 @@ async def _answers(
             columns.endpoint,
             columns.started_at,
             columns.service_tier,
+            columns.served_region,
             *(columns[meter] for meter in METERS),
             effective_usd(columns.cost_usd, made).label("cost_usd"),
         )
@@ -195,6 +197,7 @@ def _answer(row: RowMapping) -> Answer:
         endpoint=row["endpoint"],
         started_at=row["started_at"],
         service_tier=row["service_tier"],
+        served_region=row["served_region"],
         usage=Usage(**{meter: row[meter] for meter in METERS}) if is_metered else None,
         cost_usd=row["cost_usd"],
     )

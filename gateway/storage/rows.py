@@ -156,6 +156,7 @@ def _attempt_row(
         *(_usd(lines.get(meter), meter) for meter in METERS),
         # Copies are the operator's, and requests with callers' own credentials have none.
         isinstance(record, RequestRecord) and record.is_paid_by_caller,
+        _text_or_none(attempt.served_region),
     )
 
 

@@ -182,6 +182,8 @@ attempt_record = Table(
     # NULL where the meter has no cost line; the lines add up to the computed total.
     *(Column(column, Usd) for column in COST_COLUMNS),
     Column("is_paid_by_caller", Boolean, nullable=False, server_default=text("false")),
+    # In the provider's own word, where its answer says so: prices may depend on it.
+    Column("served_region", Text),
     CheckConstraint(
         _is_money("cost_usd", "computed_cost_usd", *COST_COLUMNS), name="costs_are_money"
     ),

@@ -124,6 +124,21 @@ async def test_a_fixed_endpoint_is_compared_with_all_that_was_paid(
     assert (report.source, report.is_complete, report.sample) == ("records", True, 1_000)
 
 
+async def test_what_callers_paid_themselves_is_no_part_of_savings(connection: Connection) -> None:
+    replace = msgspec.structs.replace
+    own = replace(record(), is_paid_by_caller=True)
+    # Its plan does not tell, as that of a request whose process died does not.
+    await store(connection, record(), own, replace(record(failures=1), is_paid_by_caller=True))
+
+    report = await against(connection, "dear/large", by="model")
+
+    # 0.0055 at the baseline less 0.002, of the one request that the operator paid.
+    assert money(report) == ("0.0055", "0.002", "0.0035", "0")
+    assert (report.total.requests, report.total.covered_requests) == (1, 1)
+    assert (report.total.unpriced_requests, report.uncovered) == (0, {"own_providers": 2})
+    assert [(row.group, row.requests) for row in report.rows] == [("acme/large", 1)]
+
+
 async def test_savings_are_never_lifted_to_zero(connection: Connection) -> None:
     await store(connection, record(failures=1))
 

@@ -119,6 +119,7 @@ def make_full_record() -> RequestRecord:
         finish_reason="stop",
         native_finish_reason="end_turn",
         service_tier="priority",
+        served_region="us",
         usage=usage,
         usage_source="reported",
         cost=Cost(

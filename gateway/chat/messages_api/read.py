@@ -29,7 +29,7 @@ _ENCODER = msgspec.json.Encoder()
 _NULL = Raw(b"null")
 _MOST_STOPS = 4
 _NOT_OFFERED = frozenset({"mcp_servers", "container"})
-_IGNORED = frozenset({"context_management", "betas", "inference_geo", "speed", "diagnostics"})
+_IGNORED = frozenset({"context_management", "betas", "inference_geo", "diagnostics"})
 """Members that tune Anthropic's own service; an answer without them is still the one asked for."""
 _SEARCH = "web_search_"
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
@@ -125,6 +125,9 @@ def _to_chat(view: MessagesView, warnings: list[str]) -> dict[str, Any]:
         chat["user"] = view.metadata.user_id
     if view.service_tier == "standard_only":
         chat["service_tier"] = "default"
+    if view.speed == "fast":
+        # With us a speed is a tier: whoever offers it is asked for it, at its price.
+        chat["service_tier"] = "fast"
     return chat
 
 

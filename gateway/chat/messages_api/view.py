@@ -133,6 +133,7 @@ class MessagesView(msgspec.Struct, kw_only=True, gc=False):
     output_format: Format | None = None
     metadata: Metadata | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
+    speed: Literal["standard", "fast"] | None = None
 
 
 class CountView(MessagesView, kw_only=True, gc=False):
