@@ -20,7 +20,6 @@ from gateway.storage.waiting import DatabaseUnavailableError, bounded, run_bound
 _ANSWER_S = 5.0
 _PAUSE_S = 0.25
 _DISPOSE_S = 1.0
-_MOST_LOOKED_AT = 2_000
 _SOON_S = 5.0
 _FORGET_S = 600.0
 _LATE_S = 60.0
@@ -127,9 +126,10 @@ class BudgetKeeper:
         purse = self._purse
         before_s, self._looked_at_s = self._looked_at_s, time.monotonic()
         self._keep_standing()
-        slices = sorted(purse.slices.values(), key=_last_used, reverse=True)[:_MOST_LOOKED_AT]
+        slices = self._due()
         for one in slices:
-            one.measure(min(self._looked_at_s - before_s, _FORGET_S))
+            one.measure(min(self._looked_at_s - (one.looked_at_s or before_s), _FORGET_S))
+            one.looked_at_s = self._looked_at_s
 
         async def look(connection: AsyncConnection) -> tuple[datetime, list[Holding]]:
             if purse.rules.releases_expired:
@@ -153,6 +153,16 @@ class BudgetKeeper:
                 lambda connection: give_back(connection, self._worker, returned),
                 seconds=_ANSWER_S,
             )
+
+    def _due(self) -> list[Slice]:
+        """Those to be looked at: of too many, those in use and those that waited longest."""
+        slices = list(self._purse.slices.values())
+        most = self._purse.rules.looked_at
+        if len(slices) <= most:
+            return slices
+        slices.sort(key=_last_used, reverse=True)
+        used = most // 2
+        return [*slices[:used], *sorted(slices[used:], key=_last_looked_at)[: most - used]]
 
     def _is_too_much(self, one: Slice, holding: Holding | None) -> bool:
         """Whether what is free is to be given back; what is over is forgotten on the way."""
@@ -213,3 +223,7 @@ def _by_key(holdings: list[Holding]) -> dict[Key, Holding]:
 
 def _last_used(one: Slice) -> float:
     return one.used_at_s
+
+
+def _last_looked_at(one: Slice) -> float:
+    return one.looked_at_s

@@ -6,6 +6,7 @@ nano-dollars.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from gateway.domain.budgets import Budget, BudgetWindow, Charge, Reservation, Window
 from gateway.domain.errors import BudgetExceededError
@@ -22,6 +23,8 @@ class Slice:
         "free",
         "granted",
         "is_hard",
+        "lease_at",
+        "looked_at_s",
         "low",
         "percent",
         "reserved",
@@ -46,6 +49,9 @@ class Slice:
         self.free = 0
         self.reserved = 0
         self.spent = 0
+        """Of what is granted; what an earlier lease was spent on is not in it."""
+        self.lease_at: datetime | None = None
+        """Which lease is granted; None before the first."""
         self.unit = 1
         """The largest reservation of late."""
         self.taken = 0
@@ -57,6 +63,8 @@ class Slice:
         self.dry_until_s = 0.0
         """Until then it is known that there is no more to be had."""
         self.used_at_s = 0.0
+        self.looked_at_s = 0.0
+        """When Postgres was last asked how the window stands."""
         self.spent_by_all: int | None = None
         """As of the last look; None before the first."""
         self.available = 0
@@ -69,11 +77,16 @@ class Slice:
         """What may be spent here, as of the last look; None before the first."""
         return None if self.spent_by_all is None else self.free + max(0, self.available)
 
-    def adopt(self, granted: int) -> int:
+    def adopt(self, granted: int, lease_at: datetime | None = None) -> int:
         """Take over what Postgres says was granted in all; returns by how much that is more.
 
-        Less, where somebody took it away, may leave ``free`` below zero.
+        Less may leave ``free`` below zero. Where the lease is another one, somebody took the former
+        away: what was spent of that is shipped, or beyond the limit, and never asked for again.
         """
+        if lease_at != self.lease_at:
+            self.lease_at = lease_at
+            self.granted -= self.spent
+            self.spent = 0
         more = granted - self.granted
         self.granted = granted
         self.free += more

@@ -48,6 +48,8 @@ class BudgetRules(msgspec.Struct, frozen=True, kw_only=True):
     """How long a slice is to last."""
     idle_s: float = 60.0
     """A slice that is not used for so long is given back, unless it is one of the first."""
+    looked_at: int = 2_000
+    """So many windows are looked at in one go: half of them those that were used last."""
     standing: int = 200
     """So many hard budgets always have a slice here, so that no request waits for its first."""
 
@@ -281,7 +283,7 @@ class Purse:
     def learn(self, one: Slice, holding: Holding) -> None:
         """What a look at a window told."""
         if one.is_hard:
-            one.adopt(holding.granted_nusd)
+            one.adopt(holding.granted_nusd, holding.lease_at)
         one.spent_by_all = holding.spent_nusd
         one.available = holding.available_nusd
         one.percent = percent_reached(holding.spent_nusd, holding.limit_nusd)

@@ -78,6 +78,8 @@ class Holding(msgspec.Struct, frozen=True, kw_only=True):
     """The part of it whose workers have not been heard of for too long."""
     granted_nusd: int = 0
     """To this worker, all in all."""
+    lease_at: datetime | None = None
+    """Since when it has its lease: another instant is another lease. None without one."""
     others: int = 0
     """How many other workers hold some of it and are alive."""
     is_wanted: bool = False
@@ -155,6 +157,7 @@ async def _grant(
             leased_nusd=row.leased_nusd,
             expired_nusd=int(row.expired or 0),
             granted_nusd=row.granted_nusd,
+            lease_at=row.granted_at,
             others=row.others,
         )
         for row in rows
@@ -263,6 +266,7 @@ def granting(worker: str, asks: Sequence[Ask], ttl_s: float) -> Update:
             lease.budget_id,
             lease.since,
             lease.granted_nusd,
+            lease.granted_at,
             # What is granted works off a debt first.
             (_OUTSTANDING - before).label("more"),
         )
@@ -289,6 +293,7 @@ def granting(worker: str, asks: Sequence[Ask], ttl_s: float) -> Update:
             grants.c.others,
             grants.c.expired,
             taken.c.granted_nusd,
+            taken.c.granted_at,
         )
     )
 
@@ -356,6 +361,7 @@ async def look(
         select(
             func.sum(_OUTSTANDING).filter(lease.expires_at < func.now()).label("expired"),
             func.sum(lease.granted_nusd).filter(lease.worker == worker).label("granted"),
+            func.min(lease.granted_at).filter(lease.worker == worker).label("lease_at"),
             func.count()
             .filter(lease.worker.is_distinct_from(worker), lease.expires_at > func.now())
             .label("others"),
@@ -375,6 +381,7 @@ async def look(
             (period.wanted_at > func.now() - _WANTED_FOR).label("is_wanted"),
             leases.c.expired,
             leases.c.granted,
+            leases.c.lease_at,
             leases.c.others,
         )
         # One row at least: it tells the time.
@@ -405,6 +412,7 @@ async def look(
                 is_wanted=bool(row.is_wanted),
                 expired_nusd=int(row.expired or 0),
                 granted_nusd=int(row.granted or 0),
+                lease_at=row.lease_at,
                 others=row.others or 0,
             )
     if at is None:

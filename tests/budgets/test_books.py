@@ -1,5 +1,6 @@
 """A worker's own books: covered before it begins, settled once it is over, nothing left behind."""
 
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -162,3 +163,25 @@ def test_what_is_returned_is_out_of_the_books_and_what_was_not_taken_comes_back(
     # Postgres never heard of it: it still says that 100 were granted.
     one.adopt(100)
     assert state(one) == (70, 30, 0)
+
+
+def test_another_lease_owes_nothing_of_what_the_former_was_spent_on() -> None:
+    one = make_slice(100)
+    one.adopt(100, SINCE_EVER)
+    spending = spending_on(one)
+    spending.reserve({"cheap": 60})
+    spending.begin(1, "cheap")
+    spending.end(1, 50)
+    spending.close()
+    other = spending_on(one)
+    other.reserve({"cheap": 30})
+    assert state(one) == (20, 30, 50)
+
+    one.adopt(0, None)
+    assert state(one) == (-30, 30, 0)
+    one.adopt(80, SINCE_EVER + timedelta(seconds=1))
+
+    assert state(one) == (50, 30, 0)
+    other.begin(1, "cheap")
+    other.end(1, 30)
+    assert state(one) == (50, 0, 30)

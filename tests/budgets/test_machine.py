@@ -144,7 +144,7 @@ class Budgets(RuleBasedStateMachine):
             (found,) = self.run(lambda c: acquire(c, node.name, [ask], ttl_s=60), is_lost=is_lost)
         except LostError:
             return
-        one.adopt(found.granted_nusd)
+        one.adopt(found.granted_nusd, found.lease_at)
 
     @rule(
         index=st.integers(0, 5),
@@ -230,7 +230,7 @@ class Budgets(RuleBasedStateMachine):
         except LostError:
             return
         for holding in found:
-            node.slices[holding.since].adopt(holding.granted_nusd)
+            node.slices[holding.since].adopt(holding.granted_nusd, holding.lease_at)
 
     @rule(index=st.integers(0, 5), is_lost=st.booleans())
     def return_free(self, index: int, is_lost: bool) -> None:
