@@ -363,9 +363,11 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Keys(msgspec.Struct, frozen=True, kw_only=True):
-    """Oldest first."""
+    """Newest first."""
 
     data: tuple[Key, ...]
+    next_after: str | None = None
+    """To read on; None at the end."""
 
 
 class CreatedKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,7 +29,7 @@ def render(period: Period) -> None:
     """Draw the page."""
     try:
         show_note()
-        keys = admin().get("/admin/keys", Keys).data
+        keys = admin().get("/admin/keys", Keys, limit=500).data
         use = _read_use()
         keys_create.render(period.zone)
         wanted = st.query_params.get(KID)
@@ -135,8 +135,8 @@ def _draw_table(frame: pl.DataFrame, keys: list[Key]) -> None:
             "State": columns.MultiselectColumn(
                 width=100, options=list(key_words.STATES), color=list(_STATE_COLOURS)
             ),
-            "Labels": columns.TextColumn(width=190),
-            "May use": columns.TextColumn(width=190),
+            "Labels": columns.TextColumn(width=260),
+            "May use": columns.TextColumn(width=260),
             "Limits": columns.TextColumn(width=210),
             "Works until": columns.TextColumn(width=140),
         },

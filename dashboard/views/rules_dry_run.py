@@ -49,10 +49,8 @@ def render(rules: str) -> None:
                 max_chars=_MOST_REQUEST,
                 help="As /v1/chat/completions takes it.",
             )
-            live = [one for one in admin().get("/admin/keys", Keys).data if one.revoked_at is None]
-            names: dict[Any, str] = {
-                one.kid: f"{one.name} …{one.last4}" for one in live[-_MOST_KEYS:]
-            }
+            live = admin().get("/admin/keys", Keys, state="working", limit=_MOST_KEYS)
+            names: dict[Any, str] = {one.kid: f"{one.name} …{one.last4}" for one in live.data}
             kid = st.selectbox(
                 "As the key",
                 list(names),
@@ -61,9 +59,7 @@ def render(rules: str) -> None:
                 key="dry_run_kid",
                 accept_new_options=True,
                 placeholder="a key without labels or limits",
-                help="One that is not listed is named by its id."
-                if len(live) > _MOST_KEYS
-                else None,
+                help="One that is not listed is named by its id." if live.next_after else None,
             )
             under = st.radio(
                 "Under",

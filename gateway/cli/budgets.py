@@ -6,6 +6,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, TypeVar
 
 from cyclopts import App, Parameter
+from msgspec import UNSET
 
 from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
@@ -13,6 +14,7 @@ from gateway.cli.printing import CommandError, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
 from gateway.domain.budgets import BudgetMode, BudgetPeriod
 from gateway.domain.wishes import WishError
+from gateway.storage.budget_changes import BudgetChange, change_budget
 from gateway.storage.budget_issue import BudgetWish, check_limit, issue_budget
 from gateway.storage.budget_views import BudgetView, view_budget, view_budgets
 from gateway.storage.budgets import StoredBudget, delete_budget, release_expired, set_limit
@@ -168,6 +170,52 @@ def change_limit(
         print_json(changed)
     else:
         say(f"The limit of {name} is {amount:f} USD, {_per(changed.period)}.")
+
+
+@budgets.command
+def change(
+    name: str,
+    /,
+    *,
+    limit_usd: str | None = None,
+    mode: BudgetMode | None = None,
+    strict: bool | None = None,
+    config: Config = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change a budget; what is not given stays. Running gateways follow within a second.
+
+    Its window and whose spending it limits stay: make another budget for them.
+
+    Args:
+        name: as 'tollway budgets list' shows it, or its id.
+        limit_usd: in USD.
+        mode: hard refuses with 402, soft warns in a header, shadow only counts.
+        strict: reserve the longest answer that is possible.
+        config: the tollway.toml to read.
+        data_dir: where data lies.
+        as_json: print JSON, for programs.
+    """
+    wish = BudgetChange(
+        limit_usd=UNSET if limit_usd is None else _amount(limit_usd),
+        mode=UNSET if mode is None else mode,
+        strict=UNSET if strict is None else strict,
+    )
+    if wish == BudgetChange():
+        raise CommandError("say what to change: --limit-usd, --mode or --strict")
+    now = datetime.now(UTC)
+
+    async def work(connection: Connection) -> BudgetView | None:
+        changed = await change_budget(connection, name, wish, at=now, actor=_ACTOR)
+        return None if changed is None else await view_budget(connection, str(changed.id), now)
+
+    view = _there(name, _ask(config, data_dir, work, quiet=as_json))
+    if as_json:
+        print_json(view)
+    else:
+        strictly = ", strict" * view.strict
+        say(f"{view.name}: {view.limit_usd:f} USD, {_per(view.period)}, {view.mode}{strictly}.")
 
 
 @budgets.command

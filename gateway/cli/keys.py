@@ -1,4 +1,4 @@
-"""``tollway keys``: make, list and revoke the keys that clients call with."""
+"""``tollway keys``: make, list, change and revoke the keys that clients call with."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -7,6 +7,7 @@ import msgspec
 from cyclopts import App, Parameter
 
 from gateway.cli.database import Database, ask
+from gateway.cli.keys_change import PINS, Slash, change, labels_of
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.printing import CommandError, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
@@ -15,11 +16,11 @@ from gateway.processes.data_directory import DataDirectory
 from gateway.storage.key_issue import KeyWish, issue_key, reissue_key
 from gateway.storage.keys import StoredKey, last_uses, list_keys, revoke_key
 
-keys = App(name="keys", help="Make, list and revoke API keys.")
+keys = App(name="keys", help="Make, list, change and revoke API keys.")
 _ACTOR = "command line"
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _DIGITS = 7
-_LABEL = "labels are written name=value"
+keys.command(change)
 
 
 @keys.command
@@ -31,6 +32,7 @@ def create(
     allow_model: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     allow_provider: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     default_model: str | None = None,
+    slash: Slash = "default",
     provider_configs_origin: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     rpm: int | None = None,
     tpm: int | None = None,
@@ -48,6 +50,8 @@ def create(
         allow_model: a model or a pattern with *; may be repeated; default: every model.
         allow_provider: may be repeated; default: every enabled provider.
         default_model: serves requests that name none.
+        slash: what a/b means in a model's name: pins the provider a, names a model, or what the
+            installation says.
         provider_configs_origin: where requests may be sent with credentials of their own, as
             https://api.example.com; may be repeated; default: nowhere.
         rpm: requests a minute, on each node; default: no limit.
@@ -63,10 +67,11 @@ def create(
         expires_at = expires_at.replace(tzinfo=UTC)
     wish = KeyWish(
         name=name,
-        labels=_labels(label),
+        labels=labels_of(label),
         allowed_models=allow_model,
         allowed_providers=allow_provider,
         default_model=default_model,
+        slash_pins_provider=PINS[slash],
         provider_configs_origins=provider_configs_origin,
         requests_per_minute=rpm,
         tokens_per_minute=tpm,
@@ -194,16 +199,6 @@ def revoke(
         print_json(revoked)
     else:
         say(f"Revoked {kid} ({revoked.name}).")
-
-
-def _labels(pairs: tuple[str, ...]) -> dict[str, str]:
-    labels: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise CommandError(f"--label {pair}: {_LABEL}")
-        labels[name] = value
-    return labels
 
 
 def _with_use(key: StoredKey, last_used_at: datetime | None) -> dict[str, object]:

@@ -117,21 +117,39 @@ async def set_limit(
     if found is None:
         return None
     changed = msgspec.structs.replace(found, limit_nusd=limit_nusd)
-    await connection.execute(
-        update(budget).where(budget.c.id == found.id).values(limit_nusd=limit_nusd)
-    )
-    await _tell_anew(connection, changed, at)
+    await put_changed(connection, found, changed, at=at, actor=actor, action="budget.limit")
+    return changed
+
+
+async def put_changed(
+    connection: AsyncConnection,
+    before: StoredBudget,
+    after: StoredBudget,
+    *,
+    at: datetime,
+    actor: str,
+    action: str = "budget.change",
+) -> None:
+    """Store another limit, mode or strictness of a budget, counted and audited."""
+    changed = {
+        field: getattr(after, field)
+        for field in ("limit_nusd", "mode", "is_strict")
+        if getattr(after, field) != getattr(before, field)
+    }
+    if changed:
+        await connection.execute(update(budget).where(budget.c.id == before.id).values(**changed))
+    if after.limit_nusd != before.limit_nusd:
+        await _tell_anew(connection, after, at)
     await record_change(
         connection,
         BUDGETS,
         at=at,
         actor=actor,
-        action="budget.limit",
-        subject=found.name,
-        before=_audited(found),
-        after=_audited(changed),
+        action=action,
+        subject=before.name,
+        before=_audited(before),
+        after=_audited(after),
     )
-    return changed
 
 
 async def release_expired(

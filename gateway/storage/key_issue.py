@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.keys import KeyEnvironment, digest_key, make_key
-from gateway.domain.wishes import WishError
+from gateway.domain.wishes import WishError, is_one_line
 from gateway.storage.keys import StoredKey, insert_key, rotate_key
 from gateway.storage.tables import api_key
 
@@ -58,7 +58,8 @@ async def issue_key(
     Raises:
         ValueError: the wish contradicts itself; the message names the field.
     """
-    _check(wish)
+    check_wish(wish)
+    check_expiry(wish.expires_at, datetime.now(UTC))
     made = make_key(secrets.token_bytes, environment)
     stored = StoredKey(
         id=uuid4(),
@@ -116,7 +117,12 @@ async def count_keys(connection: AsyncConnection) -> int:
     return await connection.scalar(select(func.count()).select_from(api_key)) or 0
 
 
-def _check(wish: KeyWish) -> None:
+def check_wish(wish: KeyWish) -> None:
+    """See whether a key can be so, its expiry aside.
+
+    Raises:
+        ValueError: it cannot; the message begins with the field.
+    """
     if not wish.name.strip() or len(wish.name) > _NAME_CHARACTERS:
         raise ValueError(f"name: give 1 to {_NAME_CHARACTERS} characters")
     for name, value in wish.labels.items():
@@ -145,20 +151,31 @@ def _check(wish: KeyWish) -> None:
         limit: int | None = getattr(wish, field)
         if limit is not None and not 1 <= limit <= _MOST_LIMIT:
             raise ValueError(f"{field}: give a number from 1 to {_MOST_LIMIT:,}, or none")
-    _refuse_nul(wish)
-    if wish.expires_at is not None:
-        if wish.expires_at.tzinfo is None:
-            raise ValueError("expires_at: give the time with its zone, as 2027-01-31T00:00:00Z")
-        if wish.expires_at <= datetime.now(UTC):
-            raise ValueError("expires_at: lies in the past")
+    _refuse_controls(wish)
+
+
+def check_expiry(expires_at: datetime | None, now: datetime) -> None:
+    """See whether a key can end then.
+
+    Raises:
+        ValueError: it has no zone, lies in the past, or too far ahead.
+    """
+    if expires_at is None:
+        return
+    if expires_at.tzinfo is None:
+        raise ValueError("expires_at: give the time with its zone, as 2027-01-31T00:00:00Z")
+    if expires_at <= now:
+        raise ValueError("expires_at: lies in the past; revoke the key to end it now")
+    if expires_at.year >= _YEAR_TOO_LATE:
+        raise ValueError("expires_at: give a time before the year 9999, or none for never")
 
 
 def _is_name(text: str) -> bool:
     return len(text.strip()) > 0 and len(text) <= _VALUE_CHARACTERS
 
 
-def _refuse_nul(wish: KeyWish) -> None:
-    """PostgreSQL stores every character but this one."""
+def _refuse_controls(wish: KeyWish) -> None:
+    """What is told in tables and logs, and stored, is of one line."""
     texts = {
         "name": [wish.name],
         "labels": [*wish.labels, *wish.labels.values()],
@@ -167,14 +184,16 @@ def _refuse_nul(wish: KeyWish) -> None:
         "default_model": [wish.default_model or ""],
     }
     for field, values in texts.items():
-        if any("\0" in value for value in values):
-            raise ValueError(f"{field}: must not hold the character NUL")
+        if not all(map(is_one_line, values)):
+            raise ValueError(f"{field}: must not hold line breaks or other control characters")
 
 
 _ORIGIN = re.compile(
     r"https?://(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:]+\])(?::[1-9][0-9]{0,4})?"
 )
 _NAME_CHARACTERS = 128
+_YEAR_TOO_LATE = 9999
+"""With its zone taken off it may be a year that no calendar has."""
 _LABEL_CHARACTERS = 64
 _VALUE_CHARACTERS = 256
 _MOST_LABELS = 32

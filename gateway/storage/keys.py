@@ -45,7 +45,7 @@ class StoredKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LONGEST_REQUEST = timedelta(days=1)
-_PUBLIC = tuple(api_key.c[field] for field in StoredKey.__struct_fields__)
+PUBLIC_COLUMNS = tuple(api_key.c[field] for field in StoredKey.__struct_fields__)
 
 
 async def insert_key(
@@ -75,14 +75,16 @@ async def insert_key(
         actor=key.created_by,
         action="key.create",
         subject=key.kid,
-        after=_audited(key),
+        after=audited_key(key),
     )
 
 
 async def list_keys(connection: AsyncConnection) -> list[StoredKey]:
     """Every key, oldest first, revoked and expired ones included."""
-    rows = await connection.execute(select(*_PUBLIC).order_by(api_key.c.created_at, api_key.c.kid))
-    return [_stored(row) for row in rows.mappings()]
+    rows = await connection.execute(
+        select(*PUBLIC_COLUMNS).order_by(api_key.c.created_at, api_key.c.kid)
+    )
+    return [stored_key(row) for row in rows.mappings()]
 
 
 async def revoke_key(
@@ -99,13 +101,17 @@ async def revoke_key(
     this one ends what is open of it.
     """
     row = (
-        (await connection.execute(select(*_PUBLIC).where(api_key.c.kid == kid).with_for_update()))
+        (
+            await connection.execute(
+                select(*PUBLIC_COLUMNS).where(api_key.c.kid == kid).with_for_update()
+            )
+        )
         .mappings()
         .one_or_none()
     )
     if row is None:
         return None
-    before = _stored(row)
+    before = stored_key(row)
     if before.revoked_at is not None and (before.ends_requests or not ends_requests):
         return before
     after = msgspec.structs.replace(before, revoked_at=at, ends_requests=ends_requests)
@@ -121,8 +127,8 @@ async def revoke_key(
         actor=actor,
         action="key.revoke",
         subject=kid,
-        before=_audited(before),
-        after=_audited(after),
+        before=audited_key(before),
+        after=audited_key(after),
     )
     return after
 
@@ -146,14 +152,14 @@ async def rotate_key(
         WishError: the key was revoked.
     """
     rows = await connection.execute(
-        select(*_PUBLIC, api_key.c.digest, api_key.c.pepper_version)
+        select(*PUBLIC_COLUMNS, api_key.c.digest, api_key.c.pepper_version)
         .where(api_key.c.kid == kid)
         .with_for_update()
     )
     row = rows.mappings().one_or_none()
     if row is None:
         return None
-    before = _stored(row)
+    before = stored_key(row)
     if before.revoked_at is not None:
         raise WishError(f"kid: the key {kid!r} was revoked; make a new one")
     await connection.execute(delete(key_retiring).where(key_retiring.c.key_id == before.id))
@@ -180,8 +186,8 @@ async def rotate_key(
         actor=actor,
         action="key.rotate",
         subject=kid,
-        before=_audited(before),
-        after=_audited(after) | {"old_secret_expires_at": (at + overlap).isoformat()},
+        before=audited_key(before),
+        after=audited_key(after) | {"old_secret_expires_at": (at + overlap).isoformat()},
     )
     return after
 
@@ -206,7 +212,7 @@ async def load_callers(connection: AsyncConnection) -> list[tuple[bytes, Caller]
     Expired ones are among them: their `expires_at` says so, and clocks decide where they are used.
     """
     rows = await connection.execute(
-        select(*_PUBLIC, api_key.c.digest).where(api_key.c.revoked_at.is_(None))
+        select(*PUBLIC_COLUMNS, api_key.c.digest).where(api_key.c.revoked_at.is_(None))
     )
     callers = [(row["digest"], _caller(row)) for row in rows.mappings()]
     by_id = {caller.key_id: caller for _, caller in callers}
@@ -233,7 +239,8 @@ async def load_ended(connection: AsyncConnection) -> frozenset[UUID]:
     return frozenset(rows)
 
 
-def _stored(row: RowMapping) -> StoredKey:
+def stored_key(row: RowMapping) -> StoredKey:
+    """A row of `PUBLIC_COLUMNS`."""
     return msgspec.convert({field: row[field] for field in StoredKey.__struct_fields__}, StoredKey)
 
 
@@ -256,5 +263,6 @@ def _caller(row: RowMapping) -> Caller:
     )
 
 
-def _audited(key: StoredKey) -> dict[str, Any]:
+def audited_key(key: StoredKey) -> dict[str, Any]:
+    """A key as the audit log keeps it."""
     return msgspec.to_builtins(key)

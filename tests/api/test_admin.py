@@ -121,6 +121,8 @@ async def test_health_needs_no_token(admin: httpx.AsyncClient) -> None:
     [
         ({"name": ""}, "name: give 1 to 128 characters"),
         ({"name": "x\0"}, "name: must not hold"),
+        ({"name": "x\ny"}, "name: must not hold line breaks"),
+        ({"expires_at": "9999-12-31T23:59:59-12:00"}, "expires_at: give a time before"),
         ({"labels": {"team": "x" * 300}}, "labels.team"),
         ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at: lies in the past"),
         ({"expires_at": "2099-01-01T00:00:00"}, "expires_at: give the time with its zone"),
@@ -166,3 +168,54 @@ async def test_without_postgres_it_says_so_and_does_not_hang() -> None:
                 assert answer.status_code == 503
                 assert json.loads(answer.content)["error"]["code"] == "database_unavailable"
                 assert answer.headers["retry-after"] == "5"
+
+
+async def test_a_key_is_changed_and_found_page_by_page(admin: httpx.AsyncClient) -> None:
+    made = [
+        (await create(admin, name=f"paged {number}")).json()["key"]["kid"] for number in range(3)
+    ]
+    what = {"labels": {"team": "paged"}, "requests_per_minute": 9}
+    changed = await admin.patch(f"/admin/keys/{made[0]}", json=what, headers=OWNER)
+    assert changed.status_code == 200
+    assert changed.json()["labels"] == {"team": "paged"}
+    one = await admin.get(f"/admin/keys/{made[0]}", headers=OWNER)
+    assert one.json() == changed.json()
+
+    asked = {"search": "paged", "limit": 2, "state": "working"}
+    first = (await admin.get("/admin/keys", params=asked, headers=OWNER)).json()
+    rest = (
+        await admin.get("/admin/keys", params=asked | {"after": first["next_after"]}, headers=OWNER)
+    ).json()
+
+    assert [key["kid"] for key in first["data"] + rest["data"]] == made[::-1]
+    assert rest["next_after"] is None
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ({"kid": "abcdefgh"}, "kid"),
+        ({"name": ""}, "name: give 1 to 128 characters"),
+        ({"requests_per_minute": 0}, "requests_per_minute: give a number"),
+        ({"expires_at": "2020-01-01T00:00:00Z"}, "expires_at: lies in the past"),
+    ],
+)
+async def test_a_change_that_cannot_be_is_refused_naming_the_field(
+    admin: httpx.AsyncClient, what: dict[str, Any], words: str
+) -> None:
+    kid = (await create(admin)).json()["key"]["kid"]
+
+    refused = await admin.patch(f"/admin/keys/{kid}", json=what, headers=OWNER)
+
+    assert refused.status_code == 400
+    assert words in error_in(refused.content)["message"]
+
+
+async def test_keys_that_are_not_there_are_not_found(admin: httpx.AsyncClient) -> None:
+    for method, path in (("GET", "/admin/keys/nothing1"), ("PATCH", "/admin/keys/nothing1")):
+        answer = await admin.request(method, path, headers=OWNER, json={"name": "x"})
+        assert answer.status_code == 404, method
+        assert error_in(answer.content)["code"] == "key_not_found"
+    read_on = await admin.get("/admin/keys", params={"after": "nothing1"}, headers=OWNER)
+    assert read_on.status_code == 400
+    assert error_in(read_on.content)["param"] == "after"

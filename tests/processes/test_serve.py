@@ -294,13 +294,43 @@ def test_the_command_line_manages_the_same_keys(site: Site) -> None:
     assert "by-hand" in listed.stdout
     assert key["text"] not in listed.stdout
 
-    revoked = site.place.tollway("keys", "revoke", key["key"]["kid"])
+    kid = key["key"]["kid"]
+    changed = site.place.tollway(
+        "keys", "change", kid, "--label", "env=prod", "--allow-model", "no/such", "--rpm", "60",
+        "--tpm", "none", "--slash", "names", "--expires-at", "never", "--json",
+    )  # fmt: skip
+    assert changed.returncode == 0, changed.stderr
+    assert msgspec.json.decode(changed.stdout) == key["key"] | {
+        "labels": {"team": "ops", "env": "prod"},
+        "allowed_models": ["no/such"],
+        "requests_per_minute": 60,
+        "slash_pins_provider": False,
+    }
+    wait_until(
+        "no worker serves it another model", lambda: may_not_ask(site, key["text"]), within_s=1.0
+    )
+    again = site.place.tollway("keys", "change", kid, "--allow-model", "all", "--rpm", "none")
+    assert "requests a minute" in again.stdout, again.stderr
+    for words in (["--rpm", "many"], ["--expires-at", "soon"], [], ["--label", "x"]):
+        assert_refused(site.place.tollway("keys", "change", kid, *words))
+
+    revoked = site.place.tollway("keys", "revoke", kid)
     assert revoked.returncode == 0, revoked.stderr
     wait_until(
         "it is refused", lambda: site.gateway.accepts(key["text"], expected=401), within_s=1.0
     )
     unknown = site.place.tollway("keys", "revoke", "no-such-key")
     assert "no-such-key" in assert_refused(unknown)
+
+
+def may_not_ask(site: Site, key: str) -> bool:
+    """Whether every worker keeps it from the one model that there is."""
+    body = {"model": "test/plain", "messages": [{"role": "user", "content": "Hello"}]}
+    for _ in range(12):
+        with site.gateway.client(key) as client:
+            if client.post("/v1/chat/completions", json=body).status_code != 403:
+                return False
+    return True
 
 
 def assert_refused(ended: CompletedProcess[str]) -> str:

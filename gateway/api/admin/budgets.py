@@ -1,11 +1,11 @@
-"""Budgets over the admin API: look at them, make one, change its limit, delete it."""
+"""Budgets over the admin API: look at them, make one, change it, delete it."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
 import msgspec
-from litestar import delete, get, post
+from litestar import delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, Parameter
 
@@ -13,6 +13,7 @@ from gateway.api.admin.desk import ask_database, not_found
 from gateway.api.roles import AdminRequest, needs
 from gateway.domain.errors import GatewayError
 from gateway.storage.asking import Asker
+from gateway.storage.budget_changes import BudgetChange, change_budget
 from gateway.storage.budget_issue import BudgetWish, check_limit, issue_budget
 from gateway.storage.budget_views import BudgetView, view_budget, view_budgets
 from gateway.storage.budgets import delete_budget, release_expired, set_limit
@@ -73,6 +74,26 @@ def admin_budget_routes(ask: Asker) -> list[HTTPRouteHandler]:
 
         return _found(await ask_database(ask, make), data.name)
 
+    @patch(
+        "/admin/budgets/{name:str}",
+        operation_id="changeBudget",
+        tags=["budgets"],
+        opt=needs("operator"),
+    )
+    async def change(request: AdminRequest, name: Name, data: JSONBody[BudgetChange]) -> BudgetView:
+        """Change a budget's limit, mode or strictness; what is left out stays.
+
+        Its window and whose spending it limits stay as they are: make another budget for them. What
+        workers hold of it may still be spent.
+        """
+
+        async def work(connection: Connection) -> BudgetView | None:
+            now = datetime.now(UTC)
+            changed = await change_budget(connection, name, data, at=now, actor=request.user.name)
+            return None if changed is None else await view_budget(connection, str(changed.id), now)
+
+        return _found(await ask_database(ask, work), name)
+
     @post(
         "/admin/budgets/{name:str}/limit",
         operation_id="changeBudgetLimit",
@@ -80,7 +101,7 @@ def admin_budget_routes(ask: Asker) -> list[HTTPRouteHandler]:
         status_code=200,
         opt=needs("operator"),
     )
-    async def change(request: AdminRequest, name: Name, data: JSONBody[LimitWish]) -> BudgetView:
+    async def set_to(request: AdminRequest, name: Name, data: JSONBody[LimitWish]) -> BudgetView:
         """Give a budget another limit; what workers hold of it may still be spent."""
 
         async def work(connection: Connection) -> BudgetView | None:
@@ -128,7 +149,7 @@ def admin_budget_routes(ask: Asker) -> list[HTTPRouteHandler]:
 
         return _found(await ask_database(ask, work), name)
 
-    return [show_all, show, create, change, release, remove]
+    return [show_all, show, create, change, set_to, release, remove]
 
 
 def _found(view: BudgetView | None, name: str) -> BudgetView:

@@ -26,6 +26,7 @@ EXAMPLES: dict[str, Any] = {
         "period": "month",
         "labels": {"team": "search"},
     },
+    "changeBudget": {"limit_usd": 750, "mode": "soft"},
     "changeBudgetLimit": {"limit_usd": 750},
     "checkPriceChange": _PRICE,
     "changePrice": _PRICE,
@@ -43,6 +44,12 @@ EXAMPLES: dict[str, Any] = {
         "labels": {"team": "search", "env": "prod"},
         "allowed_models": ["openai/*", "anthropic/*"],
         "requests_per_minute": 600,
+    },
+    "changeKey": {
+        "labels": {"team": "search", "env": "prod"},
+        "requests_per_minute": 900,
+        "tokens_per_minute": None,
+        "expires_at": "2036-01-31T00:00:00Z",
     },
     "rotateKey": {"overlap_s": 86_400},
     "createWebhook": {

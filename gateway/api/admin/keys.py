@@ -1,21 +1,23 @@
-"""Keys over the admin API: create (shown once), list, revoke."""
+"""Keys over the admin API: create (shown once), find, change, rotate, revoke."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
-from litestar import delete, get, post
+from litestar import delete, get, patch, post
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import JSONBody, Parameter
+from litestar.params import JSONBody, Parameter, QueryParameter
 from msgspec import Meta
 
 from gateway.api.admin.desk import ask_database, not_found
 from gateway.api.roles import AdminRequest, needs
-from gateway.domain.errors import GatewayError, InvalidRequestError, OverloadedError
+from gateway.domain.errors import GatewayError
+from gateway.domain.wishes import WishError
 from gateway.storage.asking import Asker
+from gateway.storage.engine import Connection
+from gateway.storage.key_changes import KeyChange, KeyState, change_key, find_key, page_keys
 from gateway.storage.key_issue import LONGEST_OVERLAP, KeyWish, issue_key, reissue_key
-from gateway.storage.keys import StoredKey, list_keys, revoke_key
-from gateway.storage.waiting import DatabaseUnavailableError
+from gateway.storage.keys import StoredKey, revoke_key
 
 
 class CreatedKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,10 +34,16 @@ class Rotation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     overlap_s: Annotated[int, Meta(ge=0, le=int(LONGEST_OVERLAP.total_seconds()))] = 86_400
 
 
-class KeyList(msgspec.Struct, frozen=True, kw_only=True):
-    """Every key, oldest first."""
+class KeyPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Keys, newest first."""
 
     data: list[StoredKey]
+    next_after: str | None = None
+    """For ``after``, to read on; None at the end."""
+
+
+Kid = Annotated[str, Parameter(description="the public part of the key", max_length=64)]
+_MOST = 500
 
 
 def admin_key_routes(ask: Asker, pepper: bytes) -> list[HTTPRouteHandler]:
@@ -44,25 +52,66 @@ def admin_key_routes(ask: Asker, pepper: bytes) -> list[HTTPRouteHandler]:
     @post("/admin/keys", operation_id="createKey", tags=["keys"], opt=needs("owner"))
     async def create(request: AdminRequest, data: JSONBody[KeyWish]) -> CreatedKey:
         """Make a key. Its text is in this answer and nowhere else."""
-        try:
-            stored, text = await ask(
-                lambda connection: issue_key(
-                    connection, data, pepper=pepper, actor=request.user.name
-                )
-            )
-        except ValueError as exc:
-            raise InvalidRequestError(str(exc), param=str(exc).partition(":")[0]) from exc
-        except DatabaseUnavailableError as exc:
-            raise _away() from exc
+
+        async def make(connection: Connection) -> tuple[StoredKey, str]:
+            try:
+                return await issue_key(connection, data, pepper=pepper, actor=request.user.name)
+            except ValueError as exc:
+                raise WishError(str(exc)) from exc
+
+        stored, text = await ask_database(ask, make)
         return CreatedKey(key=stored, text=text)
 
     @get("/admin/keys", operation_id="listKeys", tags=["keys"], opt=needs("auditor"))
-    async def show() -> KeyList:
-        """Every key, revoked and expired ones included; never their text."""
-        try:
-            return KeyList(data=await ask(list_keys))
-        except DatabaseUnavailableError as exc:
-            raise _away() from exc
+    async def show(
+        limit: Annotated[int, Parameter(ge=1, le=_MOST)] = 100,
+        after: Annotated[
+            str | None,
+            Parameter(description="only keys older than the one of this `kid`", max_length=64),
+        ] = None,
+        search: Annotated[
+            str,
+            Parameter(
+                description="words that are all in the name, the `kid`, the end of the text or "
+                "in `label=value`",
+                max_length=200,
+            ),
+        ] = "",
+        standing: Annotated[
+            KeyState, QueryParameter(name="state", description="`ended` is revoked or expired")
+        ] = "all",
+    ) -> KeyPage:
+        """Keys, newest first, revoked and expired ones included; never their text."""
+
+        async def look(connection: Connection) -> KeyPage:
+            found = await page_keys(
+                connection, limit=limit + 1, after=after, search=search, state=standing
+            )
+            has_more = len(found) > limit
+            return KeyPage(
+                data=found[:limit], next_after=found[limit - 1].kid if has_more else None
+            )
+
+        return await ask_database(ask, look)
+
+    @get("/admin/keys/{kid:str}", operation_id="getKey", tags=["keys"], opt=needs("auditor"))
+    async def show_one(kid: Kid) -> StoredKey:
+        """One key, revoked or expired ones too; never its text."""
+        return _found(await ask_database(ask, lambda connection: find_key(connection, kid)), kid)
+
+    @patch("/admin/keys/{kid:str}", operation_id="changeKey", tags=["keys"], opt=needs("owner"))
+    async def change(request: AdminRequest, kid: Kid, data: JSONBody[KeyChange]) -> StoredKey:
+        """Change what a key may do, and until when; every gateway process follows within a second.
+
+        What is left out stays. Requests that are open keep what they began with. The id and the
+        secret stay; a revoked key cannot be changed.
+        """
+        at = datetime.now(UTC)
+        changed = await ask_database(
+            ask,
+            lambda connection: change_key(connection, kid, data, at=at, actor=request.user.name),
+        )
+        return _found(changed, kid)
 
     @post(
         "/admin/keys/{kid:str}/rotate",
@@ -73,7 +122,7 @@ def admin_key_routes(ask: Asker, pepper: bytes) -> list[HTTPRouteHandler]:
     )
     async def rotate(
         request: AdminRequest,
-        kid: Annotated[str, Parameter(description="the public part of the key")],
+        kid: Kid,
         data: JSONBody[Rotation],
     ) -> CreatedKey:
         """Give a key another secret, told here alone; the old one works on for a while."""
@@ -88,7 +137,7 @@ def admin_key_routes(ask: Asker, pepper: bytes) -> list[HTTPRouteHandler]:
             ),
         )
         if found is None:
-            raise not_found(f"key {kid!r}", "GET /admin/keys", code="key_not_found")
+            raise _missing(kid)
         return CreatedKey(key=found[0], text=found[1])
 
     @delete(
@@ -100,7 +149,7 @@ def admin_key_routes(ask: Asker, pepper: bytes) -> list[HTTPRouteHandler]:
     )
     async def revoke(
         request: AdminRequest,
-        kid: Annotated[str, Parameter(description="the public part of the key")],
+        kid: Kid,
         *,
         end_requests: Annotated[
             bool,
@@ -108,31 +157,23 @@ def admin_key_routes(ask: Asker, pepper: bytes) -> list[HTTPRouteHandler]:
         ] = False,
     ) -> StoredKey:
         """Revoke a key for good; every gateway process knows within a second."""
-        try:
-            revoked = await ask(
-                lambda connection: revoke_key(
-                    connection,
-                    kid,
-                    at=datetime.now(UTC),
-                    actor=request.user.name,
-                    ends_requests=end_requests,
-                )
-            )
-        except DatabaseUnavailableError as exc:
-            raise _away() from exc
-        if revoked is None:
-            raise GatewayError(
-                f"there is no key {kid!r}; GET /admin/keys lists them",
-                status=404,
-                kind="invalid_request_error",
-                code="key_not_found",
-            )
-        return revoked
+        at = datetime.now(UTC)
+        revoked = await ask_database(
+            ask,
+            lambda connection: revoke_key(
+                connection, kid, at=at, actor=request.user.name, ends_requests=end_requests
+            ),
+        )
+        return _found(revoked, kid)
 
-    return [create, show, rotate, revoke]
+    return [create, show, show_one, change, rotate, revoke]
 
 
-def _away() -> OverloadedError:
-    return OverloadedError(
-        "the database does not answer; try again", code="database_unavailable", retry_after_s=5
-    )
+def _found(key: StoredKey | None, kid: str) -> StoredKey:
+    if key is None:
+        raise _missing(kid)
+    return key
+
+
+def _missing(kid: str) -> GatewayError:
+    return not_found(f"key {kid!r}", "GET /admin/keys", code="key_not_found")
