@@ -13,7 +13,10 @@ _FILLING_ALPHA = 0.5
 
 MONEY_LABEL = (
     "datum.value == 0 ? '$0' : "
-    "abs(datum.value) < 1 ? '$' + format(datum.value, '.2~r') : '$' + format(datum.value, '~s')"
+    "abs(datum.value) >= 1 ? '$' + format(datum.value, '~s') : "
+    # Whole cents have two digits, what is finer as many as it takes.
+    "abs(datum.value * 100 - round(datum.value * 100)) < 1e-6 ? '$' + format(datum.value, '.2f') : "
+    "'$' + format(datum.value, '.2~r')"
 )
 LATENCY_LABEL = (
     "datum.value < 1000 ? format(datum.value, '~f') + ' ms' : "

@@ -87,9 +87,10 @@ def count(number: int | None) -> str:
 
 
 def share(value: float | None, *, decimals: int = 1) -> str:
-    """A ratio between 0 and 1 as a percentage.
+    """A ratio as a percentage.
 
-    Only a true 0 or 1 is written as such: 99.996 % with one decimal is "> 99.9 %".
+    Only a true 0 or 1 is written as such: 99.996 % with one decimal is "> 99.9 %". Parts of a
+    whole lie between; what is spent of a budget may be more.
     """
     if value is None:
         return UNKNOWN
@@ -99,7 +100,7 @@ def share(value: float | None, *, decimals: int = 1) -> str:
     step = 10**-decimals
     if float(text) == 0:
         return f"<{NBSP}{step:.{decimals}f}{NBSP}%"
-    if float(text) >= 100:  # noqa: PLR2004 - per cent
+    if value < 1 and float(text) >= 100:  # noqa: PLR2004 - per cent
         return f">{NBSP}{100 - step:.{decimals}f}{NBSP}%"
     return f"{text}{NBSP}%"
 

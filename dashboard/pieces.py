@@ -141,12 +141,13 @@ def as_markdown(text: str) -> str:
 
 def _card(item: Card) -> str:
     tone = f' class="tw-{_tone(item.change_tone)}"' if item.change_tone else ""
-    change = f"<b{tone}>{escape(item.change)}</b> " if item.change else ""
+    change = f"<b{tone}>{escape(item.change)}</b>" if item.change else ""
+    note = f"{change} · {escape(item.note)}" if change and item.note else change + escape(item.note)
     return (
         f'<div class="tw-card" title="{escape(item.hint)}">{_spark(item)}'
         f'<div class="label">{escape(item.label)}</div>'
         f'<div class="value">{escape(item.value)}</div>'
-        f'<div class="note">{change}{escape(item.note)}</div></div>'
+        f'<div class="note">{note}</div></div>'
     )
 
 

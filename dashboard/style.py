@@ -55,7 +55,8 @@ STYLE = f"""<style>
 @media (max-width: 900px) {{
   .tw-cards, .tw-cards.five {{ grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .6rem; }}
   .tw-card .value {{ font-size: 1.32rem; }} .tw-card .spark {{ width: 26%; }} }}
-@media (max-width: 480px) {{ .tw-card .spark {{ display: none; }} }}
+@media (max-width: 480px) {{ .tw-card .spark {{ display: none; }}
+  .tw-card .note {{ white-space: normal; }} .st-key-period button {{ padding-inline: .5rem; }} }}
 .tw-heading {{ font-size: 1rem; display: flex; flex-wrap: wrap; gap: .2rem 1rem;
   align-items: baseline; }}
  .tw-heading b {{ font-weight: 600; }}

@@ -83,15 +83,18 @@ def _phases(attempt: dict[str, Any]) -> list[tuple[str, float, float]]:
 def _attempt_note(attempt: dict[str, Any]) -> str:
     if attempt["outcome"] == "success":
         tokens = attempt["output_tokens"]
+        if tokens is not None:
+            tokens += attempt["reasoning_tokens"] or 0
         parts = [
             attempt["finish_reason"] or "served",
             f"{numbers.count(tokens)} output tokens" if tokens is not None else "",
         ]
     else:
+        became, code = words.outcome(attempt["outcome"]), attempt["error_code"] or ""
         parts = [
             f"{attempt['status_code']}" if attempt["status_code"] else "",
-            words.outcome(attempt["outcome"]),
-            attempt["error_code"] or "",
+            became,
+            "" if code in {became, attempt["outcome"]} else code,
             (
                 f"retry after {numbers.duration(attempt['retry_after_ms'])}"
                 if attempt["retry_after_ms"] is not None

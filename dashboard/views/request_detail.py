@@ -124,7 +124,6 @@ def _chips(request: dict[str, Any]) -> list[tuple[str, str]]:
 def _cards(request: dict[str, Any], attempts: list[dict[str, Any]]) -> list[Card]:
     planned, _, _ = queries.plan_rows(request["plan"])
     expected = planned[0].expected_usd if planned else None
-    fallback_ms = _before_last_ms(request, attempts)
     return [
         Card(
             label="Cost",
@@ -145,9 +144,7 @@ def _cards(request: dict[str, Any], attempts: list[dict[str, Any]]) -> list[Card
         Card(
             label="Total",
             value=numbers.duration(request["duration_ms"]),
-            note="one attempt"
-            if fallback_ms is None
-            else f"+{numbers.duration(fallback_ms)} by fallback",
+            note=_attempts_note(request, attempts),
         ),
         Card(
             label="First token",
@@ -230,6 +227,13 @@ def _raw(
     # Money as text, with every digit.
     found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(whole))
     return found
+
+
+def _attempts_note(request: dict[str, Any], attempts: list[dict[str, Any]]) -> str:
+    fallback_ms = _before_last_ms(request, attempts)
+    if fallback_ms is not None:
+        return f"+{numbers.duration(fallback_ms)} by fallback"
+    return "one attempt" if attempts else "nobody was asked"
 
 
 def _before_last_ms(request: dict[str, Any], attempts: list[dict[str, Any]]) -> float | None:

@@ -156,7 +156,7 @@ def _draw_table(page: pl.DataFrame, zone: str) -> None:
                 options=list(queries.OUTCOME_WORDS),
                 color=[colour + _SOFT_ALPHA for colour in _OUTCOME_COLOURS],
             ),
-            "Model": columns.TextColumn(width=182),
+            "Model": columns.TextColumn(width=170),
             "Served by": columns.MultiselectColumn(
                 width=128,
                 options=names,
@@ -167,9 +167,9 @@ def _draw_table(page: pl.DataFrame, zone: str) -> None:
             "First": columns.TextColumn(width=68, alignment=right, help="Until the first token"),
             "In": columns.TextColumn(width=55, alignment=right, help="Tokens of the prompt"),
             "Out": columns.TextColumn(width=55, alignment=right, help="Tokens of the answer"),
-            "Key": columns.TextColumn(width=80),
-            "Labels": columns.TextColumn(width=90),
-            "Reason": columns.TextColumn(width=90, help="Why nobody served it"),
+            "Key": columns.TextColumn(width=125),
+            "Labels": columns.TextColumn(width=260),
+            "Reason": columns.TextColumn(width=130, help="Why nobody served it"),
         },
     )
 

@@ -87,6 +87,7 @@ def test_counts_are_written_with_three_digits(number: int | None, expected: str)
         (1, "100 %"),
         (0.972, "97.2 %"),
         (0.99996, "> 99.9 %"),
+        (1.056, "105.6 %"),
         (0.0001, "< 0.1 %"),
     ],
 )
