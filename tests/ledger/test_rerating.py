@@ -54,6 +54,21 @@ TABLES = make_catalogue(
                 "output_usd_per_mtok": Decimal(2),
             },
         ),
+        endpoint_from_config(
+            "acme",
+            {
+                "id": "placed",
+                "model": "acme/placed",
+                "prices": [
+                    {
+                        "input_usd_per_mtok": Decimal(1),
+                        "output_usd_per_mtok": Decimal(2),
+                        "region_multiplier": {"us": Decimal("1.1")},
+                        "service_tiers": {"fast": {"scale": Decimal(2)}},
+                    }
+                ],
+            },
+        ),
         endpoint_from_config("acme", {"id": "unpriced", "model": "acme/unpriced"}),
     ],
     version="tables",
@@ -171,6 +186,23 @@ async def requests_usd(connection: AsyncConnection) -> list[Decimal | None]:
         .order_by(request_record.c.id)
     )
     return list(rows)
+
+
+@pytest.mark.anyio
+async def test_what_was_paid_for_a_region_and_a_speed_is_found_unchanged(
+    connection: AsyncConnection,
+) -> None:
+    # 0.001 for the prompt and 0.001 for the answer at the list price.
+    paid = [(None, None, "0.002"), ("us", None, "0.0022"), ("us", "fast", "0.0044")]
+    paid += [("global", "standard", "0.002"), ("nowhere", "fast", "0.004")]
+    placed = {"model": "acme/placed", "endpoint": "acme/placed", "provider_model": "placed"}
+    for region, tier, usd in paid:
+        told = {"served_region": region, "service_tier": tier, **placed}
+        await store(connection, record(attempt(cost=Cost(total_usd=Decimal(usd)), **told)))
+
+    found = await run(connection, TABLES)
+
+    assert (found.difference_usd, found.verdicts) == (Decimal(0), {"unchanged": 5})
 
 
 @pytest.mark.anyio

@@ -3,12 +3,14 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.settings.load import SettingsError, load_settings
 from gateway.settings.offer import make_offer
 from pricing.catalogue import Catalogue, endpoint_from_config
+from pricing.operator_layer import PriceChange, apply_changes
 from pricing.price import Price, resolve
 from pricing.regions import in_region
 
@@ -51,6 +53,50 @@ def test_the_address_of_openai_tells_the_region(data: Path, address: str, factor
     assert there.input_usd_per_mtok == usual.input_usd_per_mtok * D(factor)
     assert there.web_search_usd == usual.web_search_usd
     assert there.version.removeprefix(usual.version) in {"", "+us", "+eu"}
+
+
+def test_an_endpoint_added_by_a_change_is_as_one_of_the_settings(data: Path) -> None:
+    table: dict[str, Any] = {
+        "model": "anthropic/claude-own",
+        "prices": [
+            {
+                "input_usd_per_mtok": D(5),
+                "output_usd_per_mtok": D(25),
+                "region_multiplier": {"us": D("1.1")},
+            }
+        ],
+    }
+    settled = """
+[providers.anthropic]
+region = "us"
+
+[[providers.anthropic.endpoints]]
+id = "own"
+model = "anthropic/claude-own"
+
+[[providers.anthropic.endpoints.prices]]
+input_usd_per_mtok = 5
+output_usd_per_mtok = 25
+region_multiplier = { us = 1.1 }
+"""
+    change = PriceChange(
+        id="1",
+        kind="endpoint",
+        target="anthropic/own",
+        effective_from=AT,
+        endpoint=table,
+        recorded_at=AT,
+        recorded_by="ann",
+        reason="new",
+    )
+    there = offered(data, '[providers.anthropic]\nregion = "us"\n', **ANTHROPIC)
+
+    changed = apply_changes(there, [change]).endpoints_by_id["anthropic/own"]
+
+    declared = offered(data, settled, **ANTHROPIC).endpoints_by_id["anthropic/own"]
+    assert changed == declared
+    assert changed.prices[0].base.input_usd_per_mtok == D("5.5")
+    assert changed.capabilities["logprobs"] is False
 
 
 def test_a_workspace_that_stays_in_the_us_says_so_in_the_settings(data: Path) -> None:
