@@ -43,6 +43,8 @@ T = TypeVar("T")
 _SEED_BITS = 63
 _RANDOM_BITS = 62
 _HASH_KEY_BYTES = 32
+_NEAR_ENOUGH = 32
+"""An estimate that is off by no more than one part in so many stays: copies of requests cost."""
 _BEYOND_TEXT: frozenset[Need] = frozenset({"vision", "audio_input", "pdf_input", "video_input"})
 
 
@@ -186,8 +188,8 @@ class Gathering:
         ratio = self._experience.ratios.of(snapshot.catalogue.model_named(name) or name)
         if ratio is USUAL:
             return request
-        tokens = size.tokens(ratio)
-        if tokens == request.prompt_tokens_estimate:
+        tokens, estimate = size.tokens(ratio), request.prompt_tokens_estimate
+        if abs(tokens - estimate) * _NEAR_ENOUGH <= estimate:
             return request
         return msgspec.structs.replace(request, prompt_tokens_estimate=tokens)
 

@@ -9,7 +9,7 @@ USUAL_BYTES_PER_TOKEN = 4.0
 """Of English; of Chinese too, whose characters are three bytes and about one token."""
 
 
-class TokenRatio(msgspec.Struct, frozen=True, kw_only=True):
+class TokenRatio(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """UTF-8 bytes that one billed token of a model stands for, on the average."""
 
     prompt: float = USUAL_BYTES_PER_TOKEN
@@ -27,7 +27,7 @@ def usual_ratio(_model: str) -> TokenRatio:
     return USUAL
 
 
-class PromptSize(msgspec.Struct, frozen=True, kw_only=True):
+class PromptSize(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is known of a prompt's size before anybody read it."""
 
     text_bytes: int

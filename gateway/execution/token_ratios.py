@@ -26,14 +26,16 @@ _PRIOR_TOKENS = 500
 _HALVE_AT = 400_000
 """Tokens that were counted once there are so many count half from then on."""
 _LEAST_TEXT_BYTES = 16
-_WELL_KNOWN, _ONE_IN = 64, 8
+_WELL_KNOWN, _ONE_IN = 64, 16
 _WRITE_EVERY_S = 60.0
 
 
-class Sums(msgspec.Struct):
-    """Of one model: what was seen, and how many answers there were."""
+class Sums(msgspec.Struct, gc=False):
+    """Of one model: what was seen, and in how many answers."""
 
     answers: int = 0
+    passed_over: int = 0
+    """Ends of attempts that are not looked at before the next one is."""
     prompt_bytes: int = 0
     prompt_tokens: int = 0
     output_bytes: int = 0
@@ -81,18 +83,22 @@ class TokenRatios:
     def learn(self, end: AttemptEnd, prompt: PromptSize | None) -> None:
         """Learn from an answered attempt; ``prompt`` is None where it holds more than text.
 
-        Of a model that is well known one answer in eight is looked at.
+        Of a model that is well known one attempt in sixteen is looked at.
         """
+        model = end.start.endpoint.model
+        sums = self._sums.get(model)
+        if sums is not None and sums.passed_over:
+            # On the way of every request: nothing else is looked at.
+            sums.passed_over -= 1
+            return
         usage = end.usage
         if usage is None or end.outcome is not Outcome.SUCCESS or end.is_usage_doubtful:
             return
-        model = end.start.endpoint.model
-        sums = self._sums.get(model)
         if sums is None:
             sums = self._remember(model)
         sums.answers += 1
-        if sums.answers > _WELL_KNOWN and sums.answers % _ONE_IN:
-            return
+        if sums.answers >= _WELL_KNOWN:
+            sums.passed_over = _ONE_IN - 1
         self._sums.move_to_end(model)
         if prompt is not None and not usage.web_searches:
             sums.add_prompt(prompt.text_bytes, usage.prompt_tokens - prompt.other_tokens)
