@@ -1,6 +1,7 @@
 """A provider's own account against ours, by UTC day and model, with what explains a drift. Pure."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Literal, TypeAlias
@@ -11,11 +12,14 @@ from pricing.cost import difference_usd, sum_known
 
 Verdict: TypeAlias = Literal[
     "agrees", "rounding", "missing_here", "missing_there", "day_boundary", "usage", "price",
-    "unexplained",
+    "no_model", "unexplained",
 ]  # fmt: skip
 _CENT = Decimal("0.01")
 _CLOSE = Decimal("0.001")
+_DIGITS = -12
+"""The exponent of our own last digit."""
 _ONE_DAY = timedelta(days=1)
+_NO_MODEL: tuple[Verdict, str] = ("no_model", "a fee of no model, such as of storage or searches")
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,7 +27,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
     day: date
     model: str
-    """The provider's own name of it."""
+    """The provider's own name of it; '' for fees that belong to none."""
     cost_usd: Decimal | None = None
     prompt_tokens: int | None = None
     """Inclusive: cached ones too."""
@@ -46,9 +50,12 @@ class Drift(msgspec.Struct, frozen=True, kw_only=True):
 
 def reconcile(theirs: Iterable[Account], ours: Iterable[Account]) -> tuple[Drift, ...]:
     """Every day and model that either side knows, in order."""
-    there, here = _by_place(theirs), _by_place(ours)
-    named = _names(there, here)
-    there = {(day, named.get(model, model)): one for (day, model), one in there.items()}
+    theirs, here = list(theirs), _by_place(ours)
+    named = _names({one.model for one in theirs}, {model for _, model in here})
+    # Several dated versions may be one model of ours.
+    there = _by_place(
+        msgspec.structs.replace(one, model=named.get(one.model, one.model)) for one in theirs
+    )
     places = sorted({*there, *here})
     judged = [_judge(place, there.get(place), here.get(place)) for place in places]
     return tuple(_with_boundaries(judged))
@@ -80,13 +87,10 @@ def _sum(one: int | None, other: int | None) -> int | None:
     return one if other is None else other if one is None else one + other
 
 
-def _names(
-    there: Mapping[tuple[date, str], Account], here: Mapping[tuple[date, str], Account]
-) -> dict[str, str]:
-    """Their names by ours: an account names the dated version of what was asked for undated."""
-    ours = {model for _, model in here}
+def _names(there: AbstractSet[str], ours: AbstractSet[str]) -> dict[str, str]:
+    """Our names by theirs: an account names the dated version of what was asked for undated."""
     named: dict[str, str] = {}
-    for theirs in {model for _, model in there} - ours:
+    for theirs in there - ours:
         short = [one for one in ours if theirs.startswith(f"{one}-") and _is_date(theirs, one)]
         if len(short) == 1:
             named[theirs] = short[0]
@@ -99,7 +103,7 @@ def _is_date(theirs: str, ours: str) -> bool:
 
 
 def _judge(place: tuple[date, str], theirs: Account | None, ours: Account | None) -> Drift:
-    verdict, because = _verdict(theirs, ours)
+    verdict, because = _verdict(theirs, ours) if place[1] else _NO_MODEL
     costs = (theirs and theirs.cost_usd, ours and ours.cost_usd)
     known = costs[0] is not None and costs[1] is not None
     return Drift(
@@ -141,7 +145,8 @@ def _verdict(theirs: Account | None, ours: Account | None) -> tuple[Verdict, str
 
 def _is_rounded(theirs: Decimal, ours: Decimal) -> bool:
     """Ours, at as many digits as theirs has, is theirs."""
-    return ours.quantize(theirs) == theirs
+    # With very many, not even a decimal has room for ours.
+    return int(theirs.as_tuple().exponent) >= _DIGITS and ours.quantize(theirs) == theirs
 
 
 def _usage_differs(theirs: Account, ours: Account) -> str | None:

@@ -146,7 +146,7 @@ def _print(found: tuple[Drift, ...]) -> None:
         [
             (
                 one.day,
-                one.model,
+                one.model or "none",
                 None if one.theirs is None else one.theirs.cost_usd,
                 None if one.ours is None else one.ours.cost_usd,
                 one.difference_usd,

@@ -32,6 +32,9 @@ _COMPLETION = (
 )  # fmt: skip
 _REQUESTS = ("num_model_requests", "n_requests", "requests")
 _COSTS = ("cost_usd", "amount_value", "cost", "amount")
+_YEARS = range(2020, 2100)
+_MOST = Decimal(10) ** 15
+"""Neither tokens nor dollars of a day come near."""
 
 
 class AccountError(ValueError):
@@ -39,7 +42,7 @@ class AccountError(ValueError):
 
 
 def read_account(provider: str, content: bytes) -> list[Account]:
-    """What an export says, one entry for each of its rows.
+    """What an export says, one entry for each of its rows; a fee of no model has '' for it.
 
     Raises:
         AccountError: it is neither form, a column is missing, or a value is wrong.
@@ -57,6 +60,8 @@ def read_account(provider: str, content: bytes) -> list[Account]:
         raise AccountError(f"not valid CSV: {exc}") from exc
     if not found:
         raise AccountError("the export has no rows")
+    if not any(account.model for account in found):
+        raise AccountError("no row names a model: export it by `model` or `line_item`")
     return found
 
 
@@ -88,6 +93,9 @@ def _rows_of_json(text: str) -> Iterable[tuple[str, Row]]:
     except (ValueError, RecursionError) as exc:
         raise AccountError(f"not valid JSON: {exc}") from exc
     pages = cast("list[Any]", document) if isinstance(document, list) else [document]
+    last = cast("dict[str, Any]", pages[-1]) if pages and isinstance(pages[-1], dict) else {}
+    if last.get("has_more") is True:
+        raise AccountError("the last page says that there are more: put all of them into one list")
     for page in pages:
         if not isinstance(page, dict):
             raise AccountError("an entry is not an object")
@@ -113,10 +121,10 @@ def _results(bucket: dict[str, Any], place: str) -> Iterable[tuple[str, Row]]:
 
 
 def _account(provider: str, row: Row, place: str) -> Account | None:
-    model = _model(row)
+    model, cost_usd = _model(row), _cost(provider, row, place)
     if model is None:
         # Fees that belong to no model, such as those of storage.
-        return None
+        return Account(day=_day(row, place), model="", cost_usd=cost_usd) if cost_usd else None
     prompt = _count(row, _PROMPT, place)
     if prompt is None or provider == "anthropic":
         parts = [_count(row, (name,), place) for name in _PARTS]
@@ -126,7 +134,7 @@ def _account(provider: str, row: Row, place: str) -> Account | None:
     return Account(
         day=_day(row, place),
         model=model,
-        cost_usd=_cost(provider, row, place),
+        cost_usd=cost_usd,
         prompt_tokens=prompt,
         completion_tokens=_count(row, _COMPLETION, place),
         requests=_count(row, _REQUESTS, place),
@@ -162,11 +170,15 @@ def _day(row: Row, place: str) -> date:
     name, value = found
     try:
         if isinstance(value, int) or str(value).isdigit():
-            return datetime.fromtimestamp(int(value), UTC).date()
-        instant = datetime.fromisoformat(str(value).replace(" UTC", ""))
+            instant = datetime.fromtimestamp(int(value), UTC)
+        else:
+            instant = datetime.fromisoformat(str(value).replace(" UTC", ""))
+        day = (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC).date()
     except (ValueError, OverflowError, OSError) as exc:
         raise AccountError(f"{place}: `{name}` is {value!r}, not a day") from exc
-    return (instant if instant.tzinfo else instant.replace(tzinfo=UTC)).astimezone(UTC).date()
+    if day.year not in _YEARS:
+        raise AccountError(f"{place}: `{name}` is {value!r}, not a day of a provider's account")
+    return day
 
 
 def _count(row: Row, names: Iterable[str], place: str) -> int | None:
@@ -178,7 +190,7 @@ def _count(row: Row, names: Iterable[str], place: str) -> int | None:
         count = Decimal(str(value))
     except ArithmeticError:
         count = Decimal(-1)
-    if not count.is_finite() or count < 0 or count != int(count):
+    if not count.is_finite() or not 0 <= count < _MOST or count != int(count):
         raise AccountError(f"{place}: `{name}` is {value!r}, not a count")
     return int(count)
 
@@ -198,7 +210,7 @@ def _cost(provider: str, row: Row, place: str) -> Decimal | None:
         amount = Decimal(str(value))
     except ArithmeticError:
         raise AccountError(f"{place}: `{name}` is {value!r}, not an amount") from None
-    if not amount.is_finite():
+    if not amount.is_finite() or abs(amount) >= _MOST:
         raise AccountError(f"{place}: `{name}` is {value!r}, not an amount")
     # Anthropic's cost report counts cents, as its documentation says; `cost_usd` counts dollars.
     return (

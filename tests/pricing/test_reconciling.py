@@ -90,8 +90,9 @@ def test_openai_tells_costs_by_line_and_usage_by_model() -> None:
     assert [(one.model, one.cost_usd) for one in costs] == [
         ("gpt-4o-2024-08-06", Decimal("0.25")),
         ("gpt-4o-2024-08-06", Decimal("1.5")),
+        ("", Decimal(9)),
     ]
-    (drift,) = reconcile(
+    fee, drift = reconcile(
         [*costs, *usage],
         [
             account(
@@ -105,6 +106,7 @@ def test_openai_tells_costs_by_line_and_usage_by_model() -> None:
         ],
     )
     assert (drift.model, drift.verdict) == ("gpt-4o", "agrees")
+    assert (fee.model, fee.verdict) == ("", "no_model")
 
 
 def test_anthropic_tells_cents_and_every_kind_of_input() -> None:
@@ -136,6 +138,18 @@ def test_a_table_has_the_same_columns() -> None:
         ("{", "not valid JSON"),
         ('{"data": 3}', "`data` is not a list"),
         ('{"data": []}', "no rows"),
+        (
+            '{"data": [{"date": "2026-11-20", "model": "m", "cost_usd": 1}], "has_more": true}',
+            "the last page says that there are more: put all of them into one list",
+        ),
+        (
+            '{"data": [{"date": "2026-11-20", "amount": {"value": 1}}]}',
+            "no row names a model: export it by `model` or `line_item`",
+        ),
+        ("date,model,cost_usd\n9999-12-31,m,1\n", "line 2: `date` is '9999-12-31', not a day"),
+        ("date,model,cost_usd\n0001-01-01T00:00+05:00,m,1\n", "line 2: `date` is '0001-01-01T"),
+        ("date,model,cost_usd\n2026-11-20,m,1e300\n", "line 2: `cost_usd` is '1e300'"),
+        ("date,model,requests,cost\n2026-11-20,m,1e99999,1\n", "line 2: `requests` is '1e9"),
         (
             '{"data": [{"results": [{"model": "m", "amount": "1"}]}]}',
             "data[0].results[0]: no `date`",
@@ -187,6 +201,40 @@ def test_a_dated_name_is_that_of_the_model_asked_for_undated() -> None:
 
     assert [one.verdict for one in found] == ["agrees"]
     assert [one.verdict for one in apart] == ["missing_there", "missing_here"]
+
+
+def test_dated_names_of_one_model_are_added_up() -> None:
+    theirs = [
+        account("1", model="gpt-4o-2024-05-13"),
+        account("2", model="gpt-4o-2024-08-06"),
+        account("4", model="gpt-4o"),
+    ]
+    ours = [account("7", model="gpt-4o", prompt_tokens=30, completion_tokens=15, requests=3)]
+
+    (found,) = reconcile(theirs, ours)
+
+    assert (found.model, found.verdict) == ("gpt-4o", "agrees")
+    assert found.theirs is not None
+    assert found.theirs.cost_usd == 7
+
+
+def test_an_amount_with_very_many_digits_is_compared_all_the_same() -> None:
+    theirs = account("123456.78000000000000000000000000000000000001")
+
+    assert verdicts([theirs], [account("123456.78")]) == ["rounding"]
+
+
+def test_what_belongs_to_no_model_is_told_and_explained() -> None:
+    fees = {"data": [{"date": "2026-11-20", "line_item": None, "amount": {"value": 9}}]}
+    rows = {"data": [*OPENAI_COSTS["data"], *fees["data"]]}
+
+    found = {(one.day, one.model): one for one in reconcile(read("openai", rows), [])}
+
+    assert {one.verdict for one in found.values()} == {"missing_here", "no_model"}
+    of_models, on_its_own = found[(date(2025, 11, 20), "")], found[(DAY, "")]
+    assert of_models.theirs is not None
+    assert on_its_own.theirs is not None
+    assert of_models.theirs.cost_usd == on_its_own.theirs.cost_usd == 9
 
 
 @settings(max_examples=100, deadline=None)
