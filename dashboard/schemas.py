@@ -178,6 +178,7 @@ ATTEMPTS: Schema = {
     "retry_after_ms": pl.Float64(),
     "finish_reason": pl.String(),
     "service_tier": pl.String(),
+    "served_region": pl.String(),
     "usage_source": pl.String(),
     "cost_usd": USD,
     "cost_status": pl.String(),

@@ -214,6 +214,13 @@ class PriceVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         return self.size_tiers[0].min_prompt_tokens if self.size_tiers else sys.maxsize
 
     @cached_property
+    def dearest_region(self) -> str | None:
+        """Where processing costs most; None where no region costs more than the list price."""
+        factors = self.region_multiplier
+        dearest = max(factors, key=factors.__getitem__, default=None)
+        return dearest if dearest is not None and factors[dearest] > 1 else None
+
+    @cached_property
     def resolved(self) -> dict[Conditions, Price]:
         """Prices worked out so far.
 
@@ -254,6 +261,14 @@ def resolve(
             ):
                 return version.base
             return _resolve_in(version, at, prompt_tokens, service_tier, region)
+    return None
+
+
+def dearest_region(endpoint: Priced, at: datetime) -> str | None:
+    """Where processing costs most at `at`: for bounds, since only the answer tells the region."""
+    for version in reversed(endpoint.prices):
+        if version.holds_at(at):
+            return version.dearest_region
     return None
 
 

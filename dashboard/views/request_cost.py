@@ -9,8 +9,10 @@ import streamlit as st
 from dashboard import numbers, pieces, queries, words
 from dashboard.pieces import Cell, Column, Row
 from gateway.storage.tables import cost_column
+from pricing.price import STANDARD_SERVICE_TIERS
 from pricing.usage import METERS
 
+_USUAL = STANDARD_SERVICE_TIERS | {None, "global"}
 _METER_COLUMNS = tuple((meter, cost_column(meter)) for meter in METERS)
 
 _COST_COLUMNS = (
@@ -127,4 +129,12 @@ def _cost_rows(attempt: dict[str, Any], *, is_named: bool) -> list[Row]:
 
 def _price_words(attempts: list[dict[str, Any]]) -> str:
     versions = [one["price_version"] for one in attempts if one["price_version"]]
-    return f"price {', '.join(dict.fromkeys(versions))}" if versions else "no price was applied"
+    if not versions:
+        return "no price was applied"
+    # Beside the version, prices may depend on these.
+    told = [*_unusual(attempts, "service_tier"), *_unusual(attempts, "served_region")]
+    return ", ".join([f"price {', '.join(dict.fromkeys(versions))}", *told])
+
+
+def _unusual(attempts: list[dict[str, Any]], name: str) -> list[str]:
+    return list(dict.fromkeys(one[name] for one in attempts if one[name] not in _USUAL))

@@ -167,6 +167,7 @@ def _facts(
     labels: dict[str, str] = msgspec.json.decode(request["labels"], type=dict[str, str])
     tags: dict[str, Any] = msgspec.json.decode(request["tags"], type=dict[str, Any])
     tiers = {attempt["service_tier"] for attempt in attempts if attempt["service_tier"]}
+    regions = {attempt["served_region"] for attempt in attempts if attempt["served_region"]}
     named = [
         ("When", numbers.when_exactly(request["received_at"], zone)),
         ("Model asked for", request["requested_model"]),
@@ -185,6 +186,7 @@ def _facts(
         ("Error", request["error_kind"]),
         ("Rules", request["rule_version"]),
         ("Service tier", ", ".join(sorted(tiers))),
+        ("Processed in", ", ".join(sorted(regions))),
         ("Route", request["dialect"]),
         ("At the baseline", _baseline(request)),
         ("Catalogue", request["catalogue_version"]),

@@ -16,6 +16,7 @@ from gateway.domain.records import AttemptRecord, RequestRecord
 from gateway.storage.adjustments import Adjustment, adjustments_of, effective_request_usd
 from gateway.storage.queries import read_record
 from pricing.cost import difference_usd, drift_of
+from pricing.price import STANDARD_SERVICE_TIERS
 from pricing.usage import METERS
 
 requests = App(name="requests", help="Look into recorded requests.")
@@ -132,6 +133,10 @@ def _print_attempt(attempt: AttemptRecord) -> None:
     if attempt.error_message:
         say(f"  {attempt.error_message}")
     say(f"  price version  {attempt.cost.price_version or 'none'}")
+    if attempt.service_tier is not None and attempt.service_tier not in STANDARD_SERVICE_TIERS:
+        say(f"  service tier   {attempt.service_tier}")
+    if attempt.served_region is not None:
+        say(f"  processed in   {attempt.served_region}")
     usage = attempt.usage
     if usage is None:
         say("  nothing was metered")

@@ -3,7 +3,8 @@
 The prompt counts with one token a byte, which no tokenizer that works on bytes exceeds, and what
 frames its messages. The answer counts with the request's own limit, what 95 % of this key's answers
 of that model do not exceed, or the installation's cap, whichever is least; strictly, with the
-longest that the endpoint can give. The price is that of such a prompt, tier and all.
+longest that the endpoint can give. The price is that of such a prompt, tier and all, in the region
+where it is highest.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from gateway.chat.request import ChatRequest
 from gateway.routing.plan import Candidate
 from pricing.cost import worst_nano_estimator
 from pricing.endpoint import Endpoint
-from pricing.price import resolve
+from pricing.price import dearest_region, resolve
 
 TOKENS_PER_IMAGE_AT_MOST = 1_600
 _FRAMES = 2
@@ -79,8 +80,15 @@ def attempt_bounds(
         most = worst(price, answer_tokens)
         if most is None:
             continue
-        # The price was resolved for the prompt that is expected; this one may reach another tier.
-        tiered = resolve(endpoint, at=at, prompt_tokens=prompt_tokens, service_tier=tier)
+        # The price was resolved for the prompt that is expected; this one may reach another tier,
+        # and be processed where it costs most.
+        tiered = resolve(
+            endpoint,
+            at=at,
+            prompt_tokens=prompt_tokens,
+            service_tier=tier,
+            region=dearest_region(endpoint, at),
+        )
         if tiered is not None and tiered is not price:
             other = worst(tiered, answer_tokens)
             if other is None:

@@ -125,7 +125,8 @@ def test_a_request_is_shown_with_its_attempts_and_why_it_went_there(
         "max_price",
         "output $18.75 &gt; cap $16 per M",
         "input, uncached",
-        "price anthropic/claude-sonnet-4.5@2026-11-01",
+        "price anthropic/claude-sonnet-4.5@2026-11-01, fast, us",
+        "Processed in",
         "u_4821",
     ):
         assert expected in text

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import insert
 
 from gateway.domain.outcomes import Outcome
@@ -191,9 +192,12 @@ def fallback_record(at: datetime) -> RequestRecord:
     begun = at + timedelta(milliseconds=1.5)
     failed = _attempt(OFFERS[3], 1, begun, draw, stream=True, outcome=Outcome.OVERLOADED)
     after = begun + timedelta(milliseconds=failed.duration_ms)
+    answer = msgspec.structs.replace(
+        _attempt(OFFERS[1], 2, after, draw, stream=True), service_tier="fast", served_region="us"
+    )
     return record_of(
         at,
-        [failed, _attempt(OFFERS[1], 2, after, draw, stream=True)],
+        [failed, answer],
         stream=True,
         user="u_4821",
         session_id="s_77f0",

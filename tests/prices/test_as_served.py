@@ -78,8 +78,8 @@ def whole(usage: dict[str, Any]) -> bytes:
 def streamed(usage: dict[str, Any]) -> bytes:
     early = usage | {"output_tokens": 1}
     late = {name: usage[name] for name in usage if name.endswith(("tokens", "tool_use"))}
-    begun = {"id": "m1", "type": "message", "role": "assistant", "model": "m", "content": [],
-             "usage": early}  # fmt: skip
+    begun: dict[str, Any] = {"id": "m1", "type": "message", "role": "assistant", "model": "m"}
+    begun |= {"content": [], "usage": early}
     events: list[dict[str, Any]] = [
         {"type": "message_start", "message": begun},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},

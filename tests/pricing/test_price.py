@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pricing.catalogue import Endpoint, endpoint_from_config
-from pricing.price import Price, resolve
+from pricing.price import Price, dearest_region, resolve
 
 MakeEndpoint = Callable[..., Endpoint]
 
@@ -246,3 +246,28 @@ def test_a_resolved_price_is_the_same_object_every_time(make_endpoint: MakeEndpo
     endpoint = make_endpoint(service_tiers={"batch": {"scale": Decimal("0.5")}})
 
     assert _price(endpoint, service_tier="batch") is _price(endpoint, service_tier="batch")
+
+
+def test_fast_is_the_newer_word_for_priority_unless_it_has_a_price_of_its_own(
+    make_endpoint: MakeEndpoint,
+) -> None:
+    priority = {"priority": {"scale": Decimal("1.75")}}
+    renamed = make_endpoint(service_tiers=priority)
+    both = make_endpoint(service_tiers={**priority, "fast": {"scale": Decimal(2)}})
+
+    assert _price(renamed, service_tier="fast") is _price(renamed, service_tier="priority")
+    assert not _price(renamed, service_tier="fast").is_estimated
+    fast, standard = _input(both, service_tier="fast"), _input(both)
+    assert standard is not None
+    assert fast == 2 * standard
+    assert _price(make_endpoint(), service_tier="fast").is_estimated
+
+
+def test_the_dearest_region_is_one_that_costs_more_than_the_list_price(
+    make_endpoint: MakeEndpoint,
+) -> None:
+    factors = {"us": Decimal("1.1"), "eu": Decimal("1.2"), "far": Decimal("0.9")}
+
+    assert dearest_region(make_endpoint(region_multiplier=factors), NOON) == "eu"
+    assert dearest_region(make_endpoint(region_multiplier={"far": Decimal("0.9")}), NOON) is None
+    assert dearest_region(make_endpoint(), NOON) is None

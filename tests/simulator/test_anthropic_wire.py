@@ -37,6 +37,8 @@ def strict(schema: dict[str, Any]) -> dict[str, Any]:
 
 REFUSED = [
     pytest.param({"max_tokens": None}, "max_tokens: Field required", id="no-cap"),
+    pytest.param({"speed": "fast"}, "speed: Extra inputs are not permitted", id="no-fast-beta"),
+    pytest.param({"inference_geo": "mars"}, "inference_geo: Input should be", id="geo"),
     pytest.param({"max_tokens": 99_999}, "maximum allowed number of output", id="cap"),
     pytest.param({"messages": []}, "at least one message", id="no-messages"),
     pytest.param({"messages": [CALL | {"content": "x"}]}, "first message", id="assistant-first"),
