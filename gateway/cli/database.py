@@ -10,10 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.cli.printing import CommandError, note
 from gateway.processes.data_directory import DataDirectory
 from gateway.settings.values import Settings
+from gateway.storage.asking import Asker
 from gateway.storage.embedded import EmbeddedPostgres
-from gateway.storage.engine import libpq_url, make_engine, shown_url
+from gateway.storage.engine import libpq_url, shown_url
 from gateway.storage.pg_process import EmbeddedPostgresError
-from gateway.storage.waiting import DatabaseUnavailableError, run_bounded
+from gateway.storage.waiting import DatabaseUnavailableError
 
 T = TypeVar("T")
 _COMMAND_S = 15.0
@@ -77,7 +78,12 @@ class Database:
                 self._revive_at_s = now_s + _REVIVE_PAUSE_S
 
 
-def ask(database_url: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+def ask(
+    database_url: str,
+    work: Callable[[AsyncConnection], Awaitable[T]],
+    *,
+    within_s: float = _COMMAND_S,
+) -> T:
     """Do something in one transaction.
 
     Raises:
@@ -85,11 +91,11 @@ def ask(database_url: str, work: Callable[[AsyncConnection], Awaitable[T]]) -> T
     """
 
     async def run() -> T:
-        engine = make_engine(database_url, pool_size=1, application_name="tollway command")
+        asker = Asker(database_url, within_s=within_s, application_name="tollway command")
         try:
-            return await run_bounded(engine, work, seconds=_COMMAND_S)
+            return await asker(work)
         finally:
-            await engine.dispose()
+            await asker.aclose()
 
     try:
         return asyncio.run(run())

@@ -5,18 +5,26 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
+from gateway.cli.catalogues import every_table
 from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
-from gateway.cli.printing import CommandError, print_json, print_table, say
+from gateway.cli.printing import CommandError, note, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
+from gateway.settings.values import Settings
 from gateway.storage.adjustments import first_day
-from gateway.storage.provider_totals import read_provider_totals, read_reported_totals
+from gateway.storage.provider_totals import (
+    ReportedTotals,
+    read_provider_totals,
+    read_reported_totals,
+)
+from gateway.storage.rows import FIRST_DAY, LAST_DAY
 from pricing.cost import sum_known
 from pricing.importers.provider_accounts import PROVIDERS, AccountError, read_account
 from pricing.reconciling import Account, Drift
 from pricing.reconciling import reconcile as compare
 
 _MONTH = timedelta(days=30)
+_READ_S = 300.0
 _MAX_BYTES = 256 * 1024 * 1024
 
 
@@ -50,18 +58,24 @@ def reconcile(
     """
     if file is not None and provider not in PROVIDERS:
         raise CommandError(f"{provider!r} is not known; known are {', '.join(PROVIDERS)}")
+    settings = settings_of(config, data_dir)
     theirs = None if file is None else _read(provider, file)
     first, last = _days(theirs, since, until)
-    with Database(settings_of(config, data_dir), quiet=as_json) as database:
+    with Database(settings, quiet=as_json) as database:
         bring_up_to_date(database.url)
         kept_since = ask(database.url, first_day)
         if theirs is None:
-            _compare_told(database.url, provider, first, last, as_json=as_json)
+            found = _told(database.url, provider, first, last)
+            if not found:
+                _check_provider(settings, provider)
+            _print_told(found, provider, first, last, as_json=as_json)
         else:
             _compare_account(database.url, provider, theirs, first, last, as_json=as_json)
-    if not as_json and (kept_since is None or first < kept_since):
-        since_when = "none are" if kept_since is None else f"they are since {kept_since}"
-        say(f"Single records are needed for this, and {since_when} kept here.")
+    if kept_since is None or first < kept_since:
+        since_when = "none are kept" if kept_since is None else f"they are kept since {kept_since}"
+        # What programs read has no place for it.
+        tell = note if as_json else say
+        tell(f"Single records are needed for this, and {since_when} here.")
 
 
 def _days(
@@ -75,14 +89,17 @@ def _days(
         last = until or max(one.day for one in theirs)
     if last < first:
         raise CommandError("--until must not be before --since")
-    return first, last
+    # Records are from no other years, and days beside the first and last there are do not exist.
+    return max(first, FIRST_DAY), min(last, LAST_DAY)
 
 
 def _compare_account(
     url: str, provider: str, theirs: list[Account], first: date, last: date, *, as_json: bool
 ) -> None:
     ours = ask(
-        url, lambda connection: read_provider_totals(connection, provider, first=first, last=last)
+        url,
+        lambda connection: read_provider_totals(connection, provider, first=first, last=last),
+        within_s=_READ_S,
     )
     found = compare([one for one in theirs if first <= one.day <= last], ours)
     if as_json:
@@ -91,10 +108,24 @@ def _compare_account(
         _print(found)
 
 
-def _compare_told(url: str, provider: str, first: date, last: date, *, as_json: bool) -> None:
-    found = ask(
-        url, lambda connection: read_reported_totals(connection, provider, first=first, last=last)
+def _told(url: str, provider: str, first: date, last: date) -> list[ReportedTotals]:
+    return ask(
+        url,
+        lambda connection: read_reported_totals(connection, provider, first=first, last=last),
+        within_s=_READ_S,
     )
+
+
+def _check_provider(settings: Settings, provider: str) -> None:
+    """Nothing was told by it: perhaps since there is none of that name."""
+    known = every_table(settings).providers
+    if provider not in known:
+        raise CommandError(f"{provider!r} is not known; known are {', '.join(sorted(known))}")
+
+
+def _print_told(
+    found: list[ReportedTotals], provider: str, first: date, last: date, *, as_json: bool
+) -> None:
     if as_json:
         print_json(found)
         return

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from gateway.cli.catalogues import every_table
 from gateway.cli.database import Database, ask
+from gateway.cli.logged import period
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.printing import CommandError, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
@@ -69,11 +70,8 @@ def rerate(
     """
     settings = settings_of(config, data_dir)
     now = datetime.now(UTC)
-    span = Span(
-        since=_utc(since), until=_utc(until) if until else now, model=model, provider=provider
-    )
-    if span.until <= span.since:
-        raise CommandError("--until must be later than --since")
+    begin, end = period(since, until or now)
+    span = Span(since=begin, until=end, model=model, provider=provider)
     if not reason.strip():
         raise CommandError("--reason: say why, for whoever looks at a corrected cost")
     tables = every_table(settings)
@@ -183,7 +181,3 @@ def _print_reach(first: date | None, report: RerateReport) -> None:
         say(f"Raw records are kept since {first}: what is older keeps its cost.")
     else:
         say(f"Raw records are kept since {first}.")
-
-
-def _utc(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -13,6 +13,7 @@ from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.printing import CommandError, print_json, say
 from gateway.cli.schema import bring_up_to_date
+from gateway.ledger.replaying import credible
 from gateway.storage.engine import make_engine, shown_url
 from gateway.storage.rollup_rebuild import STEP, rebuild_hour, rebuildable_since
 from gateway.storage.waiting import DatabaseUnavailableError, run_bounded
@@ -54,7 +55,9 @@ def rebuild(
     if as_json:
         print_json({"hours": count, "since": start})
     elif not count:
-        say("There are no recorded requests to sum up.")
+        say(
+            f"There are no recorded requests to sum up{'' if since is None else f' since {since}'}."
+        )
     else:
         say(f"Rebuilt {count:,} hours, from {start:%Y-%m-%d %H:%M} UTC.")
 
@@ -96,7 +99,5 @@ def _day(text: str) -> datetime:
         day = datetime.fromisoformat(text)
     except ValueError as exc:
         raise CommandError(f"--since: {text!r} is not a day; write it as 2026-11-01") from exc
-    if day.tzinfo is None:
-        day = day.replace(tzinfo=UTC)
-    day = day.astimezone(UTC)
+    day = credible(day)
     return day - timedelta(minutes=day.minute, seconds=day.second, microseconds=day.microsecond)

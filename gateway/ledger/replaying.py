@@ -82,14 +82,14 @@ def period_of(since: datetime, until: datetime | None) -> tuple[datetime, dateti
     Raises:
         EmptyPeriodError: it ends before it begins.
     """
-    begin, end = _credible(since), _credible(until or datetime.now(UTC))
+    begin, end = credible(since), credible(until or datetime.now(UTC))
     if end <= begin:
         raise EmptyPeriodError
     return begin, end
 
 
-def _credible(at: datetime) -> datetime:
-    """An instant that names no zone is of UTC."""
+def credible(at: datetime) -> datetime:
+    """The same in UTC, within the years that records can be from; UTC where it names no zone."""
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     # Compared before it is converted: the first and last instants there are have no other zone.
     return min(max(at, _FIRST), _LAST).astimezone(UTC)

@@ -225,19 +225,39 @@ def test_people_are_told_by_whom_and_how_far_back_it_reaches(site: Site) -> None
 
 
 @pytest.mark.parametrize(
-    ("arguments", "problem"),
+    ("command", "problem"),
     [
-        (("--since", "2026-11-02", "--until", "2026-11-01"), "--until must be later than --since"),
-        (("--since", "2026-11-01", "--model", "test/aa"), "--model: no model is called 'test/aa'"),
+        (
+            "rerate --since 2026-11-02 --until 2026-11-01",
+            "--until must be later than --since",
+        ),
+        (
+            "rerate --since 2026-11-01 --model test/aa",
+            "--model: no model is called 'test/aa'",
+        ),
+        ("reconcile alphabet", "'alphabet' is not known; known are"),
+        ("reconcile openai --since 2026-11-02 --until 2026-11-01", "--until must not be before"),
+        ("rollups rebuild --since 2026-13-01", "'2026-13-01' is not a day"),
     ],
 )
-def test_a_wrong_wish_changes_nothing_and_is_told(
-    site: Site, arguments: tuple[str, ...], problem: str
-) -> None:
-    done = site.place.tollway("rerate", *arguments)
+def test_a_wrong_wish_changes_nothing_and_is_told(site: Site, command: str, problem: str) -> None:
+    done = site.place.tollway(*command.split())
 
     assert done.returncode == 1
     assert problem in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "rerate --dry-run --since 0001-01-01 --until 9999-12-31T23:59:59",
+        "reconcile openai --since 0001-01-01 --until 9999-12-31",
+        "rollups rebuild --since 9999-12-31",
+        "savings --since 0001-01-01 --until 9999-12-31T23:59:59 --baseline dearest",
+    ],
+)
+def test_all_of_time_is_a_period(site: Site, command: str) -> None:
+    site.run(*command.split())
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
@@ -270,7 +290,7 @@ def test_a_providers_account_is_compared_day_by_day(site: Site, tmp_path: Path, 
     if form == "csv":
         told = site.told("reconcile", "openai", "--file", str(file))
         assert "missing here: 1" in told
-        assert f"Single records are needed for this, and they are since {day} kept here." in told
+        assert f"Single records are needed for this, and they are kept since {day} here." in told
 
 
 def told_cost(theirs: str, ours: str | None, at: datetime) -> RequestRecord:

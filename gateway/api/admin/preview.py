@@ -9,9 +9,11 @@ from litestar.params import JSONBody
 
 from gateway.api.admin.jobs import Job, JobDesk, Progress
 from gateway.api.admin.prices import PriceDesk
+from gateway.api.admin.replay import period
 from gateway.api.roles import AdminRequest, needs
 from gateway.domain.errors import InvalidRequestError
 from gateway.ledger.previewing import concerned_endpoints, preview_spend
+from gateway.ledger.replaying import credible
 from gateway.storage.adjustments import first_day
 from gateway.storage.asking import Asker
 from gateway.storage.preview_rows import whole_quarters
@@ -118,10 +120,8 @@ def _catalogues(
 
 
 def _period(data: PreviewWish) -> tuple[datetime, datetime]:
-    until = _utc(data.until or datetime.now(UTC))
-    since = until - _USUAL_PERIOD if data.since is None else _utc(data.since)
-    if until <= since:
-        raise InvalidRequestError("`until` must be later than `since`", param="until")
+    until = credible(data.until or datetime.now(UTC))
+    since, until = period(data.since or until - _USUAL_PERIOD, until)
     if until - since > _LONGEST_PERIOD:
         raise InvalidRequestError("a period has at most 366 days", param="since")
     return whole_quarters(since, until)
@@ -131,8 +131,3 @@ def _share(found: PreviewedSpend) -> float | None:
     if found.difference_usd is None or not found.recorded_usd:
         return None
     return float(found.difference_usd) / float(found.recorded_usd)
-
-
-def _utc(at: datetime) -> datetime:
-    """An instant that names no zone is of UTC."""
-    return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
