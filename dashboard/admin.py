@@ -81,6 +81,22 @@ class Admin:
         content = None if body is None else msgspec.json.encode(body)
         return self._ask("POST", path, kind, parameters=given, content=content)
 
+    def upload(self, path: str, kind: type[T], content: bytes) -> T:
+        """Send JSON as it was got from somewhere.
+
+        Raises:
+            AdminError: it was refused, or nobody answers.
+        """
+        return self._ask("POST", path, kind, content=content)
+
+    def patch(self, path: str, kind: type[T], body: object) -> T:
+        """Change what the body names, and nothing else.
+
+        Raises:
+            AdminError: it was refused, or nobody answers.
+        """
+        return self._ask("PATCH", path, kind, content=msgspec.json.encode(body))
+
     def delete(self, path: str, kind: type[T]) -> T:
         """Take something away.
 

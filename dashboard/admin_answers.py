@@ -353,6 +353,8 @@ class Key(msgspec.Struct, frozen=True, kw_only=True):
     allowed_models: tuple[str, ...] = ()
     allowed_providers: tuple[str, ...] = ()
     default_model: str | None = None
+    slash_pins_provider: bool | None = None
+    provider_configs_origins: tuple[str, ...] = ()
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
     concurrency: int | None = None
@@ -383,6 +385,7 @@ class CreatedKey(msgspec.Struct, frozen=True, kw_only=True):
 class BudgetView(msgspec.Struct, frozen=True, kw_only=True):
     """A budget in its window of now; `kid`, `labels` or `everyone` say whose spending it limits."""
 
+    id: str
     name: str
     kid: str | None
     labels: dict[str, str]

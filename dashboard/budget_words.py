@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import polars as pl
 
 from dashboard import numbers
-from dashboard.admin_answers import AuditEntry, BudgetView, Key
+from dashboard.admin_answers import AuditEntry, BudgetView
 from pricing.cost import from_nano_usd
 
 MODES: dict[str, str] = {
@@ -31,10 +32,20 @@ _TOLD_WARN, _TOLD_SPENT = 80, 100
 _ACTIONS = {
     "budget.create": "made with a limit of",
     "budget.limit": "limit set to",
+    "budget.change": "changed",
     "budget.release": "what gone workers held came back",
     "budget.delete": "deleted",
 }
 _LONGEST_DRAWN = timedelta(days=92)
+
+
+class Holder(msgspec.Struct, frozen=True, kw_only=True):
+    """A key, as far as budgets ask: whose it is."""
+
+    id: str
+    kid: str
+    name: str
+    labels: dict[str, str] = {}
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +67,18 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     is_spent: bool
 
 
-def holders(budget: BudgetView, keys: Iterable[Key]) -> frozenset[str]:
+def all_holders(keys: pl.DataFrame) -> tuple[Holder, ...]:
+    """From `operator_source.KEY_LABELS`."""
+    decode = msgspec.json.Decoder(dict[str, str]).decode
+    return tuple(
+        [
+            Holder(id=row[0], kid=row[1], name=row[2], labels=decode(row[3]))
+            for row in keys.select("id", "kid", "name", "labels").iter_rows()
+        ]
+    )
+
+
+def holders(budget: BudgetView, keys: Iterable[Holder]) -> frozenset[str]:
     """Ids of the keys whose spending counts."""
     return frozenset(
         key.id
@@ -65,7 +87,7 @@ def holders(budget: BudgetView, keys: Iterable[Key]) -> frozenset[str]:
     )
 
 
-def _has(key: Key, labels: dict[str, str]) -> bool:
+def _has(key: Holder, labels: dict[str, str]) -> bool:
     return labels.items() <= key.labels.items()
 
 
@@ -163,7 +185,7 @@ def outlook_words(budget: BudgetView, found: Outlook, zone: str) -> tuple[str, s
     return ("lasts" if found.usd_per_day else "not spent of late", "good")
 
 
-def whose(budget: BudgetView, keys: Iterable[Key]) -> str:
+def whose(budget: BudgetView, keys: Iterable[Holder]) -> str:
     """Whose spending it limits."""
     if budget.everyone:
         return "every key"
@@ -201,9 +223,24 @@ def events(budget: BudgetView, entries: Sequence[AuditEntry], windows: pl.DataFr
 
 
 def _entry_words(entry: AuditEntry) -> str:
+    if entry.action == "budget.change":
+        return _change_words(entry.before or {}, entry.after or {})
     words = _ACTIONS.get(entry.action, entry.action)
     limit = (entry.after or {}).get("limit_nusd")
     return f"{words} {numbers.usd(from_nano_usd(limit))}" if isinstance(limit, int) else words
+
+
+def _change_words(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    words: list[str] = []
+    limit, mode, is_strict = (after.get(name) for name in ("limit_nusd", "mode", "is_strict"))
+    if isinstance(limit, int) and limit != before.get("limit_nusd"):
+        words.append(f"limit set to {numbers.usd(from_nano_usd(limit))}")
+    if mode != before.get("mode"):
+        words.append(f"now {MODES.get(str(mode), str(mode))}")
+    if is_strict != before.get("is_strict"):
+        held = "longest possible" if is_strict else "longest usual"
+        words.append(f"now holds the {held} answer")
+    return ", ".join(words) or _ACTIONS["budget.change"]
 
 
 def burn_down(

@@ -23,7 +23,7 @@ from dashboard.schemas import USD, UTC_INSTANT, Schema
 from dashboard.source import FRESH_S, as_instant, read_statement
 from gateway.storage.coarse_tables import DAY, HOUR
 from gateway.storage.rollup_tables import TOKEN_GROUPS, usage_attempt
-from gateway.storage.tables import v_budget, v_budget_period
+from gateway.storage.tables import v_api_key, v_budget, v_budget_period
 
 _Select = Select[*tuple[Any, ...]]
 
@@ -63,6 +63,14 @@ KEY_USE: Schema = {
     "last_at": UTC_INSTANT,
 }
 """`KEY_SPEND` of a month, with ``last_at`` of longer ago too."""
+
+KEY_LABELS: Schema = {
+    "id": pl.String(),
+    "kid": pl.String(),
+    "name": pl.String(),
+    "labels": pl.String(),
+}
+"""Every key with its labels in JSON, revoked ones included: whose spending a budget counts."""
 
 SPEND_OVER_TIME: Schema = {"at": UTC_INSTANT, "cost_usd": USD}
 """What keys together are known to have spent by hour or day of UTC, in the order of time."""
@@ -157,6 +165,16 @@ def read_key_use(since: datetime, month: datetime, end: datetime) -> pl.DataFram
         func.max(usage.at).label("last_at"),
     ).group_by(usage.key_id)
     return read_statement(statement, KEY_USE)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=1, show_spinner=False)
+def read_key_labels() -> pl.DataFrame:
+    """`KEY_LABELS`."""
+    key = v_api_key.c
+    statement: _Select = select(
+        cast(key.id, Text).label("id"), key.kid, key.name, cast(key.labels, Text).label("labels")
+    )
+    return read_statement(statement, KEY_LABELS)
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=16, show_spinner=False)

@@ -8,8 +8,9 @@ import streamlit as st
 
 from dashboard import budget_chart, budget_words, numbers, operator_source, pieces
 from dashboard.admin import AdminError
-from dashboard.admin_answers import AuditPage, Budgets, BudgetView, Key
+from dashboard.admin_answers import AuditPage, Budgets, BudgetView
 from dashboard.admin_states import admin, lacks
+from dashboard.budget_words import Holder
 from dashboard.pieces import Cell, Column, Row
 from dashboard.views import budgets_change
 
@@ -29,7 +30,7 @@ _COLUMNS = (
 _EVENT_COLUMNS = (Column(name="When"), Column(name="What"), Column(name="By"))
 
 
-def render(keys: tuple[Key, ...], zone: str) -> None:
+def render(zone: str) -> None:
     """Draw budgets below the keys; nothing where the gateway knows none."""
     try:
         found = admin().get("/admin/budgets", Budgets).data
@@ -38,6 +39,7 @@ def render(keys: tuple[Key, ...], zone: str) -> None:
             return
         raise
     now = datetime.fromtimestamp(time.time(), UTC).replace(second=0, microsecond=0)
+    keys = budget_words.all_holders(operator_source.read_key_labels()) if found else ()
     ranked = sorted(found, key=budget_words.danger)
     holders = {one.name: budget_words.holders(one, keys) for one in ranked[:_MOST_ROWS]}
     with st.container(border=True, key="budgets"):
@@ -69,7 +71,7 @@ def render(keys: tuple[Key, ...], zone: str) -> None:
                 st.caption(f"and {len(ranked) - _MOST_ROWS} more, farther from their ends")
     if found:
         _render_one(ranked, keys, now, zone)
-    budgets_change.render(keys, found)
+    budgets_change.render(found)
 
 
 def _outlook(budget: BudgetView, holders: frozenset[str], now: datetime) -> budget_words.Outlook:
@@ -82,7 +84,7 @@ def _outlook(budget: BudgetView, holders: frozenset[str], now: datetime) -> budg
 def _row(
     budget: BudgetView,
     outlook: budget_words.Outlook,
-    keys: tuple[Key, ...],
+    keys: tuple[Holder, ...],
     now: datetime,
     zone: str,
 ) -> Row:
@@ -122,7 +124,9 @@ def _row(
     )
 
 
-def _render_one(ranked: list[BudgetView], keys: tuple[Key, ...], now: datetime, zone: str) -> None:
+def _render_one(
+    ranked: list[BudgetView], keys: tuple[Holder, ...], now: datetime, zone: str
+) -> None:
     left, right = st.columns([1.4, 1], gap="small")
     with left.container(border=True, key="burn_down", height="stretch"):
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -142,14 +146,14 @@ def _render_one(ranked: list[BudgetView], keys: tuple[Key, ...], now: datetime, 
                 disabled=why_not is not None,
                 help=why_not,
                 on_click=budgets_change.open_one,
-                args=(budget.name,),
+                args=(budget.id,),
             )
         _draw_burn_down(budget, keys, now, zone)
     with right.container(border=True, key="budget_events", height="stretch"):
         _render_events(budget, zone)
 
 
-def _draw_burn_down(budget: BudgetView, keys: tuple[Key, ...], now: datetime, zone: str) -> None:
+def _draw_burn_down(budget: BudgetView, keys: tuple[Holder, ...], now: datetime, zone: str) -> None:
     holders = budget_words.holders(budget, keys)
     start = budget_words.drawn_from(budget, now)
     spend = operator_source.read_spend_over_time(

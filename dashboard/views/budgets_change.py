@@ -1,20 +1,19 @@
-"""Making a budget, giving one another limit, and taking one away: in a dialog."""
+"""Making a budget, changing one, and taking one away: in a dialog."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Any
-from urllib.parse import quote
 
 import streamlit as st
 
 from dashboard import budget_words, numbers, pieces
 from dashboard.admin import AdminError
-from dashboard.admin_answers import BudgetView, Key, Released
+from dashboard.admin_answers import BudgetView, Keys, Released
 from dashboard.admin_states import admin, lacks, note, say_at, show_refusal
-from dashboard.views.keys_create import parse_labels
+from dashboard.views.keys_form import parse_labels
 
 _OPEN, _REFUSAL = "budget_open", "budget_refusal"
 _NEW = ""
-"""Nobody's name: the dialog asks for a new one."""
+"""Nobody's id: the dialog asks for a new one."""
 _EVERYONE, _LABELS, _KEY = "every key", "keys with labels", "one key"
 _PERIODS = ("day", "week", "month", "total")
 _MOST_KEYS = 500
@@ -27,16 +26,16 @@ def open_new() -> None:
     st.session_state.pop(_REFUSAL, None)
 
 
-def open_one(name: str) -> None:
-    """For callbacks: change the budget of that name."""
-    st.session_state[_OPEN] = name
+def open_one(budget_id: str) -> None:
+    """For callbacks: change the budget with that id."""
+    st.session_state[_OPEN] = budget_id
     st.session_state.pop(_REFUSAL, None)
 
 
-def render(keys: tuple[Key, ...], found: tuple[BudgetView, ...]) -> None:
+def render(found: tuple[BudgetView, ...]) -> None:
     """Draw the dialog, while there is something to ask."""
     if st.session_state.get(_OPEN) is not None:
-        _dialog(keys, found)
+        _dialog(found)
 
 
 def parse_usd(text: str | None) -> Decimal | None:
@@ -54,14 +53,14 @@ def _close() -> None:
 
 
 @st.dialog("Budget", width="medium", on_dismiss=_close)
-def _dialog(keys: tuple[Key, ...], found: tuple[BudgetView, ...]) -> None:
-    name = st.session_state.get(_OPEN)
-    if name is None:
+def _dialog(found: tuple[BudgetView, ...]) -> None:
+    wanted = st.session_state.get(_OPEN)
+    if wanted is None:
         # It was closed by its own button: the page around it changes too.
         st.rerun()
-    budget = next((one for one in found if one.name == name), None)
+    budget = next((one for one in found if one.id == wanted), None)
     if budget is None:
-        _ask_new(keys)
+        _ask_new()
     else:
         _ask_change(budget)
     refusal = st.session_state.get(_REFUSAL)
@@ -69,7 +68,7 @@ def _dialog(keys: tuple[Key, ...], found: tuple[BudgetView, ...]) -> None:
         show_refusal(refusal, key="budget_refusal_box")
 
 
-def _ask_new(keys: tuple[Key, ...]) -> None:
+def _ask_new() -> None:
     refusal = st.session_state.get(_REFUSAL)
     st.caption("It counts what requests cost from then on. Windows begin at midnight UTC.")
     whose = st.segmented_control(
@@ -80,7 +79,7 @@ def _ask_new(keys: tuple[Key, ...]) -> None:
         key="budget_whose",
         label_visibility="collapsed",
     )
-    live = [key for key in keys if key.revoked_at is None]
+    live = admin().get("/admin/keys", Keys, state="working", limit=_MOST_KEYS)
     with st.form("budget_form", border=False):
         left, right = st.columns(2)
         with left:
@@ -97,18 +96,14 @@ def _ask_new(keys: tuple[Key, ...]) -> None:
                 key="budget_mode",
             )
         if whose == _KEY:
-            names: dict[Any, str] = {
-                key.kid: f"{key.name} …{key.last4}" for key in live[-_MOST_KEYS:]
-            }
+            names: dict[Any, str] = {key.kid: f"{key.name} …{key.last4}" for key in live.data}
             st.selectbox(
                 "Key",
                 list(names),
                 format_func=lambda kid: names.get(kid, str(kid)),
                 key="budget_kid",
                 accept_new_options=True,
-                help="One that is not listed is named by its id."
-                if len(live) > _MOST_KEYS
-                else None,
+                help="One that is not listed is named by its id." if live.next_after else None,
             )
             say_at(refusal, "kid")
         elif whose == _LABELS:
@@ -174,22 +169,42 @@ def _ask_change(budget: BudgetView) -> None:
     spent = f"{numbers.usd(budget.spent_usd)} of {numbers.usd(budget.limit_usd)} spent"
     st.html(pieces.heading(budget.name, spent))
     why_not = lacks("operator")
+    st.caption(
+        "Its window and whose spending it limits stay: make another budget for them. What workers "
+        "hold of it may still be spent."
+    )
     with st.form("budget_limit_form", border=False):
-        st.text_input(
-            "New limit in USD",
-            key="budget_new_limit",
-            placeholder=f"{budget.limit_usd.normalize():f}",
-            max_chars=24,
+        left, right = st.columns(2)
+        with left:
+            st.text_input(
+                "Limit in USD",
+                key="budget_new_limit",
+                placeholder=f"{budget.limit_usd.normalize():f}",
+                max_chars=24,
+                help="Empty: as it is.",
+            )
+            say_at(refusal, "limit_usd")
+        modes = list(budget_words.MODES)
+        right.selectbox(
+            "When it is spent",
+            modes,
+            modes.index(budget.mode),
+            format_func=lambda mode: budget_words.MODES[mode],
+            key="budget_new_mode",
         )
-        say_at(refusal, "limit_usd")
+        st.checkbox(
+            "Hold the longest possible answer, not the longest usual one",
+            budget.strict,
+            key="budget_new_strict",
+        )
         st.form_submit_button(
-            "Set limit",
+            "Change",
             key="budget_set",
             type="primary",
             disabled=why_not is not None,
             help=why_not,
-            on_click=_set_limit,
-            args=(budget.name,),
+            on_click=_change,
+            args=(budget,),
         )
     if budget.expired_usd > 0:
         st.html(pieces.heading("Held by workers that are gone", numbers.usd(budget.expired_usd)))
@@ -199,7 +214,7 @@ def _ask_change(budget: BudgetView) -> None:
             disabled=why_not is not None,
             help=why_not or "Whatever they spent of it is then beyond the limit.",
             on_click=_release,
-            args=(budget.name,),
+            args=(budget,),
         )
     with st.container(horizontal=True, vertical_alignment="center"):
         is_sure = st.checkbox("Delete it; what it counted stays on record", key="sure_to_delete")
@@ -209,48 +224,59 @@ def _ask_change(budget: BudgetView) -> None:
             disabled=not is_sure or why_not is not None,
             help=why_not,
             on_click=_delete,
-            args=(budget.name,),
+            args=(budget,),
         )
 
 
-def _set_limit(name: str) -> None:
-    limit_usd = parse_usd(st.session_state.get("budget_new_limit"))
-    if limit_usd is None:
-        st.session_state[_REFUSAL] = AdminError(
-            "The limit is no amount.",
-            "Write an amount in USD, such as 500 or 0.50.",
-            field="limit_usd",
-        )
-        return
+def _change(budget: BudgetView) -> None:
+    state = st.session_state
+    typed = (state.get("budget_new_limit") or "").strip()
+    wish: dict[str, Any] = {
+        "mode": state.get("budget_new_mode", budget.mode),
+        "strict": bool(state.get("budget_new_strict", budget.strict)),
+    }
+    if typed:
+        wish["limit_usd"] = parse_usd(typed)
+        if wish["limit_usd"] is None:
+            state[_REFUSAL] = AdminError(
+                "The limit is no amount.",
+                "Write an amount in USD, such as 500 or 0.50.",
+                field="limit_usd",
+            )
+            return
     try:
-        admin().post(f"{_path(name)}/limit", BudgetView, {"limit_usd": limit_usd})
+        changed = admin().patch(_path(budget), BudgetView, wish)
+    except AdminError as error:
+        state[_REFUSAL] = error
+        return
+    _close()
+    limit = numbers.usd(changed.limit_usd)
+    note(
+        f"The budget {changed.name} has a limit of {limit} and {budget_words.MODES[changed.mode]}."
+    )
+
+
+def _release(budget: BudgetView) -> None:
+    try:
+        found = admin().post(f"{_path(budget)}/release", Released)
     except AdminError as error:
         st.session_state[_REFUSAL] = error
         return
     _close()
-    note(f"The budget {name} has a limit of {numbers.usd(limit_usd)}.")
+    note(f"The budget {budget.name} got {numbers.usd(found.released_usd)} back.")
 
 
-def _release(name: str) -> None:
+def _delete(budget: BudgetView) -> None:
     try:
-        found = admin().post(f"{_path(name)}/release", Released)
-    except AdminError as error:
-        st.session_state[_REFUSAL] = error
-        return
-    _close()
-    note(f"The budget {name} got {numbers.usd(found.released_usd)} back.")
-
-
-def _delete(name: str) -> None:
-    try:
-        admin().delete(_path(name), BudgetView)
+        admin().delete(_path(budget), BudgetView)
     except AdminError as error:
         st.session_state[_REFUSAL] = error
         return
     _close()
     st.session_state["sure_to_delete"] = False
-    note(f"The budget {name} is deleted.")
+    note(f"The budget {budget.name} is deleted.")
 
 
-def _path(name: str) -> str:
-    return f"/admin/budgets/{quote(name, safe='')}"
+def _path(budget: BudgetView) -> str:
+    # Not by its name: that may hold a slash.
+    return f"/admin/budgets/{budget.id}"

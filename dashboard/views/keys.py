@@ -17,8 +17,11 @@ from dashboard.views import budgets, keys_create, keys_one
 KID = "kid"
 _SEARCH, _STATE = "find", "keys_state"
 _OPEN = "open_key"
-_WORKING, _ENDED, _ALL = "Working", "Ended", "All"
-_MOST_ROWS = 100
+_AFTER = "after"
+_WORKING = "Working"
+_STATES = {_WORKING: "working", "Ended": "ended", "All": "all"}
+"""What the admin API calls them."""
+_PAGE_ROWS = 100
 _ROW_HEIGHT = 33
 _MAX_HEIGHT = 13 * _ROW_HEIGHT
 _LOOKED_BACK = timedelta(days=30)
@@ -29,7 +32,6 @@ def render(period: Period) -> None:
     """Draw the page."""
     try:
         show_note()
-        keys = admin().get("/admin/keys", Keys, limit=500).data
         use = _read_use()
         keys_create.render(period.zone)
         wanted = st.query_params.get(KID)
@@ -37,10 +39,11 @@ def render(period: Period) -> None:
             st.button(
                 "Keys", key="back", type="tertiary", icon=":material/arrow_back:", on_click=_close
             )
-            keys_one.render(wanted, keys, use.get(_id_of(keys, wanted)), period.zone)
+            key = keys_one.read(wanted)
+            keys_one.render(wanted, key, use.get(key.id) if key else None, period.zone)
             return
-        _render_keys(keys, use, period.zone)
-        budgets.render(keys, period.zone)
+        _render_keys(use, period.zone)
+        budgets.render(period.zone)
     except AdminError as error:
         show_admin_error(error)
 
@@ -54,8 +57,9 @@ def _read_use() -> dict[str, dict[str, Any]]:
     return {row["key_id"]: row for row in found.iter_rows(named=True)}
 
 
-def _render_keys(keys: tuple[Key, ...], use: dict[str, dict[str, Any]], zone: str) -> None:
+def _render_keys(use: dict[str, dict[str, Any]], zone: str) -> None:
     now = datetime.fromtimestamp(time.time(), UTC)
+    after = st.query_params.get(_AFTER)
     with st.container(border=True, key="keys"):
         head = st.container(horizontal=True, vertical_alignment="center", key="keys_head")
         with st.container(horizontal=True, vertical_alignment="bottom", key="keys_filters"):
@@ -67,29 +71,36 @@ def _render_keys(keys: tuple[Key, ...], use: dict[str, dict[str, Any]], zone: st
                 label_visibility="collapsed",
                 icon=":material/search:",
                 max_chars=200,
+                on_change=_go_to,
+                args=(None,),
             )
             state = st.segmented_control(
                 "State",
-                [_WORKING, _ENDED, _ALL],
+                list(_STATES),
                 default=_WORKING,
                 required=True,
                 key=_STATE,
                 label_visibility="collapsed",
                 width="content",
+                on_change=_go_to,
+                args=(None,),
             )
-        found = [
-            key
-            for key in keys
-            if key_words.matches(key, search or "")
-            and (state == _ALL or key_words.works(key, now) is (state == _WORKING))
-        ]
-        found.sort(key=lambda key: key_words.rank(key, use.get(key.id)))
+        page = admin().get(
+            "/admin/keys",
+            Keys,
+            limit=_PAGE_ROWS,
+            after=after,
+            search=search or "",
+            state=_STATES[state or _WORKING],
+        )
+        found = list(page.data)
+        is_whole = after is None and page.next_after is None
+        if is_whole:
+            found.sort(key=lambda key: key_words.rank(key, use.get(key.id)))
+        order = "those that spent most first" if is_whole else "newest first"
         with head:
-            what = (
-                f"{len(found):,} of {len(keys):,}; click one to open it; spend of this month, UTC"
-            )
-            if len(found) > _MOST_ROWS:
-                what += f"; the {_MOST_ROWS} that spent most are shown, search for others"
+            counted = f"{len(found):,}{'' if is_whole else ' of more'}"
+            what = f"{counted}, {order}; click one to open it; spend of this month, UTC"
             st.html(pieces.heading("Keys", what))
             why_not = lacks("owner")
             st.button(
@@ -100,11 +111,30 @@ def _render_keys(keys: tuple[Key, ...], use: dict[str, dict[str, Any]], zone: st
                 help=why_not,
                 on_click=keys_create.open_form,
             )
-        if not found:
-            nobody = "Nobody may ask yet: make a key." if not keys else "No key matches."
-            st.caption(nobody)
-            return
-        _draw_table(key_words.key_frame(found[:_MOST_ROWS], use, now, zone), found[:_MOST_ROWS])
+        if found:
+            _draw_table(key_words.key_frame(found, use, now, zone), found)
+        else:
+            is_first = not search and not admin().get("/admin/keys", Keys, limit=1).data
+            st.caption("Nobody may ask yet: make a key." if is_first else "No key matches.")
+        if not is_whole:
+            with st.container(horizontal=True, key="keys_pages"):
+                st.button(
+                    "Newest",
+                    key="keys_newest",
+                    icon=":material/first_page:",
+                    disabled=after is None,
+                    on_click=_go_to,
+                    args=(None,),
+                )
+                st.button(
+                    "Older",
+                    key="keys_older",
+                    icon=":material/chevron_right:",
+                    icon_position="right",
+                    disabled=page.next_after is None,
+                    on_click=_go_to,
+                    args=(page.next_after,),
+                )
 
 
 def _draw_table(frame: pl.DataFrame, keys: list[Key]) -> None:
@@ -143,15 +173,18 @@ def _draw_table(frame: pl.DataFrame, keys: list[Key]) -> None:
     )
 
 
-def _id_of(keys: tuple[Key, ...], kid: str) -> str:
-    return next((key.id for key in keys if key.kid == kid), "")
-
-
 def _open(kids: tuple[str, ...]) -> None:
     click = st.session_state.get(_OPEN)
     row: int = len(kids) if click is None else click["row"]
     if row < len(kids):
         st.query_params[KID] = kids[row]
+
+
+def _go_to(after: str | None) -> None:
+    if after is None:
+        st.query_params.pop(_AFTER, None)
+    else:
+        st.query_params[_AFTER] = after
 
 
 def _close() -> None:

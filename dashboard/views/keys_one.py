@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import streamlit as st
 
@@ -11,8 +12,9 @@ from dashboard import key_words, numbers, pieces
 from dashboard.admin import AdminError
 from dashboard.admin_answers import CreatedKey, Key
 from dashboard.admin_states import admin, lacks, note
-from dashboard.views import keys_create
+from dashboard.views import keys_change, keys_create
 
+_NOT_FOUND = 404
 _OVERLAPS: dict[int, str] = {
     0: "ends at once",
     3_600: "works for another hour",
@@ -22,9 +24,18 @@ _OVERLAPS: dict[int, str] = {
 }
 
 
-def render(kid: str, keys: tuple[Key, ...], use: Mapping[str, Any] | None, zone: str) -> None:
-    """Draw the key with that public part."""
-    key = next((one for one in keys if one.kid == kid), None)
+def read(kid: str) -> Key | None:
+    """The key with that public part; None when there is none."""
+    try:
+        return admin().get(f"/admin/keys/{quote(kid, safe='')}", Key)
+    except AdminError as error:
+        if error.status == _NOT_FOUND:
+            return None
+        raise
+
+
+def render(kid: str, key: Key | None, use: Mapping[str, Any] | None, zone: str) -> None:
+    """Draw a key; None says that there is none with that public part."""
     if key is None:
         with st.container(border=True, key="empty"):
             st.markdown("**There is no such key.**")
@@ -33,6 +44,8 @@ def render(kid: str, keys: tuple[Key, ...], use: Mapping[str, Any] | None, zone:
     now = datetime.fromtimestamp(time.time(), UTC)
     state = key_words.state(key, now)
     with st.container(border=True, key="key_facts"):
+        if key.revoked_at is None:
+            _draw_change(key)
         st.html(
             pieces.heading(key.name, f"{key.kid} …{key.last4}")
             + pieces.chips([(state, key_words.STATES[state])])
@@ -40,6 +53,7 @@ def render(kid: str, keys: tuple[Key, ...], use: Mapping[str, Any] | None, zone:
         st.html(pieces.facts(_facts(key, use, zone)))
     if key.revoked_at is not None:
         return
+    keys_change.render(key, zone)
     left, right = st.columns(2, gap="small")
     with left.container(border=True, key="rotate_key", height="stretch"):
         _render_rotate(key)
@@ -56,9 +70,23 @@ def _facts(key: Key, use: Mapping[str, Any] | None, zone: str) -> list[tuple[str
         ("May use", key_words.may_use(key)),
         ("Model when none is named", key.default_model or numbers.UNKNOWN),
         ("Limits", key_words.limits(key) or "none"),
+        ("Own credentials go to", ", ".join(key.provider_configs_origins) or "nowhere"),
         ("Works until", key_words.until(key, zone) or "for good"),
         ("Made", f"{numbers.when_to_minute(key.created_at, zone)} by {key.created_by}"),
     ]
+
+
+def _draw_change(key: Key) -> None:
+    why_not = lacks("owner")
+    st.button(
+        "Change",
+        key="change_key",
+        icon=":material/edit:",
+        disabled=why_not is not None,
+        help=why_not,
+        on_click=keys_change.open_form,
+        args=(key.kid,),
+    )
 
 
 def _render_rotate(key: Key) -> None:

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from dashboard import budget_chart, budget_words, operator_source
-from dashboard.admin_answers import AuditEntry, BudgetView, Key
-from dashboard.budget_words import Outlook
+from dashboard.admin_answers import AuditEntry, BudgetView
+from dashboard.budget_words import Holder, Outlook
 from dashboard.views.budgets_change import parse_usd
-from dashboard.views.keys_create import parse_labels
+from dashboard.views.keys_form import parse_labels
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -19,6 +19,7 @@ FIRST, NEXT = datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 12, 1, tzinfo=UT
 
 def budget(spent: str = "0", limit: str = "100", **more: Any) -> BudgetView:
     given: dict[str, Any] = {
+        "id": "id-of-b",
         "name": "b",
         "kid": None,
         "labels": {"team": "search"},
@@ -46,16 +47,8 @@ def spending(*costs: tuple[datetime, str]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=operator_source.SPEND_OVER_TIME)
 
 
-def key(kid: str, **labels: str) -> Key:
-    return Key(
-        id=f"id-{kid}",
-        kid=kid,
-        last4="1234",
-        name=kid,
-        labels=labels,
-        created_at=FIRST,
-        created_by="owner",
-    )
+def key(kid: str, **labels: str) -> Holder:
+    return Holder(id=f"id-{kid}", kid=kid, name=kid, labels=labels)
 
 
 def test_labels_a_key_or_everybody_say_whose_spending_counts() -> None:

@@ -1,8 +1,12 @@
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from gateway.cli.database import ask
+from gateway.storage.budgets import StoredBudget, insert_budget
 from tests.dashboard.operating import (
     Operated,
     again,
@@ -116,6 +120,44 @@ def test_keys_are_found_by_name_id_and_label(shown: Operated) -> None:
         assert names(open_view("keys", find=search)) == ["for-finding"]
 
 
+def test_a_key_is_changed_and_what_is_left_alone_stays(shown: Operated) -> None:
+    text = shown.gateway.make_key("to-change", {"team": "growth"})
+    kid = kid_of(shown, "to-change")
+    at = click(open_view("keys", kid=kid), "change_key")
+    assert at.text_input(key="changed_name").value == "to-change"
+    assert at.text_input(key="changed_labels").value == "team=growth"
+
+    fill(at, changed_labels="team=growth, env=dev", changed_origins="api.example.com")
+    click(at, "key_change_apply")
+    assert "provider_configs_origins: at most" in html(at)
+
+    fill(at, changed_origins="https://api.example.com", changed_models="demo/*")
+    at.number_input(key="changed_requests").set_value(30)
+    at.selectbox(key="changed_slash").select_index(2)
+    click(at, "key_change_apply")
+
+    assert "The key to-change is changed" in texts(at)
+    assert "30 requests/min" in html(at)
+    assert "https://api.example.com" in html(at)
+    key = shown.admin.get(f"/admin/keys/{kid}", dict[str, Any])
+    assert key["labels"] == {"team": "growth", "env": "dev"}
+    assert (key["allowed_models"], key["requests_per_minute"]) == (["demo/*"], 30)
+    assert (key["slash_pins_provider"], key["expires_at"]) == (False, None)
+    assert shown.gateway.accepts(text)
+    (entry,) = shown.admin.get("/admin/audit", dict[str, Any], subject=kid, action="key.change")[
+        "data"
+    ]
+    assert (entry["before"]["requests_per_minute"], entry["after"]["requests_per_minute"]) == (
+        None,
+        30,
+    )
+
+    click(at, "change_key")
+    assert at.text_input(key="changed_origins").value == "https://api.example.com"
+    click(at, "key_change_apply")
+    assert "is as it was" in texts(at)
+
+
 def test_a_key_that_is_not_there_says_so(shown: Operated) -> None:
     at = open_view("keys", kid="<script>")
 
@@ -155,15 +197,39 @@ def test_a_budget_is_made_changed_and_deleted(shown: Operated) -> None:
 
     click(at, "edit_budget")
     fill(at, budget_new_limit="20.50")
+    at.selectbox(key="budget_new_mode").set_value("soft")
     click(at, "budget_set")
     assert "$20.50" in html(at)
-    assert "limit set to $20.50" in html(at)
+    assert "limit set to $20.50, now warns" in html(at)
 
     click(at, "edit_budget")
     assert at.button(key="budget_delete").disabled
     at.checkbox(key="sure_to_delete").check()
     again(at)
     click(at, "budget_delete")
+    assert any("No budget limits anybody yet." in one.value for one in at.caption)
+
+
+def test_a_budget_whose_name_holds_a_slash_is_changed_and_deleted(shown: Operated) -> None:
+    # They could be made once.
+    budget = StoredBudget(
+        id=uuid4(),
+        name="team/search",
+        period="month",
+        limit_nusd=5_000_000_000,
+        created_at=datetime.now(UTC),
+        created_by="tests",
+    )
+    ask(shown.database_url, lambda connection: insert_budget(connection, budget))
+    at = click(open_view("keys"), "edit_budget")
+    fill(at, budget_new_limit="7")
+    click(at, "budget_set")
+    assert "limit set to $7.00" in html(at)
+
+    click(at, "edit_budget")
+    at.checkbox(key="sure_to_delete").check()
+    click(again(at), "budget_delete")
+
     assert any("No budget limits anybody yet." in one.value for one in at.caption)
 
 

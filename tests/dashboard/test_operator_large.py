@@ -156,14 +156,22 @@ def test_the_catalogue_says_how_much_there_is_and_finds_the_rest(shown: Operated
     assert names(found, "Endpoint") == ["many/m-3499"]
 
 
-def test_of_thousands_of_keys_a_hundred_are_drawn_and_any_is_found(shown: Operated) -> None:
+def test_thousands_of_keys_are_paged_and_any_is_found(shown: Operated) -> None:
     at = open_view("keys")
-    assert f"{KEYS:,} of {KEYS:,}" in html(at)
-    assert len(at.dataframe[0].value) == 100
+    assert "100 of more, newest first" in html(at)
+    assert names(at, "Key") == [f"{HOSTILE} {number}" for number in range(100)]
+    assert at.button(key="keys_newest").disabled
+
+    click(at, "keys_older")
+
+    assert names(at, "Key") == [f"{HOSTILE} {number}" for number in range(100, 200)]
+    click(at, "keys_newest")
+    assert names(at, "Key")[0] == f"{HOSTILE} 0"
 
     found = open_view("keys", find="k0004711")
 
     assert names(found, "Key") == [f"{HOSTILE} 4711"]
+    assert not [one for one in found.button if one.key == "keys_older"]
 
 
 def test_of_many_budgets_those_nearest_to_their_end_are_drawn(shown: Operated) -> None:
