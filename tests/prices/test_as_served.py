@@ -14,6 +14,8 @@ import msgspec
 import pytest
 
 from gateway.ledger.settle import settle_attempt
+from gateway.routing.replaying import Answer
+from gateway.routing.replaying_report import cost_of_answer_usd
 from gateway.simulator.server import Simulator
 from pricing.catalogue import Catalogue, load_catalogue
 from pricing.endpoint import Endpoint
@@ -24,7 +26,7 @@ from tests.api.edge import Edge, served
 from tests.execution.samples import make_end
 from tests.pipeline.rig import Offer, rig_on
 from tests.prices.test_golden_through_api import as_it_was
-from tests.routing.factories import AT, make_catalogue_of
+from tests.routing.factories import AT, make_catalogue_of, make_endpoint, make_price
 
 pytestmark = pytest.mark.anyio
 USAGE: dict[str, Any] = {
@@ -246,3 +248,20 @@ async def test_a_model_without_the_speed_is_asked_as_usual_and_it_is_said(
     assert attempt.service_tier == "standard"
     assert any("`service_tier`" in warning for warning in rig.ledger.only.warnings)
     assert answer.status == 200
+
+
+def test_a_replay_takes_the_place_for_that_of_the_same_provider_alone(opus: Endpoint) -> None:
+    other = make_endpoint("acme", price=make_price("1", "2"))
+    version = msgspec.structs.replace(other.prices[0], region_multiplier={"us": Decimal(3)})
+    other = msgspec.structs.replace(other, prices=(version,))
+    answer = Answer(
+        endpoint="anthropic/gone",
+        started_at=AT,
+        service_tier="fast",
+        served_region="us",
+        usage=MILLION,
+    )
+    known = make_catalogue_of(opus, other)
+
+    assert cost_of_answer_usd(opus.id, answer, known) == Decimal("8.8")
+    assert cost_of_answer_usd(other.id, answer, known) == Decimal(1)
