@@ -6,13 +6,13 @@ from typing import Annotated
 from uuid import uuid4
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.budgets import BudgetMode, BudgetPeriod
 from gateway.domain.wishes import WishError, is_one_line
-from gateway.storage.budgets import StoredBudget, find_budget, insert_budget, put_changed
+from gateway.storage.budgets import StoredBudget, find_budget, insert_budget
 from gateway.storage.tables import api_key
 from pricing.cost import from_nano_usd, to_nano_usd
 
@@ -34,17 +34,6 @@ class BudgetWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     mode: BudgetMode = "hard"
     strict: bool = False
     """Reserve the longest answer that is possible, instead of one that 95 % do not exceed."""
-
-
-class BudgetChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What should be otherwise about a budget; what is left out stays.
-
-    Its window and whose spending it limits stay: what it counted belongs to them.
-    """
-
-    limit_usd: Decimal | UnsetType = UNSET
-    mode: BudgetMode | UnsetType = UNSET
-    strict: bool | UnsetType = UNSET
 
 
 async def issue_budget(
@@ -78,32 +67,6 @@ async def issue_budget(
     )
     await insert_budget(connection, made)
     return made
-
-
-async def change_budget(
-    connection: AsyncConnection, name: str, change: BudgetChange, *, at: datetime, actor: str
-) -> StoredBudget | None:
-    """Change a budget; None when there is none of that name or id.
-
-    What workers hold of it, and what is under way, may still be spent. Nothing is recorded of no
-    change.
-
-    Raises:
-        WishError: the limit is none.
-    """
-    found = await find_budget(connection, name)
-    if found is None:
-        return None
-    limit, mode, strict = change.limit_usd, change.mode, change.strict
-    changed = msgspec.structs.replace(
-        found,
-        limit_nusd=found.limit_nusd if limit is UNSET else check_limit(limit),
-        mode=found.mode if mode is UNSET else mode,
-        is_strict=found.is_strict if strict is UNSET else strict,
-    )
-    if changed != found:
-        await put_changed(connection, found, changed, at=at, actor=actor)
-    return changed
 
 
 def check_limit(limit_usd: Decimal) -> int:
