@@ -32,6 +32,7 @@ PROPOSALS = "tests/pricing/test_proposals.py"
 RATIOS = "tests/execution/test_token_ratios.py"
 REFUSED = "tests/prices/test_refused.py"
 REGIONS = "tests/settings/test_regions.py"
+SERVED = "tests/prices/test_as_served.py"
 SETTLE = "tests/ledger/test_settle.py"
 TABLES = "tests/pricing/test_tables.py"
 WARNINGS = "tests/pricing/test_warnings.py"
@@ -62,6 +63,12 @@ PRICES: dict[str, tuple[str, ...]] = {
         f"{PRICE}::test_a_region_multiplies_token_rates_and_an_unknown_region_changes_nothing",
         f"{REGIONS}::test_the_address_of_openai_tells_the_region",
         f"{REGIONS}::test_every_condition_is_scaled_and_fees_by_the_piece_are_not",
+        f"{SERVED}::test_a_region_that_the_settings_fix_is_paid_once",
+    ),
+    "region and speed as served": (
+        f"{SERVED}::test_an_answer_costs_what_the_speed_and_the_region_it_tells_cost",
+        f"{SERVED}::test_what_was_recorded_costs_the_same_when_it_is_rated_again",
+        f"{SERVED}::test_a_wished_speed_is_asked_for_and_paid_as_it_is_served",
     ),
     "service tiers as served": (
         f"{SETTLE}::test_the_price_is_that_of_the_tier_that_served",
@@ -78,7 +85,10 @@ PRICES: dict[str, tuple[str, ...]] = {
         f"{LAYER}::test_a_discount_works_on_the_operators_own_price",
         f"{DECIDING}::test_what_stays_is_not_discounted_twice",
     ),
-    "own endpoints": (f"{LAYER}::test_an_endpoint_of_the_operators_own_is_offered",),
+    "own endpoints": (
+        f"{LAYER}::test_an_endpoint_of_the_operators_own_is_offered",
+        f"{REGIONS}::test_an_endpoint_added_by_a_change_is_as_one_of_the_settings",
+    ),
     "disabled endpoints": (f"{LAYER}::test_an_endpoint_is_switched_off_for_a_time",),
     "append-only, who, when, why": (
         f"{CHANGING}::test_the_admin_api_records_what_it_has_checked",
