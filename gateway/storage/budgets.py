@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.budgets import Budget, percent_reached, window_of
 from gateway.storage.changes import BUDGETS, record_change
-from gateway.storage.leases import Holding, free_expired, look
+from gateway.storage.leases import Holding, free_all, free_expired, look
 from gateway.storage.tables import budget, budget_period
 from pricing.cost import from_nano_usd
 
@@ -140,6 +140,8 @@ async def put_changed(
         await connection.execute(update(budget).where(budget.c.id == before.id).values(**changed))
     if after.limit_nusd != before.limit_nusd:
         await _tell_anew(connection, after, at)
+    if after.mode != before.mode:
+        await free_all(connection, before.id)
     await record_change(
         connection,
         BUDGETS,

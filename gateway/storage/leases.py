@@ -488,6 +488,15 @@ async def free_expired(connection: AsyncConnection, budgets: Iterable[UUID]) -> 
     )
 
 
+async def free_all(connection: AsyncConnection, budget_id: UUID) -> int:
+    """Take away what every worker holds of a budget; returns how much it was.
+
+    For one that is enforced no more: what is spent from then on is of no lease, and would count as
+    shipped of one.
+    """
+    return await _take_away(connection, budget_lease.c.budget_id == budget_id)
+
+
 async def _take_away(connection: AsyncConnection, which: ColumnElement[bool]) -> int:
     """Delete leases, under the rows of their windows; returns what they held."""
     lease = budget_lease.c

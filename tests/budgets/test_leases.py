@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from gateway.domain.budgets import SINCE_EVER
 from gateway.domain.wishes import WishError
+from gateway.storage.budget_changes import BudgetChange, change_budget
 from gateway.storage.budget_issue import BudgetWish, issue_budget
 from gateway.storage.budget_views import view_budget
 from gateway.storage.budgets import (
@@ -403,3 +404,22 @@ async def test_a_wish_that_cannot_be_names_the_field_and_leaves_nothing(
             await make_budget(connection, **wish)
 
         assert await list_budgets(connection) == []
+
+
+async def test_what_is_spent_of_a_soft_budget_leaves_no_more_of_it_once_it_is_hard(
+    engine: AsyncEngine,
+) -> None:
+    now = datetime.now(UTC)
+    async with engine.begin() as connection:
+        budget = await make_budget(connection)
+        await ask(connection, budget, "w1", 300)
+        await charge(connection, "w1", {(budget, SINCE_EVER): 300})
+        await change_budget(connection, "b", BudgetChange(mode="soft"), at=now, actor="ann")
+        await charge(connection, "w1", {(budget, SINCE_EVER): 500})
+        await change_budget(connection, "b", BudgetChange(mode="hard"), at=now, actor="ann")
+
+        first = await ask(connection, budget, "w1", 150)
+        second = await ask(connection, budget, "w2", 100)
+
+    assert (first.granted_nusd, first.available_nusd) == (150, 50)
+    assert second.granted_nusd == 0
