@@ -24,9 +24,14 @@ class Followed(msgspec.Struct, frozen=True, kw_only=True):
 
 def begin(slot: str, path: str, body: object, *, about: str) -> None:
     """For callbacks: ask for the work; an older one of the slot is ended."""
+    begin_with(slot, lambda: admin().post(path, Job, body), about=about)
+
+
+def begin_with(slot: str, ask: Callable[[], Job], *, about: str) -> None:
+    """`begin`, where there is more to asking for it."""
     forget(slot)
     try:
-        job = admin().post(path, Job, body)
+        job = ask()
     except AdminError as error:
         st.session_state[slot] = error
         return

@@ -21,6 +21,7 @@ from gateway.api.admin.guard import Guard
 from gateway.api.admin.jobs import JobDesk, admin_job_routes
 from gateway.api.admin.keys import admin_key_routes
 from gateway.api.admin.preview import admin_preview_routes
+from gateway.api.admin.price_import import admin_price_import_routes
 from gateway.api.admin.prices import PriceDesk, admin_price_routes
 from gateway.api.admin.proposals import admin_proposal_routes
 from gateway.api.admin.replay import admin_replay_routes
@@ -406,6 +407,7 @@ class Worker:
                 *admin_budget_routes(self._ask),
                 *admin_price_routes(prices),
                 *admin_preview_routes(prices, self._jobs, self._job_ask),
+                *admin_price_import_routes(prices, self._jobs, self._job_ask),
                 *admin_proposal_routes(prices),
                 *admin_catalogue_routes(prices),
                 *admin_rule_routes(rules),

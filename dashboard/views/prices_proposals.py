@@ -9,6 +9,7 @@ from dashboard.admin import AdminError
 from dashboard.admin_answers import Proposal, RateDifference
 from dashboard.admin_states import admin, lacks, note
 from dashboard.pieces import Cell, Column, Row
+from dashboard.views import prices_import
 from pricing.operator_layer import PriceChange
 
 _PAGE_ROWS = 20
@@ -34,13 +35,14 @@ def count_words(proposals: Sequence[Proposal]) -> str:
 
 
 def render(proposals: tuple[Proposal, ...], zone: str) -> None:
-    """Draw the open proposals, newest first."""
+    """Draw the upload of a list and the open proposals, newest first."""
+    prices_import.render()
     with st.container(border=True, key="proposals"):
         st.html(pieces.heading("Proposals", "of public price lists; nothing changes by itself"))
         if not proposals:
             st.caption(
-                "No list proposes anything. `tollway prices import genai-prices` asks one; "
-                "what differs from the prices here is then listed."
+                "No list proposes anything. Import one above, or have "
+                "`tollway prices import genai-prices` fetch it; what differs is then listed."
             )
             return
         why_not = lacks("operator")

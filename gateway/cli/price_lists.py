@@ -1,59 +1,21 @@
 """Gets public price lists: from a file, or over HTTPS from the projects' own addresses."""
 
 import asyncio
-import hashlib
-import json
 from datetime import datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import Any
 
 import httpx
-import msgspec
 
 from gateway.cli.printing import CommandError
 from gateway.execution.egress import make_policy
 from gateway.execution.transport import AiohttpTransport
 from gateway.version import CODE_VERSION
-from pricing.importers import genai_prices, litellm_map, models_dev
-from pricing.importers.listing import ListError, PriceList, Reader
+from pricing.importers.listing import ListError
+from pricing.importers.sources import SOURCES, PriceListRead, read_price_list
 
 MAX_BYTES = 64 * 1024 * 1024
 _TIMEOUT_S = 60.0
 _OK = 200
-
-
-class PriceListSource(msgspec.Struct, frozen=True, kw_only=True):
-    """A list that can be imported."""
-
-    name: str
-    address: str
-    read: Reader
-
-
-SOURCES = {
-    source.name: source
-    for source in (
-        PriceListSource(
-            name="genai-prices",
-            address=genai_prices.ADDRESS,
-            read=genai_prices.read_genai_prices,
-        ),
-        PriceListSource(
-            name="models-dev", address=models_dev.ADDRESS, read=models_dev.read_models_dev
-        ),
-        PriceListSource(name="litellm", address=litellm_map.ADDRESS, read=litellm_map.read_litellm),
-    )
-}
-
-
-class PriceListRead(msgspec.Struct, frozen=True, kw_only=True):
-    """A list that was read."""
-
-    source: str
-    version: str
-    """The beginning of its SHA-256."""
-    prices: PriceList
 
 
 def get_price_list(name: str, file: Path | None, at: datetime) -> PriceListRead:
@@ -68,15 +30,9 @@ def get_price_list(name: str, file: Path | None, at: datetime) -> PriceListRead:
     where = str(file) if file is not None else source.address
     content = _of_file(file) if file is not None else asyncio.run(_fetch(source.address))
     try:
-        # Amounts must never pass through binary floats, which other readers of JSON make of them.
-        document: Any = json.loads(content, parse_float=Decimal)
-        found = source.read(document, at)
-    except (ValueError, RecursionError) as exc:
-        what = exc if isinstance(exc, ListError) else f"not valid JSON: {exc}"
-        raise CommandError(f"{where} is not the list of {name}: {what}") from exc
-    return PriceListRead(
-        source=name, version=f"sha256:{hashlib.sha256(content).hexdigest()[:12]}", prices=found
-    )
+        return read_price_list(name, content, at)
+    except ListError as exc:
+        raise CommandError(f"{where} is not the list of {name}: {exc}") from exc
 
 
 def _of_file(file: Path) -> bytes:

@@ -283,3 +283,27 @@ def test_a_stranger_is_told_that_nobody_knows_them(gateway: Operated) -> None:
 
     assert "does not know who you are" in html(at)
     close()
+
+
+def test_an_uploaded_list_becomes_proposals(shown: Operated) -> None:
+    at = open_view("prices", tab="Proposals")
+    at.selectbox(key="import_source").set_value("models-dev")
+    listed = b'{"cheap": {"models": {"fast-1": {"cost": {"input": 1.25, "output": 2}}}}}'
+    at.file_uploader(key="import_file").set_value(("api.json", listed, "application/json"))
+    again(at)
+
+    click(at, "import_begin")
+    shown.follows("the list is compared", lambda: "are not listed" in texts(again(at)))
+
+    assert "1 endpoints compared, 1 differ" in texts(at)
+    assert "1 proposals are new" in texts(at)
+    again(at)
+    assert "cheap/fast-1" in html(at)
+
+
+def test_an_upload_that_is_no_list_says_so(shown: Operated) -> None:
+    at = open_view("prices", tab="Proposals")
+    at.file_uploader(key="import_file").set_value(("a.json", b"[nonsense", "application/json"))
+    click(again(at), "import_begin")
+
+    shown.follows("it failed", lambda: "not valid JSON" in texts(again(at)))
