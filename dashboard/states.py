@@ -50,8 +50,9 @@ def show_nothing_matches(period: Period, outside: int) -> None:
 
 
 def has_ever_recorded() -> bool:
-    """Whether any worker ever shipped a record."""
-    return source.read_freshness()["last_record_at"].is_not_null().any()
+    """Whether any worker ever shipped a record, or somebody else stored some."""
+    shipped = source.read_freshness()["last_record_at"].is_not_null().any()
+    return shipped or bool(sums.read_providers_seen())
 
 
 def show_empty(period: Period) -> None:

@@ -1,22 +1,13 @@
-"""The dashboard as its own process, and a Chromium that reports whatever should not happen."""
+"""Installations to look at, and a Chromium that reports whatever should not happen."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from playwright.sync_api import Browser, Error, Page, sync_playwright
 
-import migrations
-from gateway.domain.records import RequestRecord
-from gateway.storage.roles import ensure_reader
-from tests.dashboard import traffic
+from tests.browser.demo import REQUESTS, Shown, shown
 
 CHROMIUM = Path("/usr/bin/chromium")
 OUTPUT = Path(__file__).with_name("output")
@@ -30,6 +21,7 @@ FLAGS = (
     "--disable-sync",
 )
 WITHIN_MS = 20_000
+_HEIGHT = 900
 IS_DRAWN = """() => {
   const app = document.querySelector('[data-testid=stApp]');
   const charts = [...document.querySelectorAll('.stVegaLiteChart')];
@@ -39,14 +31,10 @@ IS_DRAWN = """() => {
     && !document.querySelector('[data-stale=true]')
     && charts.every((chart) => chart.querySelector('svg.marks'));
 }"""
-
-
-class Dashboard(msgspec.Struct, frozen=True, kw_only=True):
-    """Where it runs, and what it shows."""
-
-    url: str
-    requests: int
-    fallback_id: str = ""
+# Charts follow a new size after a pause of their own.
+IS_FITTED = """() => [...document.querySelectorAll('.stVegaLiteChart')].every((chart) =>
+  Math.abs(chart.clientWidth - chart.querySelector('svg.marks').getBoundingClientRect().width) < 2
+)"""
 
 
 class Visit:
@@ -75,17 +63,24 @@ class Visit:
         assert self.complaints == []
         assert self.strangers == []
 
-    def picture(self, name: str) -> None:
-        """The whole page, for a person to look at."""
+    def look(self, *, width: int, scheme: Any) -> None:
+        """Go on with another window and other colours, without asking the server anew."""
+        self.page.emulate_media(color_scheme=scheme)
+        self.page.set_viewport_size({"width": width, "height": _HEIGHT})
+        self.page.wait_for_function(IS_FITTED, timeout=WITHIN_MS)
+
+    def picture(self, name: str) -> bytes:
+        """The whole page as a PNG, kept for a person to look at."""
         page = self.page
         width = page.evaluate("window.innerWidth")
         height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-        page.set_viewport_size({"width": width, "height": max(900, height)})
+        page.set_viewport_size({"width": width, "height": max(_HEIGHT, height)})
         self.wait()
-        # Charts follow a new size after a pause of their own.
-        page.wait_for_timeout(700)
+        page.wait_for_function(IS_FITTED, timeout=WITHIN_MS)
+        # Tables are painted in the next frame or the one after it.
+        page.evaluate("new Promise((go) => requestAnimationFrame(() => setTimeout(go, 50)))")
         OUTPUT.mkdir(exist_ok=True)
-        page.screenshot(path=OUTPUT / f"{name}.png")
+        return page.screenshot(path=OUTPUT / f"{name}.png")
 
     def _hear(self, message: Any) -> None:
         if message.type in {"error", "warning"}:
@@ -101,8 +96,7 @@ class Visit:
 # could start one of its own.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    if not CHROMIUM.exists():
-        pytest.skip(f"needs {CHROMIUM}")
+    _need_chromium()
     with sync_playwright() as playwright:
         try:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
@@ -121,7 +115,7 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
         url: str, *, width: int = 1280, scheme: Any = "light", zone: str = "Europe/Berlin"
     ) -> Visit:
         context = browser.new_context(
-            viewport={"width": width, "height": 900},
+            viewport={"width": width, "height": _HEIGHT},
             color_scheme=scheme,
             timezone_id=zone,
             locale="en-GB",
@@ -134,61 +128,22 @@ def visit(browser: Browser) -> Iterator[Callable[..., Visit]]:
         context.close()
 
 
-@pytest.fixture(scope="module")
-def serve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """Call it with the URL of a database for the URL of a dashboard that shows it."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(database_url: str) -> str:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dashboard.serve"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-        )
-        started.append(process)
-        assert process.stdin is not None
-        assert process.stdout is not None
-        orders = {"database_url": database_url, "port": 0}
-        process.stdin.write(json.dumps(orders).encode() + b"\n")
-        process.stdin.flush()
-        return str(json.loads(process.stdout.readline())["url"])
-
-    yield start
-    for process in started:
-        # The end of its standard input ends it.
-        process.communicate(timeout=20)
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """Two weeks of made-up traffic that are over; tests only look at them."""
+    _need_chromium()
+    with shown(tmp_path_factory.mktemp("demo"), requests=REQUESTS) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
-def filled(
-    browser: Browser, postgres_dsn: Callable[..., str], serve: Callable[[str], str]
-) -> Dashboard:
-    now = datetime.now(UTC)
-    fallback = traffic.fallback_record(now)
-    records = [*traffic.made_up_records(2_000, end=now), fallback]
-    return Dashboard(
-        url=serve(_prepared(postgres_dsn(), records)),
-        requests=len(records),
-        fallback_id=f"gen-{fallback.id.hex}",
-    )
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shown]:
+    """An installation that nobody has asked for anything."""
+    _need_chromium()
+    with shown(tmp_path_factory.mktemp("fresh")) as found:
+        yield found
 
 
-@pytest.fixture(scope="module")
-def empty(
-    browser: Browser, postgres_dsn: Callable[..., str], serve: Callable[[str], str]
-) -> Dashboard:
-    return Dashboard(url=serve(_prepared(postgres_dsn(), [])), requests=0)
-
-
-def _prepared(url: str, records: list[RequestRecord]) -> str:
-    """The address of the role that can only read, as `tollway up` gives it to the dashboard."""
-
-    def prepare() -> str:
-        migrations.upgrade(url)
-        if records:
-            traffic.fill(url, records)
-        return ensure_reader(url, "for-tests")
-
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(prepare).result()
+def _need_chromium() -> None:
+    if not CHROMIUM.exists():
+        pytest.skip(f"needs {CHROMIUM}")
