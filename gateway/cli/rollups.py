@@ -50,8 +50,8 @@ def rebuild(
             count = 0
         else:
             # Begun hours count.
-            count = -((start - end) // STEP)
-            asyncio.run(_rebuild(database.url, start, count, quiet=as_json))
+            hours = -((start - end) // STEP)
+            count = asyncio.run(_rebuild(database.url, start, hours, quiet=as_json))
     if as_json:
         print_json({"hours": count, "since": start})
     elif not count:
@@ -62,7 +62,9 @@ def rebuild(
         say(f"Rebuilt {count:,} hours, from {start:%Y-%m-%d %H:%M} UTC.")
 
 
-async def _rebuild(database_url: str, start: datetime, count: int, *, quiet: bool) -> None:
+async def _rebuild(database_url: str, start: datetime, count: int, *, quiet: bool) -> int:
+    """How many hours were rebuilt: the rows of the first may have been dropped meanwhile."""
+    rebuilt = 0
     engine = make_engine(
         database_url,
         pool_size=1,
@@ -82,7 +84,7 @@ async def _rebuild(database_url: str, start: datetime, count: int, *, quiet: boo
             task = bar.add_task("hours", total=count)
             for index in range(count):
                 hour = start + index * STEP
-                await run_bounded(
+                rebuilt += await run_bounded(
                     engine,
                     lambda connection, hour=hour: rebuild_hour(connection, hour),
                     seconds=_HOUR_S,
@@ -92,6 +94,7 @@ async def _rebuild(database_url: str, start: datetime, count: int, *, quiet: boo
         raise CommandError(f"the database at {shown_url(database_url)}: {exc}") from exc
     finally:
         await engine.dispose()
+    return rebuilt
 
 
 def _day(text: str) -> datetime:

@@ -13,10 +13,10 @@ from gateway.storage.adjustments import forget_adjustments
 from gateway.storage.engine import make_engine
 from gateway.storage.health_events import forget_health_events
 from gateway.storage.partitions import drop_days
+from gateway.storage.rollup_rebuild import give_up_rows
 from gateway.storage.rollup_upkeep import (
     forget_minutes,
     forget_quarters,
-    set_horizon,
     sum_quarters,
     thin_pending,
 )
@@ -119,13 +119,11 @@ class Upkeep:
             lambda connection: forget_quarters(connection, sums_from),
             seconds=_FORGET_S,
         )
+        await run_bounded(
+            self._engine, lambda connection: give_up_rows(connection, rows_from), seconds=_SUM_S
+        )
         dropped = await bounded(drop_days(self._engine, rows_from.date()), _FORGET_S)
         if dropped:
-            await run_bounded(
-                self._engine,
-                lambda connection: set_horizon(connection, "rows", rows_from),
-                seconds=_SUM_S,
-            )
             _log.info("dropped %d partitions of before %s", dropped, rows_from.date())
         await run_bounded(
             self._engine,

@@ -218,7 +218,9 @@ async def add_adjustments(
 
 async def forget_adjustments(connection: AsyncConnection, before: date) -> int:
     """Remove the corrections of attempts that are kept no longer; what sums have of them stays."""
-    found = await connection.execute(delete(cost_adjustment).where(cost_adjustment.c.day < before))
+    # Older attempts may still be there, as long as somebody is about to drop them.
+    until = min([before, *await partition_days(connection, attempt_record)])
+    found = await connection.execute(delete(cost_adjustment).where(cost_adjustment.c.day < until))
     return found.rowcount
 
 

@@ -8,13 +8,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.adjusted import adjusted_attempts, adjusted_requests
 from gateway.storage.partitions import first_day
+from gateway.storage.rollup_corrections import share_roll_ups
 from gateway.storage.rollup_tables import (
     METRICS,
     ROLL_UPS,
     latency_key_hour,
     rollup_pending,
 )
-from gateway.storage.rollup_upkeep import hold_roll_ups, horizon, resum
+from gateway.storage.rollup_upkeep import hold_roll_ups, horizon, resum, set_horizon
 from gateway.storage.rollups import (
     Source,
     additions,
@@ -37,12 +38,27 @@ async def rebuildable_since(connection: AsyncConnection) -> datetime | None:
     return None if day is None else datetime.combine(day, time(), UTC)
 
 
-async def rebuild_hour(connection: AsyncConnection, start: datetime) -> None:
+async def give_up_rows(connection: AsyncConnection, before: datetime) -> None:
+    """Say, ahead of dropping older rows, that no roll-ups can be made from them any more.
+
+    Waits for who does so just now. ``before`` is a midnight of UTC.
+    """
+    day = await first_day(connection)
+    if day is not None and day < before.date():
+        await share_roll_ups(connection)
+        await set_horizon(connection, "rows", before)
+
+
+async def rebuild_hour(connection: AsyncConnection, start: datetime) -> bool:
     """Make the roll-ups of one hour anew, in the caller's transaction. ``start`` begins an hour.
 
-    Whoever brings records waits until the transaction ends.
+    Whoever brings records waits until the transaction ends. False: not all of its rows are there
+    any more, so that it was left as it is.
     """
     await hold_roll_ups(connection)
+    since = await rebuildable_since(connection)
+    if since is None or start < since:
+        return False
     end = start + STEP
     for roll_up in ROLL_UPS:
         minutes = roll_up.minute
@@ -67,6 +83,7 @@ async def rebuild_hour(connection: AsyncConnection, start: datetime) -> None:
             await connection.execute(
                 delete(minutes).where(minutes.c.at >= start, minutes.c.at < end)
             )
+    return True
 
 
 def _from_rows(start: datetime, end: datetime) -> list[Insert]:

@@ -8,8 +8,9 @@ from sqlalchemy import func, insert, select
 
 from gateway.ledger.upkeep import Retention, Upkeep
 from gateway.storage.partitions import drop_days, ensure_partitions, partition_days
-from gateway.storage.rollup_rebuild import rebuildable_since
+from gateway.storage.rollup_rebuild import rebuild_hour, rebuildable_since
 from gateway.storage.rollup_tables import usage_request, v_usage_request
+from gateway.storage.rollup_upkeep import horizon
 from gateway.storage.tables import attempt_record, cost_adjustment, request_record
 from gateway.storage.waiting import run_bounded
 from tests.storage.samples import (
@@ -105,4 +106,51 @@ async def test_partitions_that_were_detached_and_not_dropped_go_too(
 
     async with engine.connect() as connection:
         assert await partition_days(connection, request_record) == [NOW.date()]
+    await engine.dispose()
+
+
+@pytest.mark.anyio
+async def test_a_rebuild_leaves_alone_what_was_summed_of_rows_that_are_gone(dsn: str) -> None:
+    engine, upkeep = engine_of(dsn), Upkeep(dsn, KEPT)
+    at = NOW - timedelta(days=4)
+    record = make_record(id=request_id(at), received_at=at, attempts=(make_attempt(started_at=at),))
+    await store(engine, record)
+    await upkeep.sum_up(NOW)
+    await upkeep.forget(NOW)
+    await upkeep.aclose()
+
+    hour = at.replace(minute=0)
+    assert not await run_bounded(
+        engine, lambda connection: rebuild_hour(connection, hour), seconds=30
+    )
+
+    async with engine.connect() as connection:
+        assert await connection.scalar(select(func.sum(v_usage_request.c.requests))) == 1
+    await engine.dispose()
+
+
+@pytest.mark.anyio
+async def test_rows_that_somebody_else_is_still_dropping_keep_their_corrections(dsn: str) -> None:
+    engine, upkeep = engine_of(dsn), Upkeep(dsn, KEPT)
+    at = NOW - timedelta(days=4)
+    await store(engine, make_record(id=request_id(at), received_at=at))
+    async with engine.begin() as connection:
+        await connection.execute(insert(cost_adjustment).values(correction(at)))
+
+    async def left() -> tuple[int | None, datetime | None]:
+        async with engine.connect() as connection:
+            corrections = await connection.scalar(select(func.count()).select_from(cost_adjustment))
+            return corrections, await horizon(connection, "rows")
+
+    async with engine.connect() as other:
+        # Held by whoever drops.
+        await other.execute(select(func.pg_advisory_lock(int.from_bytes(b"tw-drop"))))
+        await upkeep.forget(NOW)
+        # Whoever it is may be gone before it can say so.
+        assert await left() == (1, datetime(2026, 11, 18, tzinfo=UTC))
+        await other.execute(select(func.pg_advisory_unlock_all()))
+    await upkeep.forget(NOW)
+    await upkeep.aclose()
+
+    assert (await left())[0] == 0
     await engine.dispose()
