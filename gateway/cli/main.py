@@ -40,6 +40,10 @@ for _place, (_name, _help) in enumerate(_COMMANDS.items()):
 
 def run() -> None:
     """Run the command line; exits 1 with one message where something is wrong."""
+    for place, argument in enumerate(sys.argv[1:], start=1):
+        if not _is_text(argument):
+            sys.stderr.write(f"tollway: argument {place} is not UTF-8: {argument!a}; correct it\n")
+            sys.exit(2)
     try:
         result = app(exit_on_error=False, print_error=True, result_action="return_value")
     except CycloptsError:
@@ -57,6 +61,15 @@ def run() -> None:
         sys.stderr.write(f"tollway: {exc}\n")
         sys.exit(1)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _is_text(argument: str) -> bool:
+    """Whether it can be stored, sent and shown; bytes that are no text come as half characters."""
+    try:
+        argument.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _expected() -> tuple[type[Exception], ...]:
