@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import App, Parameter
 
-from gateway.cli.catalogues import offered
+from gateway.cli.catalogues import every_table, offered
 from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.price_origin import origin_of
@@ -15,7 +15,7 @@ from gateway.cli.printing import CommandError, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
 from gateway.settings.values import Settings
 from gateway.storage.price_changes import load_price_changes
-from pricing.catalogue import Catalogue, Endpoint, load_catalogue
+from pricing.catalogue import Catalogue, Endpoint
 from pricing.operator_layer import PriceChange, apply_changes
 from pricing.price import Price, PriceVersion, resolve
 
@@ -135,7 +135,7 @@ def _shown(
     here = offered(settings)
     serving = {provider.id for provider in here.providers}
     believed = apply_changes(here.catalogue, changes)
-    catalogue = load_catalogue(cache=settings.data_dir / "catalogue.cache").with_endpoints(
+    catalogue = every_table(settings).with_endpoints(
         [provider.provider for provider in here.providers], believed.endpoints_by_id.values()
     )
     endpoints = _find(catalogue, model)

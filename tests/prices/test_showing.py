@@ -56,6 +56,16 @@ def test_what_holds_is_shown_with_the_changes_that_made_it(home: Path) -> None:
     assert "change 1" in run(home, "show", "test/a")
 
 
+def test_simulated_providers_are_shown_where_they_do_not_serve_too(home: Path) -> None:
+    found = json.loads(run(home, "show", "simulated/fast", "--json"), parse_float=Decimal)
+
+    serving = json.loads(run(home, "show", "simulated/fast", "--enabled", "--json"))
+    amounts = {row["endpoint"]: row["price"]["input_usd_per_mtok"] for row in found}
+    assert amounts["simulated-atlas/fast"] == Decimal("0.1")
+    assert not any(row["is_enabled"] for row in found)
+    assert serving == []
+
+
 def test_a_prompt_of_less_than_nothing_is_refused(home: Path) -> None:
     with pytest.raises(CommandError, match="a prompt has 0 tokens or more"):
         run(home, "show", "test/a", "--prompt-tokens=-1")
