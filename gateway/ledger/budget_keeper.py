@@ -14,7 +14,8 @@ from gateway.domain.budgets import Budget
 from gateway.ledger.budgets import Slice
 from gateway.ledger.purse import Purse
 from gateway.storage.engine import make_engine
-from gateway.storage.leases import Ask, Holding, acquire, free_expired, give_back, renew
+from gateway.storage.granting import Ask, acquire
+from gateway.storage.leases import Holding, free_expired, give_back, renew
 from gateway.storage.waiting import DatabaseUnavailableError, bounded, run_bounded
 
 _ANSWER_S = 5.0

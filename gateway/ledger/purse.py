@@ -19,7 +19,8 @@ from gateway.domain.caller import Caller
 from gateway.domain.errors import BudgetExceededError, GatewayError, RateLimitedError
 from gateway.ledger.budgets import Slice, Spending
 from gateway.routing.plan import Candidate
-from gateway.storage.leases import Ask, Holding
+from gateway.storage.granting import Ask
+from gateway.storage.leases import Holding
 from pricing.cost import from_nano_usd
 
 _MOST_ACCOUNTS = 20_000

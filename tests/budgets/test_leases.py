@@ -25,14 +25,12 @@ from gateway.storage.budgets import (
     set_limit,
 )
 from gateway.storage.changes import BUDGETS, read_epoch
+from gateway.storage.granting import Ask, acquire, granting
 from gateway.storage.leases import (
-    Ask,
     Holding,
-    acquire,
     charge,
     free_expired,
     give_back,
-    granting,
     look,
     release_worker,
     renew,

@@ -29,9 +29,8 @@ from gateway.ledger.budgets import Slice, Spending
 from gateway.storage.budget_issue import BudgetWish, issue_budget
 from gateway.storage.budgets import release_expired, set_limit
 from gateway.storage.engine import make_engine
+from gateway.storage.granting import Ask, acquire
 from gateway.storage.leases import (
-    Ask,
-    acquire,
     charge,
     free_expired,
     give_back,
