@@ -1,6 +1,6 @@
 # Every target builds .venv from the lock when it is missing or stale, then runs. Needs Python >= 3.11 and make.
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check bench lock clean
+.PHONY: help up demo test check bench pictures lock clean
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
@@ -44,6 +44,9 @@ check: $(DEV_STAMP)  ## Format, lint, types, import contracts, migrations in ste
 
 bench: $(DEV_STAMP)  ## Print speed figures, and write bench.json (FLAGS=--full: the dashboard over 10 M requests)
 	@$(BIN)/python -m tests.benchmarks.bench --json bench.json $(FLAGS)
+
+pictures: $(DEV_STAMP)  ## Take the pictures of the README anew, of the demo (needs Chromium)
+	@$(BIN)/python -m tests.browser.pictures
 
 lock:  ## Resolve the dependencies anew (needs uv)
 	uv pip compile --universal --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet \

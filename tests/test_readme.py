@@ -103,6 +103,16 @@ def test_links_and_paths_lead_somewhere(text: str, request: pytest.FixtureReques
         assert NOT_IN_THE_TREE.match(path) or (ROOT / path).exists(), path
 
 
+def test_pictures_are_shown_and_small() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    pictures = list((ROOT / "docs/pictures").iterdir())
+
+    assert pictures
+    for picture in pictures:
+        assert f"](docs/pictures/{picture.name})" in readme
+        assert picture.stat().st_size <= 150_000, picture.name
+
+
 def test_anchors_exist(text: str) -> None:
     headings = {
         re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-")
