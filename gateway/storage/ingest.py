@@ -148,7 +148,7 @@ async def insert_absent(
 
     Replaying rows changes nothing, whoever shipped them before. The partitions must exist. Rows
     are in the order of the columns of `gateway.storage.rows`. Once committed they survive a crash
-    of the server.
+    of the server. Once in a transaction: only its end empties the waiting rooms.
     """
     await connection.execute(_WAIT_FOR_DISK)
     await _copy(connection, _REQUESTS, requests)
