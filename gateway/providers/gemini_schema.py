@@ -8,6 +8,7 @@ https://ai.google.dev/gemini-api/docs/structured-output, generative_service.prot
 """
 
 import functools
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
@@ -21,6 +22,7 @@ _REMEMBERED: Final = 512
 _LARGEST_REMEMBERED: Final = 65_536
 _MOST_NODES: Final = 5_000
 _DEEPEST: Final = 24
+_KEYWORDS_A_NODE: Final = 16
 _KEPT: Final = frozenset(
     {"title", "description", "format", "minItems", "maxItems", "minimum", "maximum"}
 )
@@ -119,6 +121,8 @@ class _Fitter:
         if not isinstance(value, dict) or self._nodes > _MOST_NODES or depth > _DEEPEST:
             return {}
         node = cast("Node", value)
+        # Where references lead, many keywords are read as often as they are referred to.
+        self._nodes += len(node) // _KEYWORDS_A_NODE
         if "$ref" in node:
             return self._follow(node, seen, depth)
         if "allOf" in node:
@@ -148,6 +152,8 @@ class _Fitter:
         if node.get("nullable") is True and known and "null" not in known:
             known.append("null")
         if known:
+            # A type that is named twice would be written out twice, at every depth.
+            known = list(dict.fromkeys(known))
             fitted["type"] = known[0] if len(known) == 1 else known
 
     def _fit_values(self, node: Node, fitted: Node, told: list[str]) -> None:
@@ -228,13 +234,22 @@ class _Fitter:
         return cast("Node", place) if isinstance(place, dict) else None
 
     def _merge(self, node: Node) -> Node:
+        """A node with all parts of its ``allOf`` in it, and parts of those parts.
+
+        A reference counts once, so that parts which name each other do not double without end.
+        """
         merged: Node = {name: value for name, value in node.items() if name != "allOf"}
-        parts: object = node["allOf"]
-        for part in cast("list[object]", parts) if isinstance(parts, list) else ():
+        parts: deque[object] = deque(_listed(node["allOf"]))
+        followed: set[str] = set()
+        while parts and self._nodes <= _MOST_NODES:
+            part = parts.popleft()
+            self._nodes += 1
             members = cast("Node", part) if isinstance(part, dict) else {}
             reference = members.get("$ref")
             if isinstance(reference, str):
-                members = {**(self._find(reference) or {}), **members}
+                found = {} if reference in followed else self._find(reference) or {}
+                followed.add(reference)
+                members = {**found, **members}
                 del members["$ref"]
             for name, value in members.items():
                 if name == "properties" and isinstance(value, dict):
@@ -244,13 +259,15 @@ class _Fitter:
                         *cast("list[Any]", merged.get(name, [])),
                         *cast("list[Any]", value),
                     ]
-                elif name == "allOf" and isinstance(value, list):
-                    merged.setdefault(name, []).extend(cast("list[Any]", value))
+                elif name == "allOf":
+                    parts.extend(_listed(value))
                 else:
                     merged.setdefault(name, value)
-        if "allOf" in merged and merged["allOf"] == node["allOf"]:
-            del merged["allOf"]
         return merged
+
+
+def _listed(value: object) -> list[object]:
+    return cast("list[object]", value) if isinstance(value, list) else []
 
 
 def _member(value: object, key: str) -> object:

@@ -152,6 +152,43 @@ def test_what_had_to_go_is_named() -> None:
     assert fitted.dropped == ("pattern",)
 
 
+@pytest.mark.parametrize("is_openapi", [False, True])
+@pytest.mark.parametrize(
+    "schema",
+    [
+        pytest.param(
+            {
+                "allOf": [{"$ref": "#/$defs/a"}],
+                "$defs": {"a": {"allOf": [{"$ref": "#/$defs/a"}] * 3, "type": "object"}},
+            },
+            id="parts-that-name-themselves",
+        ),
+        pytest.param(
+            properties(x={"allOf": [{"$ref": "#"}, {"$ref": "#/properties/x"}]}),
+            id="parts-that-name-what-is-around-them",
+        ),
+        pytest.param(
+            properties(x={"$ref": "#/$defs/0"})
+            | {
+                "$defs": {
+                    str(n): {"type": ["array"] * 4, "items": {"$ref": f"#/$defs/{n + 1}"}}
+                    for n in range(20)
+                }
+            },
+            id="types-named-again-and-again",
+        ),
+        pytest.param(
+            properties(**{f"p{n}": {"$ref": "#"} for n in range(50)})
+            | {f"x-{n}": "y" * 50 for n in range(500)},
+            id="many-keywords-referred-to-often",
+        ),
+    ],
+)
+@pytest.mark.timeout(10)
+def test_a_schema_that_would_grow_without_end_does_not(schema: Any, *, is_openapi: bool) -> None:
+    assert len(json.dumps(fit(schema, is_openapi=is_openapi))) < 5_000_000
+
+
 leaves: st.SearchStrategy[Any] = st.sampled_from(
     [
         {"type": "string"},

@@ -91,8 +91,10 @@ def _close(node: object, dropped: frozenset[str], formats: frozenset[str]) -> ob
     for keyword, value in members.items():
         if keyword in dropped or (keyword == "format" and value not in formats):
             told.append(f"{keyword}: {msgspec.json.encode(value).decode()}")
-        elif keyword == "oneOf":
-            closed["anyOf"] = [_close(inner, dropped, formats) for inner in value]
+        elif keyword == "oneOf" and isinstance(value, list):
+            closed["anyOf"] = [
+                _close(inner, dropped, formats) for inner in cast("list[object]", value)
+            ]
         elif keyword in _MAPS and isinstance(value, dict):
             inner = cast("dict[str, Any]", value)
             closed[keyword] = {name: _close(one, dropped, formats) for name, one in inner.items()}
