@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from dashboard import exports, links, numbers, pieces, queries, source
+from dashboard import exports, links, live, numbers, pieces, queries, source
 from dashboard.admin import AdminError
 from dashboard.failures import show_source_error
 from dashboard.filters import choose_narrowing, choose_period, take_over_links
@@ -17,6 +17,8 @@ from dashboard.reader import reader
 from dashboard.style import STYLE
 from dashboard.views import VIEWS
 
+_LIVE = {"Overview", "Requests"}
+"""Those that can be watched."""
 _MARK = Path(__file__).with_name("mark.svg")
 
 
@@ -47,6 +49,8 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="bar"):
         _draw_title(page.title)
         period = choose_period(datetime.fromtimestamp(time.time(), UTC), applied)
+        if page.title in _LIVE:
+            live.choose(st.session_state.get("period"))
         exports.draw_menu(period)
         _draw_reader()
     chosen.append(period)

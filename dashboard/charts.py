@@ -47,6 +47,20 @@ OUTCOME_COLOURS: dict[str, str] = {
 }
 
 
+PICK, RANGE = "pick", "range"
+"""Names of what can be selected in a chart: a mark by a click, a time by a brush."""
+
+
+def pickable(chart: alt.Chart, field: str) -> alt.Chart:
+    """A chart whose bars can be clicked; for `picking.draw_pickable`."""
+    return chart.add_params(alt.selection_point(name=PICK, fields=[field], on="click"))
+
+
+def brushable(chart: alt.Chart) -> alt.Chart:
+    """A chart over time of which a part can be brushed; for `picking.draw_brushable`."""
+    return chart.add_params(alt.selection_interval(name=RANGE, encodings=["x"]))
+
+
 def spend_chart(
     spend: pl.DataFrame, slots: dict[str, int], *, bucket: timedelta, end: datetime
 ) -> alt.Chart:

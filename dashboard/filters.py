@@ -43,9 +43,9 @@ def take_over_links() -> None:
     for pair in pairs:
         kind, _, value = pair.partition(":")
         if kind in FILTERS and value:
-            st.session_state[kind] = [value]
+            _put(kind, [value], [value])
         elif kind == "period" and value in CHOICES:
-            st.session_state[kind] = value
+            _put(kind, value, value)
     del st.query_params[_SET]
 
 
@@ -136,6 +136,29 @@ def clear_narrowing() -> None:
 def set_period(choice: str) -> None:
     """For callbacks: the bar, and with it the URL, follows."""
     st.session_state["period"] = choice
+
+
+def set_values(kind: str, values: list[str]) -> None:
+    """For callbacks: filter by these alone."""
+    st.session_state[kind] = values
+
+
+def narrow_period(start: datetime, end: datetime) -> None:
+    """For callbacks: look at a part of the time, on the wall clock of the zone."""
+    _put("period", CUSTOM, CUSTOM)
+    for key, at in (("from", start), ("to", end)):
+        _put(key, at, f"{at:%Y-%m-%dT%H:%M}")
+
+
+def _put(key: str, value: object, text: str | list[str]) -> None:
+    """Give a bound widget a value, and the URL too.
+
+    Streamlit writes a value of the session's state into the URL only where the widget was drawn
+    before; while it was not, nothing is bound, and the URL can be written to.
+    """
+    if key not in st.session_state:
+        st.query_params[key] = text
+    st.session_state[key] = value
 
 
 def moment_parameters(period: Period) -> dict[str, str | list[str]]:

@@ -25,6 +25,8 @@ class Installation(msgspec.Struct, frozen=True, kw_only=True):
     """Who is signed in; None: nobody can sign in."""
     needs_sign_in: bool = False
     """Nobody else sees anything."""
+    baseline: str | None = None
+    """What savings are told against; an endpoint, or ``dearest``."""
 
 
 class _Told:

@@ -12,7 +12,7 @@ import streamlit as st
 from sqlalchemy import ColumnElement, cast, func, select
 from sqlalchemy.dialects import postgresql
 
-from dashboard import sums
+from dashboard import latency_queries, queries, sums
 from dashboard.narrowing import Narrowing
 from dashboard.periods import Period
 from dashboard.schemas import HISTOGRAM, WALL_CLOCK, Schema
@@ -22,6 +22,9 @@ from gateway.storage.rollup_tables import v_latency_key_hour
 
 _HOUR = timedelta(hours=1)
 _MAX_ENTRIES = 64
+_TOLD = {"request": {"p50_ms": 0.5, "p95_ms": 0.95}, "request_ttft": {"ttft_p95_ms": 0.95}}
+_REQUESTS = tuple(_TOLD)
+_PERCENTILES = [name for shares in _TOLD.values() for name in shares]
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +72,40 @@ def scope_of(period: Period, only: Narrowing) -> Scope:
         speed=None,
         overhead=None,
     )
+
+
+def knows_keys(only: Narrowing) -> bool:
+    """Whether a key is chosen, and nothing that its histograms do not know."""
+    return bool(only.keys) and not (only.labels or only.rules or only.outcomes)
+
+
+def with_percentiles(traffic: pl.DataFrame, period: Period, only: Narrowing) -> pl.DataFrame:
+    """`schemas.TRAFFIC` with the percentiles of keys: of whole hours, where `knows_keys`.
+
+    A bucket below an hour has none, unless it begins with one: then it has that hour's.
+    """
+    histogram = read(scope_of(period, only), _REQUESTS, is_by_time=True)
+    found = traffic.drop(_PERCENTILES)
+    for metric, shares in _TOLD.items():
+        chosen = histogram.filter(pl.col("metric") == metric)
+        found = found.join(
+            queries.percentiles(chosen, ["at"], shares).drop("samples"),
+            left_on="bucket",
+            right_on="at",
+            how="left",
+            nulls_equal=True,
+        )
+    return found.select(traffic.columns)
+
+
+def bands(period: Period, only: Narrowing) -> tuple[pl.DataFrame, timedelta]:
+    """For `charts.latency_chart`, where `knows_keys`, with the distance of two points."""
+    scope = scope_of(period, only)
+    of = scope.period
+    starts = queries.bucket_starts(of.origin, of.wall_end, of.bucket)
+    histogram = read(scope, _REQUESTS, is_by_time=True)
+    found = latency_queries.over_time(histogram, scope.total, starts, _TOLD["request"])
+    return found.rename({"samples": "succeeded"}), of.bucket
 
 
 def before(scope: Scope) -> Scope:

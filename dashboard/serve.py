@@ -53,6 +53,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """What opens it where nobody has to sign in; read whenever it is asked."""
     sign_in: bool = False
     """Let in those who are signed in alone; so it is anyway at an address others can reach."""
+    baseline: str | None = None
+    """What savings are told against, as ``savings.baseline`` declares it."""
 
     def __repr__(self) -> str:
         return f"Orders(host={self.host!r}, port={self.port!r})"
@@ -121,6 +123,7 @@ def serve(orders: Orders) -> None:
             admin=_admin(orders),
             sessions=Sessions(orders.admin_url) if orders.admin_url is not None else None,
             needs_sign_in=orders.sign_in,
+            baseline=orders.baseline,
         )
     )
     config = uvicorn.Config(

@@ -6,7 +6,18 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, exports, numbers, pieces, queries, states, sums, words
+from dashboard import (
+    charts,
+    exports,
+    latency_sums,
+    numbers,
+    picking,
+    pieces,
+    queries,
+    states,
+    sums,
+    words,
+)
 from dashboard.filters import chosen_narrowing
 from dashboard.looks import OTHER_SLOT
 from dashboard.narrowing import Narrowing
@@ -16,7 +27,10 @@ from dashboard.pieces import Cell, Column, Row
 from dashboard.views import overview_notices
 from dashboard.views.overview_cards import NOTHING, Figures, cards, grown_words
 
-NO_LATENCY = "Latency is kept by provider and model, not by key or label."
+NO_LATENCY = (
+    "Latency is kept by provider and model, and by key for whole hours; not by label, rules or "
+    "outcome."
+)
 
 _COLUMNS = (
     Column(name="Provider"),
@@ -45,7 +59,7 @@ _ENOUGH = 20
 def render(period: Period) -> None:
     """Draw the page."""
     only = chosen_narrowing()
-    traffic, providers = sums.read_traffic(period, only), sums.read_providers(period, only)
+    traffic, providers = _read_traffic(period, only), sums.read_providers(period, only)
     totals = queries.total_traffic(traffic)
     if totals.requests == 0 and providers.is_empty():
         states.show_empty(period)
@@ -61,7 +75,7 @@ def render(period: Period) -> None:
     past = NOTHING
     if period.is_compared:
         past = Figures(
-            traffic=queries.total_traffic(sums.read_traffic(period.before, only)),
+            traffic=queries.total_traffic(_read_traffic(period.before, only)),
             money=queries.total_spend(before),
         )
 
@@ -70,9 +84,14 @@ def render(period: Period) -> None:
     with left.container(border=True, key="spend", height="stretch"):
         what = f"per {words.length(period.bucket)}, {period.zone}"
         st.html(pieces.heading("Spend by provider", what))
-        st.altair_chart(
-            charts.spend_chart(spend, colours, bucket=period.bucket, end=period.wall_end),
-            alt=f"Spend by provider over the {period.words}",
+        chart = charts.spend_chart(spend, colours, bucket=period.bucket, end=period.wall_end)
+        picking.draw_pickable(
+            charts.pickable(chart, "provider"),
+            "provider",
+            "provider",
+            f"Spend by provider over the {period.words}",
+            slot="spend-chart",
+            others=(queries.OTHER,),
         )
     with right.container(border=True, key="providers", height="stretch"):
         st.html(pieces.heading("Providers", period.words))
@@ -81,14 +100,7 @@ def render(period: Period) -> None:
     with left.container(border=True, key="changes", height="stretch"):
         _draw_changes(period, only)
     with middle.container(border=True, key="latency", height="stretch"):
-        st.html(pieces.heading("Latency", "p50 to p95 of successful requests"))
-        if only.has_latency:
-            st.altair_chart(
-                charts.latency_chart(by_bucket, bucket=period.bucket),
-                alt="Latency of successful requests over time, from p50 to p95",
-            )
-        else:
-            st.caption(NO_LATENCY)
+        _draw_latency(by_bucket, period, only)
     with right.container(border=True, key="outcomes", height="stretch"):
         st.html(pieces.heading("Requests", legend=words.OUTCOME_LEGEND))
         st.altair_chart(
@@ -103,6 +115,28 @@ def render(period: Period) -> None:
     overview_notices.render(money, period.end, period.zone)
     exports.offer("Providers", table, "providers")
     exports.offer("Requests over time", by_bucket, "requests-over-time")
+
+
+def _read_traffic(period: Period, only: Narrowing) -> pl.DataFrame:
+    """`schemas.TRAFFIC`, with the percentiles of keys where a key is chosen."""
+    traffic = sums.read_traffic(period, only)
+    if latency_sums.knows_keys(only):
+        return latency_sums.with_percentiles(traffic, period, only)
+    return traffic
+
+
+def _draw_latency(by_bucket: pl.DataFrame, period: Period, only: Narrowing) -> None:
+    is_by_key = latency_sums.knows_keys(only)
+    by_hour = ", by the hour" if is_by_key else ""
+    st.html(pieces.heading("Latency", f"p50 to p95 of successful requests{by_hour}"))
+    if not (only.has_latency or is_by_key):
+        st.caption(NO_LATENCY)
+        return
+    bands, bucket = latency_sums.bands(period, only) if is_by_key else (by_bucket, period.bucket)
+    st.altair_chart(
+        charts.latency_chart(bands, bucket=bucket),
+        alt="Latency of successful requests over time, from p50 to p95",
+    )
 
 
 def _draw_changes(period: Period, only: Narrowing) -> None:

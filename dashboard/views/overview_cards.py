@@ -8,10 +8,12 @@ import msgspec
 import polars as pl
 
 from dashboard import numbers, queries
+from dashboard.installation import installation
 from dashboard.pieces import Card
 
 _REMARKABLE_RATE, _REMARKABLE_LATENCY = 0.002, 0.05
 _SEEN = 0.0005
+_DEAREST = "dearest"
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -141,7 +143,15 @@ def _saving_note(totals: queries.Traffic) -> str:
     if not totals.baselined:
         return "no baseline is declared"
     covered = numbers.share(queries.ratio(totals.baselined, totals.requests))
-    return f"against the baseline · {covered} covered"
+    return f"against {_baseline_words()} · {covered} covered"
+
+
+def _baseline_words() -> str:
+    name = installation().baseline
+    if name is None:
+        # It was declared when requests were answered, and is not any more.
+        return "the baseline"
+    return "the dearest that might" if name == _DEAREST else name
 
 
 def _saving_hint(totals: queries.Traffic) -> str:

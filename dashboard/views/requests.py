@@ -5,7 +5,18 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, exports, numbers, pieces, queries, records, states, sums, words
+from dashboard import (
+    charts,
+    exports,
+    numbers,
+    picking,
+    pieces,
+    queries,
+    records,
+    states,
+    sums,
+    words,
+)
 from dashboard.filters import chosen_narrowing
 from dashboard.looks import PROVIDER_COLOURS
 from dashboard.narrowing import Narrowing
@@ -98,15 +109,16 @@ def _render_strip(period: Period, only: Narrowing) -> None:
     if not by_bucket["requests"].sum():
         return
     with st.container(border=True, key="strip"):
-        what = f"per {words.length(period.bucket)}"
+        what = f"per {words.length(period.bucket)}, brush to narrow"
         st.html(pieces.heading("Over time", what, legend=words.OUTCOME_LEGEND))
-        st.altair_chart(
-            charts.outcomes_chart(
-                queries.outcomes_by_bucket(by_bucket),
-                bucket=period.bucket,
-                end=period.wall_end,
-            ),
-            alt="Requests over time by what became of them",
+        chart = charts.outcomes_chart(
+            queries.outcomes_by_bucket(by_bucket), bucket=period.bucket, end=period.wall_end
+        )
+        picking.draw_brushable(
+            charts.brushable(chart),
+            "bucket",
+            "Requests over time by what became of them",
+            slot="strip-chart",
         )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, exports, numbers, pieces, queries, sums, words
+from dashboard import charts, exports, numbers, picking, pieces, queries, sums, words
 from dashboard.looks import OTHER_SLOT
 from dashboard.narrowing import Narrowing
 from dashboard.palette import slots
@@ -58,21 +58,31 @@ def draw(dimension: str, period: Period, only: Narrowing) -> None:
     is_provider = dimension == "provider"
     colours = slots(shown) if is_provider else {}
     with left:
+        told = (
+            f"Spend over the {period.words} by {_name(dimension)}, per "
+            f"{words.length(period.bucket)}"
+        )
         if is_provider:
-            chart: charts.AnyChart = charts.spend_chart(
-                spend, colours, bucket=period.bucket, end=period.wall_end
+            picking.draw_pickable(
+                charts.pickable(
+                    charts.spend_chart(spend, colours, bucket=period.bucket, end=period.wall_end),
+                    "provider",
+                ),
+                "provider",
+                "provider",
+                told,
+                slot="spend-by-chart",
+                others=(queries.OTHER,),
             )
         else:
             spend = spend.rename({"provider": "name", "cost_usd": "value"}).with_columns(
                 pl.col("name").replace("", _UNLABELLED)
             )
             names = list(dict.fromkeys(spend["name"]))
-            chart = charts.ranked_chart(spend, names, bucket=period.bucket, end=period.wall_end)
-        st.altair_chart(
-            chart,
-            alt=f"Spend over the {period.words} by {_name(dimension)}, "
-            f"per {words.length(period.bucket)}",
-        )
+            st.altair_chart(
+                charts.ranked_chart(spend, names, bucket=period.bucket, end=period.wall_end),
+                alt=told,
+            )
     with right:
         columns = (
             Column(name=_name(dimension)),

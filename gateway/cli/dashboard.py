@@ -47,6 +47,7 @@ def dashboard(
             admin_url=f"http://127.0.0.1:{settings.admin_port}",
             owner_token_file=DataDirectory(settings.data_dir).owner_token_file,
             sign_in=settings.dashboard_sign_in,
+            baseline=settings.savings.baseline,
         )
         reached = _ANYWHERE.get(at, at)
         child.await_port(reached, chosen)

@@ -131,6 +131,7 @@ class Installation:
                 admin_url=self.told()["admin_url"],
                 owner_token_file=self._directory.owner_token_file,
                 sign_in=self._settings.dashboard_sign_in,
+                baseline=self._settings.savings.baseline,
             )
         )
 

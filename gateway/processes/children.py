@@ -96,11 +96,13 @@ def start_dashboard(
     admin_url: str,
     owner_token_file: Path,
     sign_in: bool = False,
+    baseline: str | None = None,
 ) -> Child:
     """The dashboard, reading the database as a role that can only read.
 
     What it changes it asks of the admin listener. With ``sign_in``, or at an address that others
-    can reach, nobody sees anything before signing in.
+    can reach, nobody sees anything before signing in. Savings are told by the name
+    of their ``baseline``.
     """
     orders: dict[str, object] = {
         "database_url": database_url,
@@ -110,6 +112,7 @@ def start_dashboard(
         "admin_url": admin_url,
         "owner_token_file": str(owner_token_file),
         "sign_in": sign_in,
+        "baseline": baseline,
     }
     return Child("dashboard", "dashboard.serve", orders)
 
