@@ -88,7 +88,8 @@ async def rebuild_hour(connection: AsyncConnection, start: datetime) -> bool:
 
 def _from_rows(start: datetime, end: datetime) -> list[Insert]:
     requests, attempts = request_record.c, attempt_record.c
-    days = (start.date() - _DAY, end.date() + _DAY)
+    # A request of that hour, or one that began an attempt in it.
+    days = (start.date() - _DAY, end.date())
     made = [cost_adjustment.c.day.between(*days)]
     all_requests = adjusted_requests([requests.day.between(*days)], made)
     all_attempts = adjusted_attempts([attempts.day.between(*days)], made)
