@@ -80,7 +80,9 @@ async def test_a_stream_that_the_budget_holds_enough_for_goes_on_to_its_end(
     simulator: Simulator, engine: AsyncEngine, dsn: str
 ) -> None:
     wish = for_everyone(10**9, strict=False)
-    async with gate_on(simulator, engine, dsn, wish, offers=(Offer(do="tokens=400"),)) as gate:
+    async with gate_on(
+        simulator, engine, dsn, wish, offers=(Offer(do="tokens=400,tokens_per_s=400"),)
+    ) as gate:
         booth = gate.rig.pipeline._gathering._booth  # pyright: ignore[reportPrivateUsage]
         assert booth is not None
         booth.learned = twenty_tokens
