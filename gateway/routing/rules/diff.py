@@ -73,7 +73,8 @@ def describe(rule: Rule) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     _flatten("", _plain(rule), flat)
     flat.pop("name", None)
-    return flat
+    # The language has `sort` beside `set`, of which it becomes a part.
+    return {path.replace(".set.sort", ".sort"): value for path, value in flat.items()}
 
 
 def _members(was: Rule | None, now: Rule | None) -> tuple[MemberDiff, ...]:

@@ -1,6 +1,6 @@
 """What rules name and nobody knows, and what changes between two rule sets."""
 
-from gateway.routing.rules.diff import diff
+from gateway.routing.rules.diff import describe, diff
 from gateway.routing.rules.references import check_references
 from pricing.catalogue import Catalogue
 from tests.routing.factories import make_catalogue_of, make_endpoint
@@ -101,3 +101,9 @@ def test_nothing_differs_from_itself() -> None:
     rules = rules_of(rule('sort = "price"'))
 
     assert diff(rules, rules).changes == ()
+
+
+def test_a_rule_is_described_in_the_words_that_the_language_takes() -> None:
+    (one,) = rules_of(rule('sort = "price"')).rules
+
+    assert "then.sort" in {member.removesuffix(".by") for member in describe(one)}
