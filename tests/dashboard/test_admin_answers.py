@@ -64,7 +64,7 @@ PAIRS: tuple[tuple[Any, Any], ...] = (
     (ours.Reproduced, replaying_report.Reproduced),
     (ours.ReplayReport, replaying_report.ReplayReport),
     (ours.Key, stored_keys.StoredKey),
-    (ours.Keys, keys.KeyList),
+    (ours.Keys, keys.KeyPage),
     (ours.CreatedKey, keys.CreatedKey),
     (ours.BudgetView, budget_views.BudgetView),
     (ours.Budgets, budgets.BudgetList),

@@ -105,7 +105,7 @@ def test_values_that_nobody_knows_stay_chosen(open_with: Open) -> None:
 
 def test_a_chip_takes_its_value_back(open_with: Open) -> None:
     at = open_with(model=["no/such", "openai/gpt-4o-mini"], provider="groq")
-    chips = {button.label: button for button in at.button if button.key.startswith("chip-")}
+    chips = {button.label: button for button in at.button if (button.key or "").startswith("chip-")}
 
     assert list(chips) == ["provider: groq", r"model: no\/such", r"model: openai\/gpt\-4o\-mini"]
     chips[r"model: no\/such"].click().run(timeout=20)
@@ -121,7 +121,7 @@ def test_what_a_page_cannot_apply_is_disabled_and_said(open_with: Open) -> None:
     for kind in FILTERS:
         assert at.multiselect(key=kind).disabled == (kind not in OF_ATTEMPTS)
     assert "Requests can be filtered" in at.multiselect(key="rule").help
-    chips = [button.label for button in at.button if button.key.startswith("chip-")]
+    chips = [button.label for button in at.button if (button.key or "").startswith("chip-")]
     assert "rule: r1 · not on this page" in chips
     assert "outcome: failed · not on this page" in chips
 

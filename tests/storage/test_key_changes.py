@@ -200,6 +200,10 @@ async def test_states_part_keys_that_work_from_those_that_ended(ask: Asker) -> N
     ended, _ = await issue(ask, "ended")
     await ask(lambda c: revoke_key(c, ended.kid, at=datetime.now(UTC), actor="tests"))
 
-    for state, expected in (("working", [working.kid]), ("ended", [ended.kid])):
-        found = await ask(lambda c, state=state: page_keys(c, limit=10, state=state))
-        assert [key.kid for key in found] == expected
+    found = {
+        "working": await ask(lambda c: page_keys(c, limit=10, state="working")),
+        "ended": await ask(lambda c: page_keys(c, limit=10, state="ended")),
+    }
+
+    assert [key.kid for key in found["working"]] == [working.kid]
+    assert [key.kid for key in found["ended"]] == [ended.kid]
