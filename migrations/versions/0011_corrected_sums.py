@@ -1,5 +1,7 @@
 """Corrections and callers' own costs in the sums, and whose spending a record is."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -89,7 +91,7 @@ SUM_COLUMNS = {
         "cost_other_usd",
     ),
 }
-NEW_SUMS: dict[str, dict[str, sa.types.TypeEngine[object]]] = {
+NEW_SUMS: dict[str, dict[str, sa.types.TypeEngine[Any]]] = {
     "usage_request": {"adjustment_usd": USD, "caller_usd": USD},
     "usage_attempt": {"requests": sa.BigInteger(), "adjustment_usd": USD, "caller_usd": USD},
 }
