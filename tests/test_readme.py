@@ -34,7 +34,9 @@ DOCUMENTS = (
     "docs/routing.md",
 )
 # Made by running, or at a place of the reader's.
-NOT_IN_THE_TREE = re.compile(r"^(\.venv|\.tollway|bench\.json|tollway\.toml|/|deploy/\.env|~)")
+NOT_IN_THE_TREE = re.compile(
+    r"^(\.venv|\.tollway|bench\.json|tollway\.toml|/|deploy/\.env|tests/browser/output|~)"
+)
 
 
 @pytest.fixture(name="text", params=DOCUMENTS)

@@ -77,6 +77,7 @@ def test_a_shared_link_shows_what_its_sender_saw(
     page.get_by_role("button", name="Filters").click()
     page.get_by_text("Compare with the period before").click()
     expect(page.get_by_text("Comparison with the period before is switched off")).to_be_visible()
+    opened.wait()
     choose(page, "Provider", "simulated-cedar")
     expect(page.locator(PROVIDERS)).to_have_count(1)
     opened.wait()

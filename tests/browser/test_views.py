@@ -11,15 +11,15 @@ from sqlalchemy import select
 from dashboard.views import VIEWS
 from gateway.domain.ids import to_generation_id
 from gateway.storage.tables import request_record
-from tests.browser.conftest import Visit
+from tests.browser.conftest import WITHIN_MS, Visit
 from tests.browser.demo import Shown
 
 # One worker for all: they share one browser and one server.
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
-IS_WIDER_THAN_THE_WINDOW = """() => Math.max(
+FITS_THE_WINDOW = """() => Math.max(
   document.documentElement.scrollWidth,
-  document.querySelector('[data-testid=stMain]').scrollWidth) > window.innerWidth"""
+  document.querySelector('[data-testid=stMain]').scrollWidth) <= window.innerWidth"""
 NOTHING_YET = "No requests yet."
 
 
@@ -104,7 +104,8 @@ def look_at(opened: Visit, path: str, expected: str, name: str, *, twice: bool =
     expect(page.get_by_text(expected).filter(visible=True).first).to_be_visible()
     opened.picture(f"{name}-1280-light")
     opened.look(width=400, scheme="dark")
-    assert not page.evaluate(IS_WIDER_THAN_THE_WINDOW)
+    # Streamlit lays out again after the window has another width.
+    page.wait_for_function(FITS_THE_WINDOW, timeout=WITHIN_MS)
     if twice:
         opened.picture(f"{name}-400-dark")
     opened.check()

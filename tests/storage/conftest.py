@@ -17,6 +17,7 @@ from gateway.storage.embedded import EmbeddedPostgres
 
 DRIVER: Any = asyncpg
 DROP_S = 5.0
+_DROPS_AT_ONCE = 12
 
 # Durability is what these settings give up, and tests can do without.
 FAST_SETTINGS = {
@@ -47,8 +48,9 @@ class DatabaseServer:
         return urlunsplit(urlsplit(self._url)._replace(path=f"/{name}"))
 
     def close(self) -> None:
-        for name in self._made:
-            self._drop(name)
+        # Each drop waits for a checkpoint; those that wait together share one.
+        with ThreadPoolExecutor(_DROPS_AT_ONCE) as pool:
+            list(pool.map(self._drop, self._made))
         self._stop()
 
     def _drop(self, name: str) -> None:
