@@ -8,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
 from tests.browser.demo import Shown
+from tests.browser.saying import says
 
 # One worker for all: they share one browser and one server.
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -26,15 +27,14 @@ def test_an_outcome_that_a_link_sets_stays_in_the_url_and_survives_a_reload(
     opened: Visit,
 ) -> None:
     page = opened.open("/requests?set=outcome:failed")
-    chip = page.locator(".st-key-chips")
-    expect(chip).to_contain_text("outcome: failed")
+    says(page, ".st-key-chips", "outcome: failed")
     page.wait_for_url("**outcome=failed**")
     assert "set" not in parameters(page)
 
     page.reload()
     opened.wait()
 
-    expect(chip).to_contain_text("outcome: failed")
+    says(page, ".st-key-chips", "outcome: failed")
     assert parameters(page)["outcome"] == ["failed"]
     opened.check()
 
@@ -66,7 +66,7 @@ def test_a_click_on_a_bar_filters_by_its_provider(opened: Visit) -> None:
     expect(bars.first).to_be_attached()
     bars.nth(bars.count() // 2).click(force=True)
 
-    expect(page.locator(".st-key-chips")).to_contain_text("provider: simulated-")
+    says(page, ".st-key-chips", "provider: simulated-")
     opened.wait()
     expect(page.locator(".st-key-providers tbody tr")).to_have_count(1)
     assert parameters(page)["provider"][0].startswith("simulated-")

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from gateway.storage.tables import request_record
 from tests.browser.conftest import Visit
 from tests.browser.demo import Shown
+from tests.browser.saying import says
 
 # One worker for all: they share one browser and one server.
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -41,7 +42,7 @@ def test_filters_narrow_the_page_and_follow_to_the_next_one(opened: Visit) -> No
     # From below: an open list covers what is below it.
     choose(page, "Label", "team=research")
     began_s = time.monotonic()
-    expect(page.locator(".st-key-chips")).to_contain_text("research")
+    says(page, ".st-key-chips", "research")
     opened.wait()
     print(f"after a filter click: {time.monotonic() - began_s:.2f} s")
     choose(page, "Model", "simulated/code")
@@ -51,7 +52,7 @@ def test_filters_narrow_the_page_and_follow_to_the_next_one(opened: Visit) -> No
 
     expect(page.locator(".st-key-chips button")).to_have_count(4)
     page.get_by_role("link", name="Spend").click()
-    expect(page.locator(".st-key-spend")).to_contain_text("simulated-elm")
+    says(page, ".st-key-spend", "simulated-elm")
     opened.wait()
     assert page.get_by_text("simulated-dune").count() == 0
     for part in ("provider=simulated-elm", "model=simulated%2Fcode", "label=team%3Dresearch"):
@@ -73,7 +74,7 @@ def test_a_shared_link_shows_what_its_sender_saw(
 ) -> None:
     page = opened.open()
     page.get_by_role("radio", name="24h").click()
-    expect(page.locator(".st-key-spend .tw-heading")).to_contain_text("per 30 minutes")
+    says(page, ".st-key-spend .tw-heading", "per 30 minutes")
     page.get_by_role("button", name="Filters").click()
     page.get_by_text("Compare with the period before").click()
     expect(page.get_by_text("Comparison with the period before is switched off")).to_be_visible()
@@ -115,14 +116,14 @@ def test_a_link_with_an_unknown_value_shows_nothing_more_than_its_sender_saw(
 def test_the_period_survives_a_tab_and_a_reload_and_back_leads_back(opened: Visit) -> None:
     page = opened.open()
     page.get_by_role("radio", name="24h").click()
-    expect(page.locator(".st-key-spend .tw-heading")).to_contain_text("per 30 minutes")
+    says(page, ".st-key-spend .tw-heading", "per 30 minutes")
 
     page.get_by_role("link", name="Requests").click()
     expect(page.get_by_role("heading", name="Requests")).to_be_visible()
     opened.wait()
     page.reload()
     opened.wait()
-    expect(page.locator(".st-key-strip .tw-heading")).to_contain_text("per 30 minutes")
+    says(page, ".st-key-strip .tw-heading", "per 30 minutes")
     # The cells are painted: the id is the first of the first row below the head.
     table = page.locator("[data-testid=stDataFrame]")
     table.scroll_into_view_if_needed()
@@ -136,7 +137,7 @@ def test_the_period_survives_a_tab_and_a_reload_and_back_leads_back(opened: Visi
     opened.wait()
     page.go_back()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-    expect(page.locator(".st-key-spend .tw-heading")).to_contain_text("per 30 minutes")
+    says(page, ".st-key-spend .tw-heading", "per 30 minutes")
     opened.check()
 
 
@@ -145,7 +146,7 @@ def test_times_are_those_of_the_reader(demo: Shown, visit: Callable[..., Visit])
 
     page = opened.open("/?period=24h")
 
-    expect(page.locator(".st-key-spend .tw-heading")).to_contain_text("America/New_York")
+    says(page, ".st-key-spend .tw-heading", "America/New_York")
     opened.check()
 
 

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Visit
+from tests.browser.saying import says
 from tests.installation import MESSAGES, Gateway, installation, wait_until
 
 # One worker for all: they share one browser and one server.
@@ -41,7 +42,7 @@ def usage(up: Gateway, key: str) -> dict[str, Any]:
 
 def say_so(page: Page, text: str) -> None:
     """Wait for what the page says after a change."""
-    expect(page.locator(".st-key-note")).to_contain_text(text)
+    says(page, ".st-key-note", text)
 
 
 @pytest.mark.parametrize(
@@ -81,14 +82,13 @@ def test_a_price_is_changed_and_the_next_request_costs_the_new_one(
     page.get_by_role("textbox", name="Output", exact=True).fill("1000")
     page.get_by_role("textbox", name="Why").fill("a test of ours")
     page.get_by_role("button", name="Check").click()
-    effects = page.locator(".st-key-effects")
-    expect(effects).to_contain_text("$0.24")
-    expect(effects).to_contain_text("$1,000.00")
+    says(page, ".st-key-effects", "$0.24")
+    says(page, ".st-key-effects", "$1,000.00")
     before = usage(up, key)
     # What the last week would have cost is computed first.
     apply = page.get_by_role("button", name="Apply")
     expect(apply).to_be_enabled(timeout=60_000)
-    expect(effects).to_contain_text("Last 7 days")
+    says(page, ".st-key-effects", "Last 7 days")
     apply.click()
     say_so(page, "is on record")
 
@@ -100,7 +100,7 @@ def test_a_price_is_changed_and_the_next_request_costs_the_new_one(
     tokens = after["completion_tokens"]
     # A thousand dollars per million tokens are a tenth of a cent each.
     assert Decimal(str(after["cost_usd_output"])) == Decimal("0.001") * tokens
-    expect(page.locator(".st-key-changes")).to_contain_text("a test of ours")
+    says(page, ".st-key-changes", "a test of ours")
 
 
 def test_a_rule_is_applied_tried_and_rolled_back(up: Gateway, opened: Visit) -> None:
@@ -131,7 +131,8 @@ def test_a_rule_is_applied_tried_and_rolled_back(up: Gateway, opened: Visit) -> 
     write("# nothing yet\n")
     apply(1)
     write('[[rules]]\nname = "no-dune"\nthen = { tighten = { ignore = ["simulated-dune"] } }\n')
-    expect(page.locator(".st-key-verdict")).to_contain_text("added")
+    says(page, ".st-key-verdict", "added")
+    opened.wait()
     apply(2)
     wait_until("the rule is in force", lambda: status() == 404)
 
@@ -166,7 +167,7 @@ def test_a_key_is_made_opened_and_revoked(up: Gateway, opened: Visit) -> None:
 
     kid = text.split("_")[2]
     page = opened.open(f"/keys?kid={kid}")
-    expect(page.locator(".st-key-key_facts")).to_contain_text("from the page")
+    says(page, ".st-key-key_facts", "from the page")
     page.get_by_role("textbox", name="Its name, to be sure").fill("from the page")
     page.get_by_role("button", name="Revoke").click()
     say_so(page, "is revoked")
@@ -190,4 +191,4 @@ def test_a_budget_is_made_in_a_dialog_and_one_that_is_left_changes_nothing(
     dialog.get_by_role("button", name="Create").click()
 
     say_so(page, "The budget everybody holds")
-    expect(page.locator(".st-key-budgets")).to_contain_text("$5.00")
+    says(page, ".st-key-budgets", "$5.00")

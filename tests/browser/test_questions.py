@@ -20,6 +20,7 @@ from gateway.domain.ids import to_generation_id
 from gateway.storage.tables import attempt_record, request_record
 from tests.browser.conftest import Visit
 from tests.browser.demo import Shown
+from tests.browser.saying import says
 
 # One worker for all: they share one browser and one server.
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -67,7 +68,7 @@ def test_what_did_a_team_spend_last_week_on_which_provider(demo: Shown, click: C
     click(labels)
     labels.press_sequentially(TEAM)
     click(page.get_by_role("option", name=f"team={TEAM}", exact=True))
-    expect(page.locator(".st-key-chips")).to_contain_text("team")
+    says(page, ".st-key-chips", "team")
     click.done()
     page.keyboard.press("Escape")
 
@@ -89,7 +90,7 @@ def test_what_did_a_team_spend_last_week_on_which_provider(demo: Shown, click: C
 def test_which_provider_is_slow_today(demo: Shown, click: Clicks) -> None:
     page = click.page
     click(page.get_by_role("radio", name="24h"))
-    expect(page.locator(".st-key-spend .tw-heading")).to_contain_text("per 30 minutes")
+    says(page, ".st-key-spend .tw-heading", "per 30 minutes")
     click(page.get_by_role("link", name="Latency"))
     expect(page.get_by_role("heading", name="Latency")).to_be_visible()
     click(page.get_by_role("radio", name="Providers").first)
@@ -131,7 +132,7 @@ def test_why_was_a_request_served_there(demo: Shown, click: Clicks) -> None:
     field.fill(to_generation_id(request_id))
     field.press("Enter")
     why = page.locator(".st-key-plan")
-    expect(why).to_contain_text("Why here", timeout=20_000)
+    says(page, ".st-key-plan", "Why here")
     click.done()
 
     expect(why).to_contain_text(f"{len(plan['candidates'])}")

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Visit
+from tests.browser.saying import says
 from tests.dashboard.operating import operated
 from tests.installation import Gateway, clean_environment
 
@@ -122,7 +123,8 @@ def test_what_a_role_may_not_do_is_shown_and_cannot_be_pressed(
     )
     page.get_by_role("textbox", name="Request").click()
 
-    expect(page.locator(".st-key-verdict")).to_contain_text("added", timeout=_WITHIN_MS)
+    says(page, ".st-key-verdict", "added")
+    opened.wait()
     apply = page.get_by_role("button", name="Apply")
     if may_apply:
         expect(apply).to_be_enabled()

@@ -25,6 +25,7 @@ from tests.installation import (
 )
 
 ENDPOINTS = {"test/plain": "plain!tokens=8", "test/slow": "slow!tokens=200,tokens_per_s=400"}
+WORKERS = 2
 AWAY_S = 4.0
 # Little more than one segment, so that the first to be shipped makes room.
 SPOOL_BYTES = 20 * 1024 * 1024
@@ -49,7 +50,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, simulator: Simulator) -> Iter
     home = tmp_path_factory.mktemp("away") / "home"
     with (
         installation(home, toml=toml_of(simulator)) as place,
-        place.serve("--workers", "2") as gateway,
+        place.serve("--workers", f"{WORKERS}") as gateway,
     ):
         yield Site(gateway=gateway, key=gateway.make_key())
 
@@ -106,6 +107,7 @@ def test_without_a_database_a_worker_ends_and_the_next_one_stores_its_rows(site:
 
 def test_a_spool_that_cannot_be_written_refuses_requests_until_it_can(site: Site) -> None:
     gateway = site.gateway
+    wait_until("every worker listens", lambda: all_listen(gateway))
     with no_writing(gateway.workers()):
         # A worker finds it out with its first request.
         answers: list[httpx.Response] = []
@@ -131,6 +133,7 @@ def test_a_spool_that_cannot_be_written_refuses_requests_until_it_can(site: Site
 
 def test_a_stream_that_cannot_be_remembered_ends_with_an_error(site: Site) -> None:
     gateway = site.gateway
+    wait_until("every worker listens", lambda: all_listen(gateway))
     asked = {"model": "test/slow", "messages": MESSAGES, "stream": True}
     with (
         gateway.client(site.key) as client,
@@ -222,6 +225,13 @@ def readiness(gateway: Gateway) -> int:
     return statuses.pop() if len(statuses) == 1 else 0
 
 
+def all_listen(gateway: Gateway) -> bool:
+    """Whether both workers have come so far as to take connections: one that begins must write."""
+    workers = gateway.workers()
+    ports = [{one.laddr.port for one in worker.net_connections("tcp")} for worker in workers]
+    return len(workers) == WORKERS and all(gateway.port in found for found in ports)
+
+
 def lists_keys(gateway: Gateway) -> bool:
     answer = httpx.get(
         f"{gateway.admin_url}/admin/keys",
@@ -256,4 +266,6 @@ def no_writing(processes: list[psutil.Process]) -> Generator[None]:
         yield
     finally:
         for process in processes:
-            process.rlimit(psutil.RLIMIT_FSIZE, (unlimited, unlimited))
+            # One that has ended needs nothing back, and the others do all the same.
+            with suppress(psutil.NoSuchProcess):
+                process.rlimit(psutil.RLIMIT_FSIZE, (unlimited, unlimited))
