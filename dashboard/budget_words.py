@@ -31,7 +31,6 @@ _FARTHEST = timedelta(days=3650)
 _TOLD_WARN, _TOLD_SPENT = 80, 100
 _ACTIONS = {
     "budget.create": "made with a limit of",
-    "budget.limit": "limit set to",
     "budget.change": "changed",
     "budget.release": "what gone workers held came back",
     "budget.delete": "deleted",

@@ -15,9 +15,9 @@ from gateway.cli.schema import bring_up_to_date
 from gateway.domain.budgets import BudgetMode, BudgetPeriod
 from gateway.domain.wishes import WishError
 from gateway.storage.budget_changes import BudgetChange, change_budget
-from gateway.storage.budget_issue import BudgetWish, check_limit, issue_budget
+from gateway.storage.budget_issue import BudgetWish, issue_budget
 from gateway.storage.budget_views import BudgetView, view_budget, view_budgets
-from gateway.storage.budgets import StoredBudget, delete_budget, release_expired, set_limit
+from gateway.storage.budgets import delete_budget, release_expired
 from gateway.storage.engine import Connection
 from pricing.cost import from_nano_usd
 
@@ -139,37 +139,6 @@ def show(
             ("made", f"{view.created_at:%Y-%m-%d %H:%M} UTC by {view.created_by}"),
         ],
     )
-
-
-@budgets.command(name="limit")
-def change_limit(
-    name: str,
-    limit_usd: str,
-    /,
-    *,
-    config: Config = None,
-    data_dir: DataDir = None,
-    as_json: AsJson = False,
-) -> None:
-    """Give a budget another limit; running gateways follow within a second.
-
-    Args:
-        name: as 'tollway budgets list' shows it.
-        limit_usd: in USD.
-        config: the tollway.toml to read.
-        data_dir: where data lies.
-        as_json: print JSON, for programs.
-    """
-    now, amount = datetime.now(UTC), _amount(limit_usd)
-
-    async def work(connection: Connection) -> StoredBudget | None:
-        return await set_limit(connection, name, check_limit(amount), at=now, actor=_ACTOR)
-
-    changed = _there(name, _ask(config, data_dir, work, quiet=as_json))
-    if as_json:
-        print_json(changed)
-    else:
-        say(f"The limit of {name} is {amount:f} USD, {_per(changed.period)}.")
 
 
 @budgets.command

@@ -29,12 +29,12 @@ from gateway.domain.caller import Caller
 from gateway.domain.keys import digest_key, make_key
 from gateway.routing.rules.rule_set import compile_rules
 from gateway.storage.audit import add_entry, list_entries
+from gateway.storage.budget_changes import BudgetChange, change_budget
 from gateway.storage.budgets import (
     StoredBudget,
     insert_budget,
     list_budgets,
     read_states,
-    set_limit,
 )
 from gateway.storage.engine import Connection
 from gateway.storage.keys import StoredKey, insert_key, list_keys
@@ -160,13 +160,8 @@ async def finish(connection: Connection, past: Past, *, at: datetime) -> None:
         wanted_usd = (spent_usd / Decimal(str(limit.spent))).quantize(
             Decimal("0.1"), rounding=ROUND_CEILING
         )
-        await set_limit(
-            connection,
-            limit.name,
-            to_nano_usd(max(wanted_usd, limit.at_least_usd)),
-            at=at,
-            actor=ACTOR,
-        )
+        change = BudgetChange(limit_usd=max(wanted_usd, limit.at_least_usd))
+        await change_budget(connection, limit.name, change, at=at, actor=ACTOR)
     await add_entry(connection, at=at, actor=ACTOR, action=_DONE, subject=_SUBJECT)
 
 

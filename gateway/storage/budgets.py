@@ -109,18 +109,6 @@ async def delete_budget(
     return found
 
 
-async def set_limit(
-    connection: AsyncConnection, name: str, limit_nusd: int, *, at: datetime, actor: str
-) -> StoredBudget | None:
-    """Change a budget's limit; None when there is none of that name."""
-    found = await find_budget(connection, name)
-    if found is None:
-        return None
-    changed = msgspec.structs.replace(found, limit_nusd=limit_nusd)
-    await put_changed(connection, found, changed, at=at, actor=actor, action="budget.limit")
-    return changed
-
-
 async def put_changed(
     connection: AsyncConnection,
     before: StoredBudget,
@@ -128,7 +116,6 @@ async def put_changed(
     *,
     at: datetime,
     actor: str,
-    action: str = "budget.change",
 ) -> None:
     """Store another limit, mode or strictness of a budget, counted and audited."""
     changed = {
@@ -147,7 +134,7 @@ async def put_changed(
         BUDGETS,
         at=at,
         actor=actor,
-        action=action,
+        action="budget.change",
         subject=before.name,
         before=_audited(before),
         after=_audited(after),

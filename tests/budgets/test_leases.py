@@ -22,7 +22,6 @@ from gateway.storage.budgets import (
     load_budgets,
     read_states,
     release_expired,
-    set_limit,
 )
 from gateway.storage.changes import BUDGETS, read_epoch
 from gateway.storage.granting import Ask, acquire, granting
@@ -41,6 +40,7 @@ from tests.storage.samples import engine_of
 
 pytestmark = pytest.mark.anyio
 TTL_S = 60.0
+FIVE_USD = Decimal("0.000000005")
 
 
 async def make_budget(connection: AsyncConnection, **wish: Any) -> UUID:
@@ -275,7 +275,9 @@ async def test_a_raised_limit_has_thresholds_of_its_own(engine: AsyncEngine) -> 
     async with engine.begin() as connection:
         budget = await make_budget(connection, limit_usd=Decimal("0.000000100"), period="total")
         await charge(connection, "w1", {(budget, SINCE_EVER): 90})
-        await set_limit(connection, "b", 1000, at=now, actor="ann")
+        await change_budget(
+            connection, "b", BudgetChange(limit_usd=Decimal("0.000001")), at=now, actor="ann"
+        )
         await charge(connection, "w1", {(budget, SINCE_EVER): 410})
 
         percents = await connection.scalars(select(notice.c.details).order_by(notice.c.id))
@@ -287,7 +289,7 @@ async def test_changes_are_counted_and_audited(engine: AsyncEngine) -> None:
     now = datetime.now(UTC)
     async with engine.begin() as connection:
         await make_budget(connection, labels={"team": "search"}, everyone=False)
-        await set_limit(connection, "b", 5, at=now, actor="ben")
+        await change_budget(connection, "b", BudgetChange(limit_usd=FIVE_USD), at=now, actor="ben")
         await delete_budget(connection, "b", at=now, actor="cat")
 
         entries = (await connection.execute(select(audit_entry).order_by(audit_entry.c.id))).all()
@@ -296,7 +298,7 @@ async def test_changes_are_counted_and_audited(engine: AsyncEngine) -> None:
     assert epoch == 3
     assert [(one.actor, one.action) for one in entries] == [
         ("ann", "budget.create"),
-        ("ben", "budget.limit"),
+        ("ben", "budget.change"),
         ("cat", "budget.delete"),
     ]
     assert entries[1].before["limit_nusd"] == 1000
@@ -360,7 +362,9 @@ async def test_a_budget_is_found_by_its_id_whatever_its_name_is(engine: AsyncEng
         await connection.execute(update(budget_table).values(name="team/search"))
 
         view = await view_budget(connection, str(budget), now)
-        changed = await set_limit(connection, str(budget), 5, at=now, actor="ben")
+        changed = await change_budget(
+            connection, str(budget), BudgetChange(limit_usd=FIVE_USD), at=now, actor="ben"
+        )
         deleted = await delete_budget(connection, str(budget), at=now, actor="ben")
         entries = (await connection.execute(select(audit_entry).order_by(audit_entry.c.id))).all()
 

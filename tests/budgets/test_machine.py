@@ -26,8 +26,9 @@ from sqlalchemy import delete, func, select, update
 
 from gateway.domain.budgets import Budget, Window, window_of
 from gateway.ledger.budgets import Slice, Spending
+from gateway.storage.budget_changes import BudgetChange, change_budget
 from gateway.storage.budget_issue import BudgetWish, issue_budget
-from gateway.storage.budgets import release_expired, set_limit
+from gateway.storage.budgets import release_expired
 from gateway.storage.engine import make_engine
 from gateway.storage.granting import Ask, acquire
 from gateway.storage.leases import (
@@ -40,6 +41,7 @@ from gateway.storage.leases import (
 )
 from gateway.storage.tables import budget as budget_table
 from gateway.storage.tables import budget_lease, budget_period, notice
+from pricing.cost import from_nano_usd
 
 T = TypeVar("T")
 LIMIT = 1_000
@@ -297,7 +299,8 @@ class Budgets(RuleBasedStateMachine):
             return
         self.limit = limit
         self.highest_limit = max(self.highest_limit, limit)
-        self.run(lambda c: set_limit(c, "b", limit, at=self.now, actor="test"))
+        change = BudgetChange(limit_usd=from_nano_usd(limit))
+        self.run(lambda c: change_budget(c, "b", change, at=self.now, actor="test"))
 
     @rule()
     def roll_over(self) -> None:

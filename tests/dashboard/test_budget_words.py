@@ -176,7 +176,7 @@ def test_events_tell_what_was_done_to_a_budget_and_how_far_its_windows_came() ->
 
     made = budget(created_at=FIRST + HOUR)
     entries = [
-        entry(3, FIRST + DAY, "budget.limit", 100_000_000_000),
+        entry(3, FIRST + DAY, "budget.change", 100_000_000_000),
         entry(2, FIRST + HOUR, "budget.create", 50_000_000_000),
         # Another budget had the name before.
         entry(1, FIRST, "budget.create", 7),

@@ -14,9 +14,9 @@ from gateway.api.roles import AdminRequest, needs
 from gateway.domain.errors import GatewayError
 from gateway.storage.asking import Asker
 from gateway.storage.budget_changes import BudgetChange, change_budget
-from gateway.storage.budget_issue import BudgetWish, check_limit, issue_budget
+from gateway.storage.budget_issue import BudgetWish, issue_budget
 from gateway.storage.budget_views import BudgetView, view_budget, view_budgets
-from gateway.storage.budgets import delete_budget, release_expired, set_limit
+from gateway.storage.budgets import delete_budget, release_expired
 from gateway.storage.engine import Connection
 from pricing.cost import from_nano_usd
 
@@ -27,12 +27,6 @@ class BudgetList(msgspec.Struct, frozen=True, kw_only=True):
     """Every budget, by name."""
 
     data: list[BudgetView]
-
-
-class LimitWish(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Another limit."""
-
-    limit_usd: Decimal
 
 
 class Released(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,23 +89,6 @@ def admin_budget_routes(ask: Asker) -> list[HTTPRouteHandler]:
         return _found(await ask_database(ask, work), name)
 
     @post(
-        "/admin/budgets/{name:str}/limit",
-        operation_id="changeBudgetLimit",
-        tags=["budgets"],
-        status_code=200,
-        opt=needs("operator"),
-    )
-    async def set_to(request: AdminRequest, name: Name, data: JSONBody[LimitWish]) -> BudgetView:
-        """Give a budget another limit; what workers hold of it may still be spent."""
-
-        async def work(connection: Connection) -> BudgetView | None:
-            limit_nusd, now = check_limit(data.limit_usd), datetime.now(UTC)
-            await set_limit(connection, name, limit_nusd, at=now, actor=request.user.name)
-            return await view_budget(connection, name, now)
-
-        return _found(await ask_database(ask, work), name)
-
-    @post(
         "/admin/budgets/{name:str}/release",
         operation_id="releaseBudget",
         tags=["budgets"],
@@ -149,7 +126,7 @@ def admin_budget_routes(ask: Asker) -> list[HTTPRouteHandler]:
 
         return _found(await ask_database(ask, work), name)
 
-    return [show_all, show, create, change, set_to, release, remove]
+    return [show_all, show, create, change, release, remove]
 
 
 def _found(view: BudgetView | None, name: str) -> BudgetView:

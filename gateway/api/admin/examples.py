@@ -27,7 +27,6 @@ EXAMPLES: dict[str, Any] = {
         "labels": {"team": "search"},
     },
     "changeBudget": {"limit_usd": 750, "mode": "soft"},
-    "changeBudgetLimit": {"limit_usd": 750},
     "checkPriceChange": _PRICE,
     "changePrice": _PRICE,
     "previewPriceChange": {"change": _PRICE, "since": "2026-11-14T00:00:00Z"},
