@@ -16,7 +16,7 @@ import msgspec
 import polars as pl
 import streamlit as st
 
-from dashboard import numbers, pieces, sums
+from dashboard import choices, numbers, pieces
 from dashboard.narrowing import EVERYTHING, FILTERS, Narrowing
 from dashboard.periods import CHOICES, CUSTOM, DEFAULT, Period, make_period
 from dashboard.pool import SourceError
@@ -185,7 +185,7 @@ def words_of(period: Period) -> str:
 
 def _choose_values(applied: Collection[str]) -> Narrowing:
     try:
-        options = sums.read_dimensions()
+        options = choices.read_dimensions()
     except SourceError:
         # The page says so itself; what is chosen stays chosen.
         options = pl.DataFrame(schema=DIMENSIONS)

@@ -12,12 +12,12 @@ import streamlit as st
 from sqlalchemy import ColumnElement, cast, func, select
 from sqlalchemy.dialects import postgresql
 
-from dashboard import latency_queries, queries, sums
+from dashboard import histograms, latency_queries, queries
+from dashboard.clauses import bucket_of, narrowed, places, sum_of
 from dashboard.narrowing import Narrowing
 from dashboard.periods import Period
 from dashboard.schemas import HISTOGRAM, WALL_CLOCK, Schema
 from dashboard.source import FRESH_S, as_instant, as_literal, read_statement
-from dashboard.sums import bucket_of, narrowed, places, sum_of
 from gateway.storage.rollup_tables import v_latency_key_hour
 
 _HOUR = timedelta(hours=1)
@@ -116,19 +116,21 @@ def before(scope: Scope) -> Scope:
 def read(
     scope: Scope, metrics: tuple[str, ...], *, by: str | None = None, is_by_time: bool = False
 ) -> pl.DataFrame:
-    """`schemas.HISTOGRAM` as of `sums.read_histogram`.
+    """`schemas.HISTOGRAM` as of `histograms.read_histogram`.
 
     With a key, ``by="endpoint"`` gives provider and model in one text: its sums know no endpoint.
     """
     if scope.is_of_keys:
         return _read_of_keys(scope.period, metrics, scope.only, by=by, is_by_time=is_by_time)
-    return sums.read_histogram(scope.period, metrics, scope.only, by=by, is_by_time=is_by_time)
+    return histograms.read_histogram(
+        scope.period, metrics, scope.only, by=by, is_by_time=is_by_time
+    )
 
 
 def read_hours(scope: Scope) -> pl.DataFrame:
     """`schemas.HISTOGRAM` of successful requests by ``weekday`` and ``hour``."""
     if not scope.is_of_keys:
-        return sums.read_hours(scope.period, scope.only)
+        return histograms.read_hours(scope.period, scope.only)
     return _read_hours_of_keys(scope.period, scope.only)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from dashboard import sums
+from dashboard import choices
 from dashboard.looks import OTHER_SLOT
 from dashboard.pool import SourceError
 from dashboard.queries import OTHER
@@ -11,7 +11,7 @@ from dashboard.queries import OTHER
 def slots(providers: Iterable[str]) -> dict[str, int]:
     """The colour slot of each provider of a picture, and of "Other"."""
     try:
-        seen = sums.read_providers_seen()
+        seen = choices.read_providers_seen()
     except SourceError:
         # The page says so itself; what it still shows has a colour all the same.
         seen = []

@@ -19,12 +19,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
+from dashboard.clauses import narrowed, places, sum_of
 from dashboard.grains import sums_of
 from dashboard.narrowing import EVERYTHING, Narrowing
 from dashboard.periods import MINUTE_GRAIN_BELOW, Period
 from dashboard.schemas import USD, UTC_INSTANT, Schema
 from dashboard.source import FRESH_S, as_instant, as_literal, read_statement
-from dashboard.sums import narrowed, places, sum_of
 from gateway.storage.rollup_tables import usage_attempt
 from gateway.storage.tables import v_api_key, v_attempt, v_health_event
 

@@ -1,7 +1,8 @@
 """How the database is read, and how fresh it is.
 
-`dashboard.sums` reads roll-ups, `dashboard.records` single requests. NUMERIC, uuid and jsonb are
-selected as text: ADBC hands them over as opaque bytes. Money stays Decimal.
+`dashboard.sums` and `dashboard.histograms` read roll-ups, `dashboard.records` single requests.
+NUMERIC, uuid and jsonb are selected as text: ADBC hands them over as opaque bytes. Money stays
+Decimal.
 """
 
 from datetime import datetime

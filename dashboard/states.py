@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from dashboard import numbers, queries, source, sums, words
+from dashboard import choices, numbers, queries, source, sums, words
 from dashboard.filters import chosen_narrowing, clear_narrowing, set_period
 from dashboard.installation import installation
 from dashboard.periods import Period
@@ -52,7 +52,7 @@ def show_nothing_matches(period: Period, outside: int) -> None:
 def has_ever_recorded() -> bool:
     """Whether any worker ever shipped a record, or somebody else stored some."""
     shipped = source.read_freshness()["last_record_at"].is_not_null().any()
-    return shipped or bool(sums.read_providers_seen())
+    return shipped or bool(choices.read_providers_seen())
 
 
 def show_empty(period: Period) -> None:

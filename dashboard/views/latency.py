@@ -1,9 +1,13 @@
 """Latency: how fast everybody answers, from merged histograms, within 2 %."""
 
+from collections.abc import Callable
+from functools import partial
+
 import polars as pl
 import streamlit as st
 
 from dashboard import (
+    ahead,
     charts,
     exports,
     latency_queries,
@@ -30,7 +34,8 @@ _MOST_ROWS = 100
 _CURVE = 40
 _TOTAL, _FIRST, _SPEED = "Total", "First token", "Speed"
 _EVERYBODY, _PROVIDERS = "All", "Providers"
-_DIMENSIONS = {"Endpoints": "endpoint", "Providers": "provider", "Models": "model"}
+_USUAL_LANES = "Endpoints"
+_DIMENSIONS = {_USUAL_LANES: "endpoint", "Providers": "provider", "Models": "model"}
 _OF_REQUESTS = ("request", "request_ttft", "overhead")
 _HOURS_NOTE = (
     "By key, latency is kept by the hour and of requests alone: figures are of whole hours, "
@@ -42,6 +47,27 @@ def render(period: Period) -> None:
     """Draw the page."""
     only = chosen_narrowing()
     scope = latency_sums.scope_of(period, only)
+    with ahead.reading(*_reads(scope)):
+        _draw(period, scope)
+
+
+def _reads(scope: Scope) -> list[Callable[[], object]]:
+    by = _DIMENSIONS.get(st.session_state.get("lanes") or _USUAL_LANES, "endpoint")
+    both = (scope, latency_sums.before(scope)) if scope.period.is_compared else (scope,)
+    reads: list[Callable[[], object]] = [
+        *(partial(latency_sums.read, of, _OF_REQUESTS, is_by_time=True) for of in both),
+        *(partial(latency_sums.read, of, _metrics(of), by=by) for of in both),
+        partial(latency_sums.read, scope, (scope.total,), by="provider"),
+        partial(latency_sums.read_hours, scope),
+    ]
+    if st.session_state.get("lines") == _PROVIDERS:
+        reads.append(
+            partial(latency_sums.read, scope, (scope.total,), by="provider", is_by_time=True)
+        )
+    return reads
+
+
+def _draw(period: Period, scope: Scope) -> None:
     requests = latency_sums.read(scope, _OF_REQUESTS, is_by_time=True)
     if requests.is_empty():
         states.show_empty(period)
@@ -54,7 +80,7 @@ def render(period: Period) -> None:
         # What is chosen here says what is read.
         by, metric = _choose_ranges(scope)
         ranges = st.container()
-    metrics = tuple(filter(None, (scope.total, scope.ttft, scope.speed)))
+    metrics = _metrics(scope)
     found = latency_sums.read(scope, metrics, by=by)
     past_requests, past = requests.clear(), found.clear()
     if period.is_compared:
@@ -83,6 +109,10 @@ def render(period: Period) -> None:
         _draw_overhead(scope, requests)
     with st.container(border=True, key="table"):
         _draw_table(scope, found, past, by)
+
+
+def _metrics(scope: Scope) -> tuple[str, ...]:
+    return tuple(filter(None, (scope.total, scope.ttft, scope.speed)))
 
 
 def _choose_ranges(scope: Scope) -> tuple[str, str]:

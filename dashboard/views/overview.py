@@ -1,13 +1,17 @@
 """Overview: what was spent, how it went, and which provider is behind it."""
 
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import polars as pl
 import streamlit as st
 
 from dashboard import (
+    ahead,
     charts,
+    choices,
     exports,
     latency_sums,
     numbers,
@@ -49,6 +53,7 @@ _COLUMNS = (
     ),
 )
 _KEY, _PROVIDER, _LABEL = "key", "provider", "label:"
+_CHOSEN = "most"
 _USUAL_LABEL = f"{_LABEL}team"
 _UNLABELLED = "(none)"
 _SHOWN_CHANGES = 4
@@ -59,6 +64,23 @@ _ENOUGH = 20
 def render(period: Period) -> None:
     """Draw the page."""
     only = chosen_narrowing()
+    with ahead.reading(*_reads(period, only)):
+        _draw(period, only)
+
+
+def _reads(period: Period, only: Narrowing) -> list[Callable[[], object]]:
+    both = (period, period.before) if period.is_compared else (period,)
+    reads: list[Callable[[], object]] = [
+        *(partial(_read_traffic, of, only) for of in both),
+        *(partial(sums.read_providers, of, only) for of in both),
+    ]
+    if period.is_compared:
+        by = st.session_state.get(_CHOSEN) or _dimensions()[0]
+        reads += [partial(_read_changes, by, of, only) for of in both]
+    return reads
+
+
+def _draw(period: Period, only: Narrowing) -> None:
     traffic, providers = _read_traffic(period, only), sums.read_providers(period, only)
     totals = queries.total_traffic(traffic)
     if totals.requests == 0 and providers.is_empty():
@@ -146,9 +168,8 @@ def _draw_changes(period: Period, only: Narrowing) -> None:
     if not period.is_compared:
         st.caption("Comparison with the period before is switched off under Filters.")
         return
-    dimensions = (by, "model")
-    now, before = (sums.read_attempt_totals(dimensions, of, only) for of in (period, period.before))
-    found = queries.changes(now, before, dimensions, _SHOWN_CHANGES)
+    now, before = (_read_changes(by, of, only) for of in (period, period.before))
+    found = queries.changes(now, before, (by, "model"), _SHOWN_CHANGES)
     if found.is_empty():
         st.caption("Nothing changed against the period before.")
         return
@@ -170,18 +191,26 @@ def _draw_changes(period: Period, only: Narrowing) -> None:
     st.html(pieces.table(columns, rows))
 
 
-def _choose_dimension() -> str:
+def _read_changes(by: str, period: Period, only: Narrowing) -> pl.DataFrame:
+    return sums.read_attempt_totals((by, "model"), period, only)
+
+
+def _dimensions() -> list[str]:
     """What changes are told by: a label where there is one, key or provider."""
-    names = [f"{_LABEL}{name}" for name in queries.label_names(sums.read_dimensions())]
+    names = [f"{_LABEL}{name}" for name in queries.label_names(choices.read_dimensions())]
     label = _USUAL_LABEL if _USUAL_LABEL in names else names[0] if names else None
-    options = [*([label] if label else []), _KEY, _PROVIDER]
+    return [*([label] if label else []), _KEY, _PROVIDER]
+
+
+def _choose_dimension() -> str:
+    options = _dimensions()
     chosen = st.segmented_control(
         "By",
         options,
         format_func=lambda by: pieces.as_markdown(by.removeprefix(_LABEL)),
         default=options[0],
         required=True,
-        key="most",
+        key=_CHOSEN,
         label_visibility="collapsed",
         width="content",
     )

@@ -1,10 +1,15 @@
 """Reliability: what failed, where requests went instead, and what that cost."""
 
+from collections.abc import Callable
+from functools import partial
+
 import polars as pl
 import streamlit as st
 
 from dashboard import (
+    ahead,
     exports,
+    histograms,
     links,
     numbers,
     pieces,
@@ -52,6 +57,30 @@ _REASON_COLUMNS = (
 def render(period: Period) -> None:
     """Draw the page."""
     only = chosen_narrowing()
+    with ahead.reading(*_reads(period, only)):
+        _draw(period, only)
+
+
+def _reads(period: Period, only: Narrowing) -> list[Callable[[], object]]:
+    both = (period, period.before) if period.is_compared else (period,)
+    reads: list[Callable[[], object]] = [
+        *(partial(sums.read_traffic, of, only) for of in both),
+        *(partial(sums.read_providers, of, only) for of in both),
+        # Examples need the classes first, so that they would come last.
+        partial(reliability_errors.read, period, only),
+    ]
+    if not _is_beyond_fallbacks(only):
+        reads.append(partial(sums.read_fallbacks, period, only))
+    if only.has_latency:
+        reads.append(partial(_read_waited, period, only))
+    return [*reads, partial(reliability_sums.read_health, period, only.providers)]
+
+
+def _read_waited(period: Period, only: Narrowing) -> pl.DataFrame:
+    return histograms.read_histogram(period, ("added",), only)
+
+
+def _draw(period: Period, only: Narrowing) -> None:
     traffic, attempts = sums.read_traffic(period, only), sums.read_providers(period, only)
     totals = queries.total_traffic(traffic)
     if totals.requests == 0 and attempts.is_empty():
@@ -68,7 +97,7 @@ def render(period: Period) -> None:
             attempts=queries.attempt_success(before),
         )
     now = Success(requests=totals, attempts=queries.attempt_success(attempts))
-    waited = sums.read_histogram(period, ("added",), only) if only.has_latency else None
+    waited = _read_waited(period, only) if only.has_latency else None
     st.html(pieces.cards(cards(now, past, rates, waited=waited, fallbacks=fallbacks)))
     left, right = st.columns(2, gap="small")
     with left.container(border=True, key="success", height="stretch"):

@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
+import polars as pl
 import streamlit as st
 
 from dashboard import (
@@ -34,19 +35,24 @@ _COLUMNS = (
 )
 
 
+def read(period: Period, only: Narrowing) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Every class of failures, and examples of those that are shown."""
+    table = reliability_queries.error_classes(reliability_sums.read_errors(period, only))
+    classes = tuple(
+        (row["provider"], row["outcome"], row["first_at"], row["last_at"])
+        for row in table.head(_ROWS).iter_rows(named=True)
+    )
+    return table, reliability_sums.read_examples(classes, period, only)
+
+
 def draw(period: Period, only: Narrowing) -> None:
     """Draw the card's inside."""
     st.html(pieces.heading("Error classes", "of attempts, without those that callers gave up"))
-    table = reliability_queries.error_classes(reliability_sums.read_errors(period, only))
+    table, found = read(period, only)
     if table.is_empty():
         st.caption(f"No attempt failed in {words.the(period.words)}.")
         return
     shown = table.head(_ROWS)
-    classes = tuple(
-        (row["provider"], row["outcome"], row["first_at"], row["last_at"])
-        for row in shown.iter_rows(named=True)
-    )
-    found = reliability_sums.read_examples(classes, period, only)
     exact: dict[tuple[str, str, bool], dict[str, Any]] = {
         (row["provider"], row["outcome"], row["is_last"]): row
         for row in found.iter_rows(named=True)

@@ -1,12 +1,26 @@
 """Spend: where the money goes, where it leads, why it changed, and what of it was wasted."""
 
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, exports, money_charts, numbers, pieces, queries, states, sums, words
+from dashboard import (
+    ahead,
+    charts,
+    exports,
+    money_charts,
+    numbers,
+    pieces,
+    queries,
+    states,
+    sums,
+    words,
+)
 from dashboard.filters import chosen_narrowing
+from dashboard.narrowing import Narrowing
 from dashboard.periods import Period
 from dashboard.pieces import Card
 from dashboard.views import spend_by, spend_month, spend_why
@@ -23,6 +37,23 @@ _METER_WORDS = {
 def render(period: Period) -> None:
     """Draw the page."""
     only = chosen_narrowing()
+    with ahead.reading(*_reads(period, only)):
+        _draw(period, only)
+
+
+def _reads(period: Period, only: Narrowing) -> list[Callable[[], object]]:
+    both = (period, period.before) if period.is_compared else (period,)
+    return [
+        *(partial(sums.read_attempts_by, "provider", of, only) for of in both),
+        *(partial(sums.read_traffic, of, only) for of in both),
+        partial(spend_month.read_month, period.zone, only),
+        *spend_by.reads(period, only),
+        *spend_why.reads(period, only),
+        *spend_by.reads_of_all(period, only),
+    ]
+
+
+def _draw(period: Period, only: Narrowing) -> None:
     now = sums.read_attempts_by("provider", period, only)
     if now.is_empty():
         states.show_empty(period)

@@ -1,11 +1,13 @@
 """Spend by provider, model, key or label: over time, ranked, and every row of it."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import polars as pl
 import streamlit as st
 
-from dashboard import charts, exports, numbers, picking, pieces, queries, sums, words
+from dashboard import charts, choices, exports, numbers, picking, pieces, queries, sums, words
 from dashboard.looks import OTHER_SLOT
 from dashboard.narrowing import Narrowing
 from dashboard.palette import slots
@@ -14,6 +16,7 @@ from dashboard.pieces import Cell, Column, Row
 from dashboard.views.overview_cards import grown_words
 
 _DIMENSIONS = {"provider": "Provider", "model": "Model", "key": "Key"}
+_CHOSEN, _USUAL = "by", "provider"
 _LABEL = "label:"
 _MOST_LABELS = 3
 _ROWS = 7
@@ -25,7 +28,7 @@ _MOST_HEIGHT = 14 * _ROW_HEIGHT
 def choose_dimension() -> str:
     """Draw the switch; answers with a dimension of `sums.read_attempts_by`."""
     labels: list[str] = [
-        f"{_LABEL}{name}" for name in queries.label_names(sums.read_dimensions())[:_MOST_LABELS]
+        f"{_LABEL}{name}" for name in queries.label_names(choices.read_dimensions())[:_MOST_LABELS]
     ]
     with st.container(horizontal=True, vertical_alignment="center", key="by_row"):
         st.html(pieces.heading("Spend by"))
@@ -34,14 +37,29 @@ def choose_dimension() -> str:
             [*_DIMENSIONS, *labels],
             # Buttons read Markdown, and the name of a label may be anybody's.
             format_func=lambda one: pieces.as_markdown(_name(one)),
-            default="provider",
+            default=_USUAL,
             required=True,
-            key="by",
+            key=_CHOSEN,
             bind="query-params",
             label_visibility="collapsed",
             width="content",
         )
-    return chosen or "provider"
+    return chosen or _USUAL
+
+
+def reads(period: Period, only: Narrowing) -> list[Callable[[], object]]:
+    """What `draw` asks for."""
+    both = (period, period.before) if period.is_compared else (period,)
+    return [partial(sums.read_attempts_by, _chosen(), of, only) for of in both]
+
+
+def reads_of_all(period: Period, only: Narrowing) -> list[Callable[[], object]]:
+    """What `draw_all` asks for."""
+    return [partial(_read_all, _chosen(), period, only)]
+
+
+def _chosen() -> str:
+    return st.session_state.get(_CHOSEN) or _USUAL
 
 
 def draw(dimension: str, period: Period, only: Narrowing) -> None:
@@ -98,8 +116,8 @@ def draw(dimension: str, period: Period, only: Narrowing) -> None:
 
 def draw_all(dimension: str, period: Period, only: Narrowing) -> None:
     """Every row of the dimension by provider, the sum of all first; with downloads."""
-    other = "model" if dimension == "provider" else "provider"
-    found = sums.read_attempt_totals((dimension, other), period, only).sort(
+    other = _other(dimension)
+    found = _read_all(dimension, period, only).sort(
         "cost_usd", "attempts", dimension, other, descending=[True, True, False, False]
     )
     what = f"{_name(dimension)} and {other}, {numbers.count(found.height)} of them"
@@ -125,6 +143,14 @@ def draw_all(dimension: str, period: Period, only: Narrowing) -> None:
         },
     )
     exports.draw_downloads(found, f"spend-by-{dimension}-and-{other}")
+
+
+def _other(dimension: str) -> str:
+    return "model" if dimension == "provider" else "provider"
+
+
+def _read_all(dimension: str, period: Period, only: Narrowing) -> pl.DataFrame:
+    return sums.read_attempt_totals((dimension, _other(dimension)), period, only)
 
 
 def _as_shown(found: pl.DataFrame, dimension: str, other: str) -> pl.DataFrame:

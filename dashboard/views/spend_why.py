@@ -1,6 +1,8 @@
 """Why spend changed against the period before, and what failed attempts cost."""
 
+from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -27,6 +29,12 @@ _STEPS = {
 }
 
 
+def reads(period: Period, only: Narrowing) -> list[Callable[[], object]]:
+    """What `draw_change` and `draw_waste` ask for."""
+    both = (period, period.before) if period.is_compared else ()
+    return [*(partial(_read_change, of, only) for of in both), partial(_read_waste, period, only)]
+
+
 def draw_change(period: Period, only: Narrowing, money: queries.Spend) -> None:
     """The bridge from the period before.
 
@@ -39,8 +47,8 @@ def draw_change(period: Period, only: Narrowing, money: queries.Spend) -> None:
         st.caption("Comparison with the period before is switched off under Filters.")
         return
     change = effects.explain(
-        sums.read_attempt_totals(effects.DIMENSIONS, period, only).iter_rows(named=True),
-        sums.read_attempt_totals(effects.DIMENSIONS, period.before, only).iter_rows(named=True),
+        _read_change(period, only).iter_rows(named=True),
+        _read_change(period.before, only).iter_rows(named=True),
     )
     if change is None:
         st.caption("There is nothing in the period before to compare with.")
@@ -64,7 +72,7 @@ def draw_change(period: Period, only: Narrowing, money: queries.Spend) -> None:
 
 def draw_waste(period: Period, only: Narrowing) -> None:
     """Failed attempts that cost something, by provider and error, the dearest first."""
-    found = queries.waste(sums.read_attempt_totals(("provider", "outcome"), period, only))
+    found = queries.waste(_read_waste(period, only))
     if found.is_empty():
         st.caption(f"No failed attempt cost anything in {words.the(period.words)}.")
         return
@@ -84,6 +92,14 @@ def draw_waste(period: Period, only: Narrowing) -> None:
     ]
     st.html(pieces.table(_WASTE_COLUMNS, rows))
     exports.offer("Waste", found, "waste")
+
+
+def _read_change(period: Period, only: Narrowing) -> pl.DataFrame:
+    return sums.read_attempt_totals(effects.DIMENSIONS, period, only)
+
+
+def _read_waste(period: Period, only: Narrowing) -> pl.DataFrame:
+    return sums.read_attempt_totals(("provider", "outcome"), period, only)
 
 
 def _bridge(change: effects.Change) -> pl.DataFrame:

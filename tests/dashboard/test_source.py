@@ -6,7 +6,7 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
-from dashboard import queries, records, schemas, source, sums
+from dashboard import choices, queries, records, schemas, source, sums
 from dashboard.periods import PRESETS, Period, make_period
 from dashboard.pool import Pool, SourceError
 from gateway.domain.outcomes import Outcome
@@ -36,7 +36,7 @@ def test_frames_of_an_empty_database_have_their_schema(
         "traffic": (sums.read_traffic(of), schemas.TRAFFIC),
         "providers": (sums.read_providers(of), schemas.PROVIDERS),
         "fallbacks": (sums.read_fallbacks(of), schemas.FALLBACKS),
-        "dimensions": (sums.read_dimensions(), schemas.DIMENSIONS),
+        "dimensions": (choices.read_dimensions(), schemas.DIMENSIONS),
         "freshness": (source.read_freshness(), schemas.FRESHNESS),
         "requests": (records.read_requests(of.start, of.end, None, 10), schemas.REQUESTS),
         "request": (records.read_request(str(FALLBACK.id)), schemas.REQUEST),

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dashboard import effects, exports, queries, sums
+from dashboard import effects, exports, histograms, queries, sums
 from dashboard.narrowing import Narrowing
 from dashboard.periods import Period, make_period
 from gateway.domain.outcomes import Outcome
@@ -113,7 +113,7 @@ def test_percentiles_are_within_two_percent(
     shown(request.getfixturevalue(database))
     period = make_period("30d", now=END + timedelta(seconds=1), zone="UTC")
 
-    histogram = sums.read_histogram(period, ("attempt",), by="provider")
+    histogram = histograms.read_histogram(period, ("attempt",), by="provider")
     found = queries.percentiles(histogram, ["provider"], {"p50": 0.5, "p90": 0.9, "p99": 0.99})
 
     assert found.height == len(PROVIDERS) - 1
