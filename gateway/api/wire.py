@@ -9,6 +9,7 @@ from litestar import Response
 from msgspec import Meta, Raw
 
 from gateway.chat.usage_report import MaybeUsd, usd
+from gateway.domain.plain_json import plain
 
 Usd: TypeAlias = Annotated[
     Raw, Meta(description="Exact USD.", extra_json_schema={"type": "number"})
@@ -24,12 +25,6 @@ __all__ = ["MaybeUsd", "Usd", "encode", "iso", "json_response", "per_token", "pl
 def per_token(rate_usd_per_mtok: Decimal | None) -> str | None:
     """A rate per million tokens as the exact USD of one token, in text; None stays None."""
     return None if rate_usd_per_mtok is None else plain(_EXACT.scaleb(rate_usd_per_mtok, -6))
-
-
-def plain(amount: Decimal) -> str:
-    """All the digits of an amount, without exponent and closing zeros."""
-    text = format(amount, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def iso(instant: datetime | None) -> str | None:

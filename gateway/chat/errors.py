@@ -4,13 +4,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from gateway.chat.dialects import Dialect
 from gateway.chat.messages_api.errors import error_type_of_status
 from gateway.domain.errors import AuthenticationError, GatewayError, InvalidRequestError
+from gateway.domain.plain_json import encode_with_numbers
 
-_ENCODER = msgspec.json.Encoder(decimal_format="number")
 _CHALLENGE = 'Bearer realm="tollway", Basic realm="tollway"'
 
 
@@ -27,7 +25,7 @@ def render_error(
     status = error.status
     if dialect is Dialect.FASTAPI and isinstance(error, InvalidRequestError) and status == 400:  # noqa: PLR2004
         status = 422
-    body = _ENCODER.encode(_RENDERERS[dialect](error, status))
+    body = encode_with_numbers(_RENDERERS[dialect](error, status))
     return status, _headers(error, request_id), body
 
 

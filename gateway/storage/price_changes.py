@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import RowMapping, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.domain.plain_json import plain
 from gateway.storage.changes import PRICES, record_change
 from gateway.storage.tables import price_change
 from pricing.operator_layer import PriceChange
@@ -41,7 +42,7 @@ async def add_price_change(connection: AsyncConnection, decided: PriceChange) ->
             "effective_from": decided.effective_from.isoformat(),
             "effective_to": None if ends is None else ends.isoformat(),
             "terms": decided.terms,
-            "factor": None if factor is None else str(factor),
+            "factor": None if factor is None else plain(factor),
             "endpoint": decided.endpoint,
             "reason": decided.reason,
         },

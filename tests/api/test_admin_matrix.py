@@ -26,6 +26,8 @@ DOCS = Path(__file__).parents[2] / "docs/admin.md"
 ROW = re.compile(r"^\| `([A-Z]+) (/\S+)` \| (\w+) \|", re.MULTILINE)
 UNLIKE_HERE = {"checkPriceChange", "changePrice", "previewPriceChange", "changeOwnPassword"}
 """Their examples are about endpoints and users that this installation does not have."""
+OWNER = {"authorization": "Bearer owner-token-0123456789"}
+EXPONENT = re.compile(r'[:,["]-?\d+(\.\d+)?E[+-]?\d+[],}"]')
 RANK: dict[str, int] = {"nobody": 0, "auditor": 1, "operator": 2, "owner": 3}
 
 
@@ -119,7 +121,6 @@ async def test_every_body_has_an_example_that_is_read(worker: Worker) -> None:
     assert worker.admin is not None
     paths: dict[str, Any] = worker.admin.openapi_schema.to_schema()["paths"]
     transport = httpx.ASGITransport(app=worker.admin)  # pyright: ignore[reportArgumentType] - one protocol, two spellings
-    owner = {"authorization": "Bearer owner-token-0123456789"}
     answered: dict[str, int] = {}
 
     async with httpx.AsyncClient(transport=transport, base_url="http://admin") as client:
@@ -131,7 +132,7 @@ async def test_every_body_has_an_example_that_is_read(worker: Worker) -> None:
                 assert "example" in content, (method, path)
                 asked = re.sub(r"\{[^}]*\}", "nothing", path)
                 answer = await client.request(
-                    method.upper(), asked, json=content["example"], headers=owner
+                    method.upper(), asked, json=content["example"], headers=OWNER
                 )
                 answered[operation["operationId"]] = answer.status_code
                 # Not there, not signed in as a user: but never that it cannot be read.
@@ -140,6 +141,48 @@ async def test_every_body_has_an_example_that_is_read(worker: Worker) -> None:
                     assert operation["operationId"] in UNLIKE_HERE, (path, answer.text)
 
     assert {"createKey", "createUser", "applyRules", "signIn"} <= set(answered)
+
+
+async def test_no_answer_writes_an_amount_with_an_exponent(worker: Worker) -> None:
+    assert worker.admin is not None
+    transport = httpx.ASGITransport(app=worker.admin)  # pyright: ignore[reportArgumentType] - one protocol, two spellings
+    endpoint, since = "simulated-atlas/fast", f"{datetime.now(UTC):%Y-%m-%dT00:00:00}"
+    rates = {
+        "input_usd_per_mtok": "0.00000002",
+        "cache_read_usd_per_mtok": "0.00000001",
+        "output_usd_per_mtok": "200",
+    }
+    sent: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("budgets", {"name": "tiny", "limit_usd": "0.00000001", "everyone": True}),
+        ("prices/changes", {"kind": "price", "target": endpoint, "rates": rates}),
+        (
+            "prices/changes",
+            {"kind": "discount", "target": "simulated-birch", "factor": "0.0000001"},
+        ),
+    )
+    asked = {"model": endpoint, "endpoint": endpoint, "since": since, "name": "tiny"}
+    shown: dict[str, str] = {}
+
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://admin", headers=OWNER
+    ) as client:
+        for path, body in sent:
+            because = {} if path == "budgets" else {"reason": "tiny"}
+            answer = await client.post(f"/admin/{path}", json=body | because)
+            assert answer.status_code == 201, answer.text
+        for method, path, _ in declared_routes(worker.admin):
+            if method == "GET":
+                named = re.sub(
+                    r"\{(\w+)[^}]*\}", lambda found: asked.get(found[1], "nothing"), path
+                )
+                answer = await client.get(named, params=asked)
+                if answer.status_code == 200:
+                    shown[path] = answer.text
+
+    assert {"/admin/budgets", "/admin/budgets/{name:str}", "/admin/savings"} <= set(shown)
+    assert '"spent_usd":"0"' in shown["/admin/budgets"]
+    assert '"limit_usd":"0.00000001"' in shown["/admin/budgets"]
+    assert [path for path, text in shown.items() if EXPONENT.search(text)] == []
 
 
 def _creating(role: Role) -> Callable[[Connection], Any]:
