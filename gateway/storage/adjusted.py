@@ -23,7 +23,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 
-from gateway.storage.rollups import ATTEMPT_SOURCE, REQUEST_SOURCE
+from gateway.storage.rollup_source import ATTEMPT_SOURCE, REQUEST_SOURCE
 from gateway.storage.tables import (
     Usd,
     attempt_record,

@@ -34,6 +34,11 @@ PACKED = ("buckets", "samples")
 """The columns of a packed histogram."""
 
 
+def keys_of(table: Table) -> list[str]:
+    """The columns of a table of histograms that are no part of one."""
+    return [column.name for column in table.columns if column.name not in PACKED]
+
+
 def packed(counts: FromClause, keys: Sequence[str]) -> _Select:
     """Rows of ``bucket`` and ``samples``, unique by key and bucket, as a row for each key."""
     c = counts.c
@@ -70,5 +75,5 @@ def unpacked(rows: FromClause) -> TableValuedAlias:
 def compact(table: Table, condition: ColumnElement[bool]) -> Insert:
     """Leave one row of each histogram, among those that a condition chooses."""
     gone = delete(table).where(condition).returning(*table.columns).cte("gone")
-    keys = {name.name: gone.c[name.name] for name in table.columns if name.name not in PACKED}
+    keys = {name: gone.c[name] for name in keys_of(table)}
     return insert(table).from_select([*keys, *PACKED], merged(gone, keys))

@@ -11,21 +11,13 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnClause, MetaData, Table, column, func, select, table, text, union
+from sqlalchemy import ColumnClause, MetaData, Table, column, func, select, table, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.engine import raw_connection
-from gateway.storage.rollup_tables import rollup_horizon, rollup_pending
-from gateway.storage.rollups import (
-    ATTEMPT_SOURCE,
-    REQUEST_SOURCE,
-    Source,
-    additions,
-    new_label_sets,
-    new_providers,
-    quarter_of,
-)
+from gateway.storage.rollup_source import ATTEMPT_SOURCE, REQUEST_SOURCE, Source
+from gateway.storage.rollups import additions, new_label_sets, new_providers, note_changed
 from gateway.storage.rows import ATTEMPT_COPY_COLUMNS, REQUEST_COPY_COLUMNS
 from gateway.storage.tables import (
     MAX_FRAME_BYTES,
@@ -93,25 +85,12 @@ _REQUESTS = _Arrivals(request_record, "arriving_request", REQUEST_COPY_COLUMNS, 
 _ATTEMPTS = _Arrivals(attempt_record, "arriving_attempt", ATTEMPT_COPY_COLUMNS, ATTEMPT_SOURCE)
 
 
-def _changed_quarters() -> Insert:
-    quarters = union(
-        select(quarter_of(_REQUESTS.stored.c.received_at).label("at")),
-        select(quarter_of(_ATTEMPTS.stored.c.started_at).label("at")),
-    ).subquery()
-    horizon = (
-        select(rollup_horizon.c.at).where(rollup_horizon.c.name == "minutes").scalar_subquery()
-    )
-    is_addition = func.coalesce(quarters.c.at < horizon, text("false"))
-    rows = select(quarters.c.at, is_addition)
-    return insert(rollup_pending).from_select(["at", "is_addition"], rows)
-
-
 _ROLL_UPS: tuple[Insert, ...] = (
     new_label_sets(_REQUESTS.stored),
     new_label_sets(_ATTEMPTS.stored),
     new_providers(_ATTEMPTS.stored),
     *additions(Source(_REQUESTS.stored, _ATTEMPTS.stored, _REQUESTS.stored, _ATTEMPTS.stored)),
-    _changed_quarters(),
+    note_changed(_REQUESTS.stored, _ATTEMPTS.stored),
 )
 
 

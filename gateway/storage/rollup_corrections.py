@@ -12,26 +12,23 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
-    Insert,
     Select,
     Uuid,
     any_,
     cast,
     func,
-    insert,
     literal,
     or_,
     select,
-    text,
-    union,
     union_all,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.adjusted import adjusted_attempts, adjusted_requests
 from gateway.storage.ingest import ROLL_UP_LOCK
-from gateway.storage.rollup_tables import RollUp, rollup_horizon, rollup_pending
-from gateway.storage.rollups import Source, add_up, quarter_of, with_costs
+from gateway.storage.rollup_source import Source
+from gateway.storage.rollup_tables import RollUp
+from gateway.storage.rollups import add_up, note_changed, with_costs
 from gateway.storage.tables import attempt_record, cost_adjustment, request_record
 
 _Select: TypeAlias = Select[*tuple[Any, ...]]
@@ -59,7 +56,10 @@ async def fold_in(
         await connection.execute(
             add_up(roll_up.minute, _difference(roll_up, old, new), roll_up.measures)
         )
-    await connection.execute(_changed_quarters(day, ids))
+    r, a = request_record.c, attempt_record.c
+    requests_of_day = select(r.received_at).where(r.day == day, r.id == any_(ids))
+    attempts_of_day = select(a.started_at).where(a.day == day, a.request_id == any_(ids))
+    await connection.execute(note_changed(requests_of_day.subquery(), attempts_of_day.subquery()))
 
 
 def _rows(day: date, ids: ColumnElement[Any], *, until: int | None) -> Source:
@@ -98,19 +98,4 @@ def _difference(roll_up: RollUp, old: _Select, new: _Select) -> _Select:
         )
         .group_by(*dimensions)
         .having(or_(*(func.sum(columns[name]) != 0 for name in roll_up.measures)))
-    )
-
-
-def _changed_quarters(day: date, ids: ColumnElement[Any]) -> Insert:
-    r, a = request_record.c, attempt_record.c
-    quarters = union(
-        select(quarter_of(r.received_at).label("at")).where(r.day == day, r.id == any_(ids)),
-        select(quarter_of(a.started_at)).where(a.day == day, a.request_id == any_(ids)),
-    ).subquery()
-    horizon = (
-        select(rollup_horizon.c.at).where(rollup_horizon.c.name == "minutes").scalar_subquery()
-    )
-    is_addition = func.coalesce(quarters.c.at < horizon, text("false"))
-    return insert(rollup_pending).from_select(
-        ["at", "is_addition"], select(quarters.c.at, is_addition)
     )

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.storage.adjusted import adjusted_attempts, adjusted_requests
 from gateway.storage.partitions import first_day
 from gateway.storage.rollup_corrections import share_roll_ups
+from gateway.storage.rollup_source import Source
 from gateway.storage.rollup_tables import (
     METRICS,
     ROLL_UPS,
@@ -16,12 +17,7 @@ from gateway.storage.rollup_tables import (
     rollup_pending,
 )
 from gateway.storage.rollup_upkeep import hold_roll_ups, horizon, resum, set_horizon
-from gateway.storage.rollups import (
-    Source,
-    additions,
-    new_label_sets,
-    new_providers,
-)
+from gateway.storage.rollups import additions, new_label_sets, new_providers
 from gateway.storage.tables import attempt_record, cost_adjustment, request_record
 
 STEP = timedelta(hours=1)

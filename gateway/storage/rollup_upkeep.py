@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.storage.coarse_tables import COARSE, DAY, HOUR, STEPS, rollup_outdated
 from gateway.storage.histograms import compact
 from gateway.storage.ingest import ROLL_UP_LOCK
+from gateway.storage.rollup_source import quarter_of
 from gateway.storage.rollup_tables import (
     METRICS,
     ROLL_UPS,
@@ -33,7 +34,7 @@ from gateway.storage.rollup_tables import (
     rollup_horizon,
     rollup_pending,
 )
-from gateway.storage.rollups import add_up, quarter_of, sum_columns, summed
+from gateway.storage.rollups import add_up, sum_columns, summed
 from gateway.storage.tables import Instant
 
 QUARTER = timedelta(minutes=15)

@@ -27,6 +27,8 @@ from gateway.storage.coarse_tables import COARSE
 from gateway.storage.embedded import EmbeddedPostgres
 from gateway.storage.engine import make_engine
 from gateway.storage.histograms import PACKED
+from gateway.storage.rollup_latency import histograms
+from gateway.storage.rollup_source import Source, quarter_of
 from gateway.storage.rollup_tables import (
     ROLL_UPS,
     RollUp,
@@ -42,11 +44,8 @@ from gateway.storage.rollup_upkeep import (
     sum_quarters,
 )
 from gateway.storage.rollups import (
-    Source,
-    histograms,
     new_label_sets,
     new_providers,
-    quarter_of,
     sum_columns,
     summed,
     with_costs,
