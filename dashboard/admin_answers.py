@@ -37,6 +37,8 @@ class Offered(msgspec.Struct, frozen=True, kw_only=True):
     total: int
     providers: tuple[str, ...]
     data: tuple[OfferedEndpoint, ...]
+    next_after: str | None = None
+    """To read on; None at the end."""
 
 
 class PriceSpan(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,26 +4,22 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import polars as pl
 import streamlit as st
 
-from dashboard import key_words, operator_source, pieces
+from dashboard import key_words, operator_source, paging, pieces
 from dashboard.admin import AdminError
-from dashboard.admin_answers import Key, Keys
+from dashboard.admin_answers import Keys
 from dashboard.admin_states import admin, lacks, show_admin_error, show_note
 from dashboard.periods import Period, make_period
 from dashboard.views import budgets, keys_create, keys_one
 
 KID = "kid"
 _SEARCH, _STATE = "find", "keys_state"
-_OPEN = "open_key"
 _AFTER = "after"
 _WORKING = "Working"
 _STATES = {_WORKING: "working", "Ended": "ended", "All": "all"}
 """What the admin API calls them."""
-_PAGE_ROWS = 100
-_ROW_HEIGHT = 33
-_MAX_HEIGHT = 13 * _ROW_HEIGHT
+_MOST_ROWS = 13
 _LOOKED_BACK = timedelta(days=30)
 _STATE_COLOURS = ("#1a875433", "#d9731a33", "#c8322b33", "#c8322b33")
 
@@ -71,8 +67,8 @@ def _render_keys(use: dict[str, dict[str, Any]], zone: str) -> None:
                 label_visibility="collapsed",
                 icon=":material/search:",
                 max_chars=200,
-                on_change=_go_to,
-                args=(None,),
+                on_change=paging.go,
+                args=(_AFTER, None),
             )
             state = st.segmented_control(
                 "State",
@@ -82,13 +78,13 @@ def _render_keys(use: dict[str, dict[str, Any]], zone: str) -> None:
                 key=_STATE,
                 label_visibility="collapsed",
                 width="content",
-                on_change=_go_to,
-                args=(None,),
+                on_change=paging.go,
+                args=(_AFTER, None),
             )
         page = admin().get(
             "/admin/keys",
             Keys,
-            limit=_PAGE_ROWS,
+            limit=paging.PAGE_ROWS,
             after=after,
             search=search or "",
             state=_STATES[state or _WORKING],
@@ -112,79 +108,46 @@ def _render_keys(use: dict[str, dict[str, Any]], zone: str) -> None:
                 on_click=keys_create.open_form,
             )
         if found:
-            _draw_table(key_words.key_frame(found, use, now, zone), found)
+            paging.draw_table(
+                key_words.key_frame(found, use, now, zone),
+                _columns(tuple(key.kid for key in found)),
+                key="key_table",
+                alt="Keys with what they spent this month",
+                most_rows=_MOST_ROWS,
+            )
         else:
             is_first = not search and not admin().get("/admin/keys", Keys, limit=1).data
             st.caption("Nobody may ask yet: make a key." if is_first else "No key matches.")
         if not is_whole:
             with st.container(horizontal=True, key="keys_pages"):
-                st.button(
-                    "Newest",
-                    key="keys_newest",
-                    icon=":material/first_page:",
-                    disabled=after is None,
-                    on_click=_go_to,
-                    args=(None,),
-                )
-                st.button(
-                    "Older",
-                    key="keys_older",
-                    icon=":material/chevron_right:",
-                    icon_position="right",
-                    disabled=page.next_after is None,
-                    on_click=_go_to,
-                    args=(page.next_after,),
-                )
+                paging.draw_buttons(_AFTER, page.next_after, prefix="keys_")
 
 
-def _draw_table(frame: pl.DataFrame, keys: list[Key]) -> None:
+def _columns(kids: tuple[str, ...]) -> dict[str, Any]:
     columns = st.column_config
-    # Its signature names pandas, which has no types.
-    draw: Any = st.dataframe  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    draw(
-        frame,
-        key="key_table",
-        hide_index=True,
-        row_height=_ROW_HEIGHT,
-        height=min(_MAX_HEIGHT, (frame.height + 1) * _ROW_HEIGHT + 2),
-        placeholder="—",
-        alt="Keys with what they spent this month",
-        column_config={
-            "Key": columns.ButtonColumn(
-                key=_OPEN,
-                type="tertiary",
-                width=190,
-                alignment="left",
-                help="Click to see, rotate or revoke it",
-                on_click=_open,
-                args=(tuple(key.kid for key in keys),),
-            ),
-            "Ends in": columns.TextColumn(width=70),
-            "Spent": columns.TextColumn(width=100, alignment="right"),
-            "Last used": columns.TextColumn(width=130),
-            "State": columns.MultiselectColumn(
-                width=100, options=list(key_words.STATES), color=list(_STATE_COLOURS)
-            ),
-            "Labels": columns.TextColumn(width=260),
-            "May use": columns.TextColumn(width=260),
-            "Limits": columns.TextColumn(width=210),
-            "Works until": columns.TextColumn(width=140),
-        },
-    )
+    return {
+        "Key": paging.opener(
+            "open_key",
+            kids,
+            _open,
+            width=190,
+            tip="Click to see, rotate or revoke it",
+        ),
+        "Ends in": columns.TextColumn(width=70),
+        "Spent": columns.TextColumn(width=100, alignment="right"),
+        "Last used": columns.TextColumn(width=130),
+        "State": columns.MultiselectColumn(
+            width=100, options=list(key_words.STATES), color=list(_STATE_COLOURS)
+        ),
+        "Labels": columns.TextColumn(width=260),
+        "May use": columns.TextColumn(width=260),
+        "Limits": columns.TextColumn(width=210),
+        "Works until": columns.TextColumn(width=140),
+    }
 
 
-def _open(kids: tuple[str, ...]) -> None:
-    click = st.session_state.get(_OPEN)
-    row: int = len(kids) if click is None else click["row"]
-    if row < len(kids):
-        st.query_params[KID] = kids[row]
-
-
-def _go_to(after: str | None) -> None:
-    if after is None:
-        st.query_params.pop(_AFTER, None)
-    else:
-        st.query_params[_AFTER] = after
+def _open(kid: str) -> None:
+    st.query_params[KID] = kid
 
 
 def _close() -> None:

@@ -1,5 +1,6 @@
 """Requests: those of the period, page by page, and one of them while `?id=` is in the URL."""
 
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -9,6 +10,7 @@ from dashboard import (
     charts,
     exports,
     numbers,
+    paging,
     picking,
     pieces,
     queries,
@@ -28,10 +30,8 @@ from dashboard.views.request_search import BEFORE, ID
 
 _PAGE_ROWS = 50
 _MOST_EXPORTED = 100_000
-_ROW_HEIGHT = 33
-_MAX_HEIGHT = 17 * _ROW_HEIGHT
+_MOST_ROWS = 17
 _SOFT_ALPHA = "33"
-_OPEN = "open_request"
 # In the order of `queries.OUTCOME_WORDS`.
 _OUTCOME_COLOURS = ("#1a8754", "#d9731a", "#c8322b", "#8d95a3", "#8d95a3")
 
@@ -64,34 +64,24 @@ def _render_list(period: Period, only: Narrowing) -> None:
     page = found.head(_PAGE_ROWS)
     ids: tuple[str, ...] = tuple(page["id"])
     page = queries.corrected(page, records.read_adjustments(ids))
-    _draw_table(page, period.zone)
+    paging.draw_table(
+        queries.request_table(page, period.zone),
+        _columns(page),
+        key="request_table",
+        alt="Requests, newest first",
+        most_rows=_MOST_ROWS,
+        placeholder="",
+    )
     is_last = found.height <= _PAGE_ROWS
     with st.container(horizontal=True, vertical_alignment="center", key="pages"):
-        st.button(
-            "Newest",
-            key="newest",
-            icon=":material/first_page:",
-            disabled=cursor is None,
-            on_click=_go_to,
-            args=(None,),
-        )
-        st.button(
+        back = cursor is not None
+        paging.draw_turn("Newest", paging.FIRST, _to(None) if back else None)
+        paging.draw_turn(
             "Newer",
-            key="newer",
-            icon=":material/chevron_left:",
-            disabled=cursor is None or not ids,
-            on_click=_go_newer,
-            args=(period, ids[0] if ids else "", only, search),
+            paging.BACK,
+            partial(_go_newer, period, ids[0], only, search) if back and ids else None,
         )
-        st.button(
-            "Older",
-            key="older",
-            icon=":material/chevron_right:",
-            icon_position="right",
-            disabled=is_last,
-            on_click=_go_to,
-            args=(ids[-1] if ids else None,),
-        )
+        paging.draw_turn("Older", paging.ONWARD, None if is_last else _to(ids[-1]))
         _draw_count(period, only, search)
     exports.offer("This page", page, "requests-page")
     exports.offer(
@@ -137,67 +127,49 @@ def _draw_count(period: Period, only: Narrowing, search: Search) -> None:
         st.caption(f"≈ {numbers.count(total)} match")
 
 
-def _draw_table(page: pl.DataFrame, zone: str) -> None:
+def _columns(page: pl.DataFrame) -> dict[str, Any]:
     colours = slots(page["used_provider"].drop_nulls().unique())
     names = list(colours)
     columns = st.column_config
     right: Any = "right"
-    # Its signature names pandas, which has no types.
-    draw: Any = st.dataframe  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    draw(
-        queries.request_table(page, zone),
-        key="request_table",
-        hide_index=True,
-        row_height=_ROW_HEIGHT,
-        height=min(_MAX_HEIGHT, (page.height + 1) * _ROW_HEIGHT + 2),
-        placeholder="",
-        alt="Requests, newest first",
-        column_config={
-            "Id": columns.ButtonColumn(
-                key=_OPEN,
-                type="tertiary",
-                width=88,
-                pinned=True,
-                help="The end of the id; click to open the request",
-                on_click=_open,
-                args=(tuple(page["id"]),),
-            ),
-            "When": columns.TextColumn(width=118),
-            "Outcome": columns.MultiselectColumn(
-                width=82,
-                options=list(queries.OUTCOME_WORDS),
-                color=[colour + _SOFT_ALPHA for colour in _OUTCOME_COLOURS],
-            ),
-            "Model": columns.TextColumn(width=170),
-            "Served by": columns.MultiselectColumn(
-                width=128,
-                options=names,
-                color=[PROVIDER_COLOURS[colours[name]][0] + _SOFT_ALPHA for name in names],
-            ),
-            "Cost": columns.TextColumn(width=80, alignment=right),
-            "Total": columns.TextColumn(width=68, alignment=right),
-            "First": columns.TextColumn(width=68, alignment=right, help="Until the first token"),
-            "In": columns.TextColumn(width=55, alignment=right, help="Tokens of the prompt"),
-            "Out": columns.TextColumn(width=55, alignment=right, help="Tokens of the answer"),
-            "Key": columns.TextColumn(width=125),
-            "Labels": columns.TextColumn(width=260),
-            "Reason": columns.TextColumn(width=130, help="Why nobody served it"),
-        },
-    )
+    return {
+        "Id": paging.opener(
+            "open_request",
+            tuple(page["id"]),
+            _open,
+            width=88,
+            is_pinned=True,
+            tip="The end of the id; click to open the request",
+        ),
+        "When": columns.TextColumn(width=118),
+        "Outcome": columns.MultiselectColumn(
+            width=82,
+            options=list(queries.OUTCOME_WORDS),
+            color=[colour + _SOFT_ALPHA for colour in _OUTCOME_COLOURS],
+        ),
+        "Model": columns.TextColumn(width=170),
+        "Served by": columns.MultiselectColumn(
+            width=128,
+            options=names,
+            color=[PROVIDER_COLOURS[colours[name]][0] + _SOFT_ALPHA for name in names],
+        ),
+        "Cost": columns.TextColumn(width=80, alignment=right),
+        "Total": columns.TextColumn(width=68, alignment=right),
+        "First": columns.TextColumn(width=68, alignment=right, help="Until the first token"),
+        "In": columns.TextColumn(width=55, alignment=right, help="Tokens of the prompt"),
+        "Out": columns.TextColumn(width=55, alignment=right, help="Tokens of the answer"),
+        "Key": columns.TextColumn(width=125),
+        "Labels": columns.TextColumn(width=260),
+        "Reason": columns.TextColumn(width=130, help="Why nobody served it"),
+    }
 
 
-def _open(request_ids: tuple[str, ...]) -> None:
-    click = st.session_state.get(_OPEN)
-    row: int = len(request_ids) if click is None else click["row"]
-    if row < len(request_ids):
-        st.query_params[ID] = queries.generation_id(request_ids[row])
+def _open(request_id: str) -> None:
+    st.query_params[ID] = queries.generation_id(request_id)
 
 
-def _go_to(before: str | None) -> None:
-    if before is None:
-        st.query_params.pop(BEFORE, None)
-    else:
-        st.query_params[BEFORE] = queries.generation_id(before)
+def _to(before: str | None) -> paging.Turn:
+    return partial(paging.go, BEFORE, None if before is None else queries.generation_id(before))
 
 
 def _go_newer(period: Period, first: str, only: Narrowing, search: Search) -> None:
@@ -205,4 +177,4 @@ def _go_newer(period: Period, first: str, only: Narrowing, search: Search) -> No
     newer = records.read_newer(
         period.start, period.end, first, _PAGE_ROWS + 1, only=only, search=search
     )
-    _go_to(newer[-1] if len(newer) > _PAGE_ROWS else None)
+    _to(newer[-1] if len(newer) > _PAGE_ROWS else None)()

@@ -1,8 +1,10 @@
 """Versions of the rules: page by page, one beside another, and the way back."""
 
+from functools import partial
+
 import streamlit as st
 
-from dashboard import numbers, pieces, rule_words, text_diff
+from dashboard import numbers, paging, pieces, rule_words, text_diff
 from dashboard.admin import AdminError
 from dashboard.admin_answers import RuleSetDiff, RuleSetVersion, RuleSetVersions
 from dashboard.admin_states import admin, lacks
@@ -115,14 +117,10 @@ def _render_way_back(version: RuleSetVersion, *, is_against_active: bool, is_fil
 
 def _render_pages(shown: tuple[RuleSetVersion, ...], *, is_first: bool, has_more: bool) -> None:
     with st.container(horizontal=True):
-        st.button("Newest", key="rules_newest", disabled=is_first, on_click=_go, args=(None,))
-        st.button(
-            "Older",
-            key="rules_older",
-            disabled=not has_more,
-            on_click=_go,
-            args=(shown[-1].number if shown else None,),
-        )
+        to_first = None if is_first else partial(_go, None)
+        paging.draw_turn("Newest", paging.FIRST, to_first, prefix="rules_")
+        onward = partial(_go, shown[-1].number) if has_more else None
+        paging.draw_turn("Older", paging.ONWARD, onward, prefix="rules_")
 
 
 def _go(before: int | None) -> None:

@@ -78,6 +78,28 @@ async def test_every_word_of_a_search_has_to_be_there(admin: httpx.AsyncClient) 
     assert [one["provider"] for one in openai["data"]] == ["openai"]
 
 
+async def test_the_catalogue_is_read_page_by_page(admin: httpx.AsyncClient) -> None:
+    whole = [one["endpoint"] for one in (await admin.get("/admin/catalogue")).json()["data"]]
+
+    first = (await admin.get("/admin/catalogue", params={"limit": 1})).json()
+    second = (
+        await admin.get("/admin/catalogue", params={"limit": 1, "after": first["next_after"]})
+    ).json()
+
+    assert [one["endpoint"] for page in (first, second) for one in page["data"]] == whole
+    assert (first["total"], second["total"]) == (2, 2)
+    assert (first["next_after"], second["next_after"]) == (whole[0], None)
+
+
+async def test_a_page_after_an_endpoint_that_is_not_there_is_refused(
+    admin: httpx.AsyncClient,
+) -> None:
+    answer = await admin.get("/admin/catalogue", params={"after": "nobody/nothing"})
+
+    assert answer.status_code == 400
+    assert error_in(answer.content)["param"] == "after"
+
+
 async def test_the_prices_of_an_endpoint_are_told_span_by_span(admin: httpx.AsyncClient) -> None:
     found = (await admin.get("/admin/catalogue/prices", params={"endpoint": AZURE})).json()
     spans = found["data"]

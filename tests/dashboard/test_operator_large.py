@@ -146,14 +146,25 @@ def test_a_page_of_much_is_bounded(shown: Operated, draw: Callable[[], AppTest])
     assert max((len(one.options) for one in at.selectbox), default=0) <= ENDPOINTS
 
 
-def test_the_catalogue_says_how_much_there_is_and_finds_the_rest(shown: Operated) -> None:
+def test_the_catalogue_says_how_much_there_is_is_paged_and_finds_the_rest(shown: Operated) -> None:
     at = open_view("prices")
     assert f"{ENDPOINTS + 2:,} endpoints" in html(at)
-    assert len(at.dataframe[0].value) == 500
+    first = names(at, "Endpoint")
+    assert len(first) == 100
+    assert at.button(key="catalogue_first").disabled
+
+    click(at, "catalogue_next")
+
+    second = names(at, "Endpoint")
+    assert len(second) == 100
+    assert not set(first) & set(second)
+    click(at, "catalogue_first")
+    assert names(at, "Endpoint") == first
 
     found = open_view("prices", q="m-3499")
 
     assert names(found, "Endpoint") == ["many/m-3499"]
+    assert not [one for one in found.button if one.key == "catalogue_next"]
 
 
 def test_thousands_of_keys_are_paged_and_any_is_found(shown: Operated) -> None:

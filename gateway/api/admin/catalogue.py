@@ -1,7 +1,8 @@
 """The catalogue over the admin API: what may be bought here, and where each price comes from."""
 
 import re
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ from litestar.params import Parameter
 from gateway.api.admin.desk import not_found
 from gateway.api.admin.prices import PriceDesk
 from gateway.api.roles import needs
+from gateway.domain.errors import InvalidRequestError
 from pricing.endpoint import Endpoint
 from pricing.price import Price, PriceVersion, resolve
 from pricing.terms import terms_of
@@ -50,10 +52,12 @@ class Offered(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     """Of the catalogue, as records carry it."""
     total: int
-    """How many were found; at most 500 are listed."""
+    """How many were found, on all pages."""
     providers: tuple[str, ...]
     """All that are enabled."""
     data: tuple[OfferedEndpoint, ...]
+    next_after: str | None = None
+    """For ``after``, to read on; None at the end."""
 
 
 class PriceSpan(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,16 +102,24 @@ def admin_catalogue_routes(desk: PriceDesk) -> list[HTTPRouteHandler]:
         prompt_tokens: Annotated[
             int, Parameter(description="length of a prompt, for prices that depend on it", ge=0)
         ] = 0,
+        *,
+        limit: Annotated[int, Parameter(ge=1, le=_MOST_LISTED)] = _MOST_LISTED,
+        after: Annotated[
+            str | None, Parameter(description="only those after this endpoint", max_length=512)
+        ] = None,
     ) -> Offered:
         """The enabled endpoints with the prices that hold now, as this worker resolves them."""
         catalogue, at = desk.catalogue, datetime.now(UTC)
         named = catalogue.endpoints_by_id.values()
         found = _sought(named if model is None else catalogue.endpoints_of(model), search, provider)
+        begin = 0 if after is None else _begin_after(found, catalogue.endpoints_by_id.get(after))
+        page = found[begin : begin + limit]
         return Offered(
             version=catalogue.version,
             total=len(found),
             providers=tuple(sorted(catalogue.providers)),
-            data=tuple(_offered(endpoint, at, prompt_tokens) for endpoint in found[:_MOST_LISTED]),
+            data=tuple(_offered(endpoint, at, prompt_tokens) for endpoint in page),
+            next_after=page[-1].id if begin + limit < len(found) else None,
         )
 
     @get(
@@ -164,7 +176,19 @@ def _sought(endpoints: Iterable[Endpoint], search: str, provider: str | None) ->
         if (provider is None or one.provider == provider)
         and all(word in f"{one.id} {one.model}".lower() for word in words)
     ]
-    return sorted(found, key=lambda one: (one.model, one.id))
+    return sorted(found, key=_place)
+
+
+def _place(endpoint: Endpoint) -> tuple[str, str]:
+    return endpoint.model, endpoint.id
+
+
+def _begin_after(found: Sequence[Endpoint], last: Endpoint | None) -> int:
+    if last is None:
+        raise InvalidRequestError(
+            "after: there is no such endpoint; begin without it", param="after"
+        )
+    return bisect_right(found, _place(last), key=_place)
 
 
 def _offered(endpoint: Endpoint, at: datetime, prompt_tokens: int) -> OfferedEndpoint:
