@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
-from difflib import SequenceMatcher
 from functools import cached_property
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from pricing.declaration import endpoint_from_config
 from pricing.endpoint import DataPolicy, Endpoint, Model, Provider, Thinking
 from pricing.errors import CatalogueError
 from pricing.loading import read_tables
+from pricing.nearest import Names
 
 __all__ = [
     "TABLES",
@@ -28,10 +28,6 @@ __all__ = [
 ]
 
 TABLES = Path(__file__).parent / "tables"
-
-_NAME_CHARACTERS = 200
-_NEAREST_CONSIDERED = 40
-_LEAST_LIKENESS = 0.5
 
 
 def as_declared(endpoint: Endpoint) -> Endpoint:
@@ -80,18 +76,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     def nearest(self, name: str, limit: int = 3) -> tuple[str, ...]:
         """Up to `limit` model names that look like `name`, best first, for messages only."""
-        name = name[:_NAME_CHARACTERS].lower()
-        wanted = _trigrams(name)
-        shared: dict[str, int] = {}
-        for trigram in wanted:
-            for model in self._models_by_trigram.get(trigram, ()):
-                shared[model] = shared.get(model, 0) + 1
-        # Long names share trigrams by sheer length: weigh what is shared against what is not.
-        likely = sorted(
-            shared, key=lambda model: (-shared[model] / (len(wanted) + len(model)), model)
-        )[:_NEAREST_CONSIDERED]
-        by_likeness = sorted((-_likeness(name, model), model) for model in likely)
-        return tuple(model for worse, model in by_likeness[:limit] if worse <= -_LEAST_LIKENESS)
+        return self._model_names.nearest(name, limit)
 
     def with_endpoints(
         self,
@@ -148,22 +133,8 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {slug: tuple(sorted(models)) for slug, models in found.items()}
 
     @cached_property
-    def _models_by_trigram(self) -> dict[str, tuple[str, ...]]:
-        found: dict[str, list[str]] = {}
-        for model in self.endpoints_by_model:
-            for trigram in _trigrams(model.lower()):
-                found.setdefault(trigram, []).append(model)
-        return {trigram: tuple(models) for trigram, models in found.items()}
-
-
-def _trigrams(name: str) -> frozenset[str]:
-    return frozenset(name[start : start + 3] for start in range(len(name) - 2))
-
-
-def _likeness(name: str, model: str) -> float:
-    """How much a name looks like a model's id, or like its slug when the name has no author."""
-    compared = model.lower() if "/" in name else model.partition("/")[2].lower()
-    return SequenceMatcher(None, name, compared, autojunk=False).ratio()
+    def _model_names(self) -> Names:
+        return Names(self.endpoints_by_model)
 
 
 def make_catalogue(

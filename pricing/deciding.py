@@ -11,6 +11,7 @@ import msgspec
 from pricing.catalogue import Catalogue
 from pricing.endpoint import Endpoint
 from pricing.errors import CatalogueError
+from pricing.nearest import Names
 from pricing.operator_layer import (
     WISHED,
     ChangeKind,
@@ -246,12 +247,7 @@ def _nearest(target: str, catalogue: Catalogue) -> list[str]:
         providers = get_close_matches(target, catalogue.providers, n=3)
         if providers:
             return providers
-    slug = target.rpartition("/")[2]
-    return [
-        endpoint.id
-        for model in catalogue.nearest(slug)
-        for endpoint in catalogue.endpoints_of(model)
-    ][:3]
+    return list(Names(catalogue.endpoints_by_id).nearest(target))
 
 
 def _refused(problem: str, remedy: str, *, key: str, value: object = None) -> CatalogueError:

@@ -4,7 +4,7 @@ Savings are the baseline less everything that was paid, failed attempts included
 for which both are known; they may be negative, and are told together with how many those are.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Protocol
@@ -14,6 +14,7 @@ import msgspec
 from pricing.catalogue import Catalogue, load_catalogue
 from pricing.cost import compute_cost, difference_usd, sum_known
 from pricing.endpoint import Endpoint
+from pricing.nearest import Names
 from pricing.price import resolve
 from pricing.usage import Usage
 
@@ -21,6 +22,7 @@ DEAREST = "dearest"
 PREVIOUS_RULES = "previous-rules"
 """Whoever would have served under the rules before those in force; told by decided requests alone,
 so that reports know it and records do not."""
+_MOST_NEAR = 3
 _CHAT_MODES = frozenset({"chat", "responses"})
 
 
@@ -166,10 +168,18 @@ def find_endpoint(name: str, offered: Catalogue) -> Endpoint:
     shipped = load_catalogue()
     found = shipped.endpoints_by_id.get(name)
     if found is None:
-        near = [one.id for model in shipped.nearest(name) for one in shipped.endpoints_of(model)]
-        hint = f"; near are {', '.join(near[:3])}" if near else ""
+        near = _near(name, offered, shipped)
+        hint = f"; near are {', '.join(near)}" if near else ""
         raise LookupError(f"{name!r} is no endpoint and not {DEAREST!r}{hint}")
     return found
+
+
+def _near(name: str, offered: Catalogue, shipped: Catalogue) -> Sequence[str]:
+    """Those that serve the model of that name, else those that are called alike; three at most."""
+    serving = offered.endpoints_of(name) or shipped.endpoints_of(name)
+    if serving:
+        return [endpoint.id for endpoint in serving[:_MOST_NEAR]]
+    return Names([*offered.endpoints_by_id, *shipped.endpoints_by_id]).nearest(name, _MOST_NEAR)
 
 
 def _plus(total: Decimal, amount: Decimal) -> Decimal:

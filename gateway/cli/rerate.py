@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from datetime import UTC, date, datetime
+from difflib import get_close_matches
 from typing import Annotated
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from gateway.cli.catalogues import every_table
 from gateway.cli.database import Database, ask
 from gateway.cli.logged import period
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
-from gateway.cli.printing import CommandError, print_json, print_table, say
+from gateway.cli.printing import CommandError, in_usd, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
 from gateway.ledger.rerating import RerateReport, rerate_span
 from gateway.storage.adjustments import Span
@@ -25,11 +26,13 @@ from gateway.storage.keys import list_keys
 from gateway.storage.price_changes import load_price_changes
 from gateway.storage.waiting import DatabaseUnavailableError
 from pricing.catalogue import Catalogue
+from pricing.nearest import Names
 from pricing.operator_layer import apply_changes
 from pricing.rerating import Verdict
 
 _ACTOR = "command line"
 _BATCH_S = 120.0
+_MOST_NEAR = 3
 _KEPT: dict[Verdict, str] = {
     "reported": "keep the cost that their provider told",
     "unmetered": "had no usage, or nobody saw their end",
@@ -136,13 +139,29 @@ def _checked(catalogue: Catalogue, span: Span) -> Span:
     """The span with the model by its own name, as records have it."""
     model = None if span.model is None else catalogue.model_named(span.model)
     if span.model is not None and model is None:
-        near = ", ".join(catalogue.nearest(span.model))
-        hint = f"; nearest are {near}" if near else ""
-        raise CommandError(f"--model: no model is called {span.model!r}{hint}")
+        raise CommandError(
+            f"--model: no model is called {span.model!r}{_hint(catalogue, span.model)}"
+        )
     if span.provider is not None and span.provider not in catalogue.providers:
-        known = ", ".join(sorted(catalogue.providers))
-        raise CommandError(f"--provider: {span.provider!r} is not known; known are {known}")
+        known = sorted(catalogue.providers)
+        near = get_close_matches(span.provider, known, n=_MOST_NEAR)
+        hint = f"nearest are {', '.join(near)}" if near else f"known are {', '.join(known)}"
+        raise CommandError(f"--provider: {span.provider!r} is not known; {hint}")
     return msgspec.structs.replace(span, model=model)
+
+
+def _hint(catalogue: Catalogue, name: str) -> str:
+    """What may have been meant: of an endpoint, or of one that is called alike, its model."""
+    endpoint = catalogue.endpoints_by_id.get(name)
+    if endpoint is not None:
+        return f"; the endpoint of that name serves {endpoint.model}"
+    provider, _, _ = name.partition("/")
+    alike = (
+        Names(catalogue.endpoints_by_id).nearest(name) if provider in catalogue.providers else ()
+    )
+    models = [catalogue.endpoints_by_id[endpoint_id].model for endpoint_id in alike]
+    near = list(dict.fromkeys([*models, *catalogue.nearest(name)]))[:_MOST_NEAR]
+    return f"; nearest are {', '.join(near)}" if near else ""
 
 
 def _print(report: RerateReport, names: dict[UUID, str]) -> None:
@@ -165,7 +184,7 @@ def _print(report: RerateReport, names: dict[UUID, str]) -> None:
         )
     corrected = report.verdicts.get("adjusted", 0)
     verb = "would be corrected" if report.is_dry_run else "were corrected"
-    say(f"{corrected} attempts {verb}; together {report.difference_usd:f} USD.")
+    say(f"{corrected} attempts {verb}; together {in_usd(report.difference_usd)}.")
     for verdict, what in _KEPT.items():
         if count := report.verdicts.get(verdict, 0):
             say(f"{count} {what}.")
