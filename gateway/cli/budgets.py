@@ -10,7 +10,7 @@ from msgspec import UNSET
 
 from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
-from gateway.cli.printing import CommandError, print_json, print_table, say
+from gateway.cli.printing import CommandError, in_usd, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
 from gateway.domain.budgets import BudgetMode, BudgetPeriod
 from gateway.domain.wishes import WishError
@@ -78,7 +78,7 @@ def create(
     if as_json:
         print_json(view)
     else:
-        say(f"Made the budget {name}: {wish.limit_usd:f} USD, {_per(per)}, {mode}.")
+        say(f"Made the budget {name}: {in_usd(wish.limit_usd)}, {_per(per)}, {mode}.")
 
 
 @budgets.command(name="list")
@@ -184,7 +184,7 @@ def change(
         print_json(view)
     else:
         strictly = ", strict" * view.strict
-        say(f"{view.name}: {view.limit_usd:f} USD, {_per(view.period)}, {view.mode}{strictly}.")
+        say(f"{view.name}: {in_usd(view.limit_usd)}, {_per(view.period)}, {view.mode}{strictly}.")
 
 
 @budgets.command
@@ -214,7 +214,7 @@ def release(
     if as_json:
         print_json({"released_usd": from_nano_usd(nusd)})
     else:
-        say(f"Released {from_nano_usd(nusd).normalize():f} USD of {name}.")
+        say(f"Released {in_usd(from_nano_usd(nusd))} of {name}.")
 
 
 @budgets.command

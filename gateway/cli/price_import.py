@@ -11,7 +11,7 @@ from gateway.cli.catalogues import offered_tables
 from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.price_lists import get_price_list
-from gateway.cli.printing import CommandError, print_json, print_table, say
+from gateway.cli.printing import CommandError, print_json, print_table, say, shown
 from gateway.cli.schema import bring_up_to_date
 from gateway.storage.engine import Connection
 from gateway.storage.price_changes import load_price_changes
@@ -255,7 +255,7 @@ def _accept(database_url: str, number: int, tables: Catalogue, comment: str | No
 def _differences(proposal: PriceProposal | StoredProposal) -> str:
     return ", ".join(
         f"{one.rate.removesuffix('_usd_per_mtok')} "
-        f"{'?' if one.before is None else f'{one.before:f}'} -> {one.after:f}"
+        f"{'?' if one.before is None else shown(one.before)} -> {shown(one.after)}"
         for one in proposal.differences
     )
 

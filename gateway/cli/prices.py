@@ -110,6 +110,7 @@ def show(
             "depends on",
         ],
         [_row(row) for row in shown],
+        less=("context", "set by", "depends on", "other", "reasoning"),
     )
     say("USD per million tokens; - is unknown, which is never 0.")
 

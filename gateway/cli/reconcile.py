@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.cli.catalogues import every_table
 from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
-from gateway.cli.printing import CommandError, note, print_json, print_table, say
+from gateway.cli.printing import CommandError, in_usd, note, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
 from gateway.settings.values import Settings
 from gateway.storage.adjustments import first_day
@@ -154,8 +154,8 @@ def _print_told(
     theirs = sum_known(*(one.theirs_usd for one in found)) or Decimal(0)
     difference = sum_known(*(one.difference_usd for one in found)) or Decimal(0)
     say(
-        f"{sum(one.attempts for one in found)} attempts told {theirs:f} USD; "
-        f"{difference:f} USD more than the tables say, and "
+        f"{sum(one.attempts for one in found)} attempts told {in_usd(theirs)}; "
+        f"{in_usd(difference)} more than the tables say, and "
         f"{sum(one.adrift for one in found)} of them are off by more than 1 %."
     )
 
@@ -189,11 +189,12 @@ def _print(found: tuple[Drift, ...]) -> None:
     )
     theirs = [one.theirs.cost_usd for one in found if one.theirs and one.theirs.cost_usd]
     ours = [one.ours.cost_usd for one in found if one.ours and one.ours.cost_usd]
+    their_sum, our_sum = sum_known(*theirs) or Decimal(0), sum_known(*ours) or Decimal(0)
     counts = ", ".join(
         f"{verdict.replace('_', ' ')}: {count}"
         for verdict, count in Counter(one.verdict for one in found).most_common()
     )
     say(
-        f"Theirs {sum_known(*theirs) or Decimal(0):f} USD, ours {sum_known(*ours) or Decimal(0):f} "
-        f"USD over {len(found)} days and models ({counts})."
+        f"Theirs {in_usd(their_sum)}, ours {in_usd(our_sum)} over {len(found)} days and models "
+        f"({counts})."
     )

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from decimal import Decimal
 from typing import cast
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from gateway.cli.database import Database, ask
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.printing import CommandError, print_json, print_table, say
 from gateway.domain.ids import day_of, parse_generation_id, to_generation_id
+from gateway.domain.plain_json import plain
 from gateway.domain.records import AttemptRecord, RequestRecord
 from gateway.storage.adjustments import Adjustment, adjustments_of, effective_request_usd
 from gateway.storage.queries import read_record
@@ -91,15 +91,15 @@ def _print(record: RequestRecord, adjustments: Sequence[Adjustment]) -> None:
     say(f"answered by  {answered}{' (fallback)' if record.is_fallback else ''}")
     kind = f", {record.error_kind}" if record.error_kind else ""
     say(f"outcome      {record.outcome} (status {record.status_code}{kind})")
-    cost = "unknown" if record.cost_usd is None else f"${_exact(record.cost_usd)}"
+    cost = "unknown" if record.cost_usd is None else f"${plain(record.cost_usd)}"
     paid = ", paid by its caller" if record.is_paid_by_caller else ""
     say(f"cost         {cost} ({record.cost_status}{paid})")
     if adjustments:
         now = effective_request_usd(record.cost_usd, adjustments)
-        corrected = "unknown" if now is None else f"${_exact(now)}"
+        corrected = "unknown" if now is None else f"${plain(now)}"
         say(f"corrected    {corrected}, since prices were corrected")
     if record.baseline_cost_usd is not None:
-        say(f"baseline     ${_exact(record.baseline_cost_usd)} for the same answer")
+        say(f"baseline     ${plain(record.baseline_cost_usd)} for the same answer")
     say(f"took         {record.duration_ms:.1f} ms, of it ours {record.overhead_ms or 0:.2f} ms")
     if record.labels:
         pairs = sorted(record.labels.items())
@@ -118,7 +118,7 @@ def _print(record: RequestRecord, adjustments: Sequence[Adjustment]) -> None:
         for one in adjustments:
             if one.number == attempt.number:
                 say(
-                    f"  corrected to {_exact(one.new_cost_usd)} USD ({one.cost_status}, price "
+                    f"  corrected to {plain(one.new_cost_usd)} USD ({one.cost_status}, price "
                     f"version {one.price_version}) on {one.recorded_at:%Y-%m-%d %H:%M} UTC by "
                     f"{one.recorded_by}: {one.reason}"
                 )
@@ -166,8 +166,3 @@ def _print_exclusions(plan: dict[str, object]) -> None:
         counted = cast("dict[str, object]", counts)
         say()
         say("excluded     " + ", ".join(f"{reason}: {count}" for reason, count in counted.items()))
-
-
-def _exact(amount: Decimal) -> str:
-    text = format(amount, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from gateway.cli.database import Database, ask
 from gateway.cli.logged import NOT_REPLAYED, installation_now, key_named, period, progress_of
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
-from gateway.cli.printing import CommandError, print_json, print_table, say
+from gateway.cli.printing import CommandError, in_usd, print_json, print_table, say
 from gateway.cli.rules import checked_rules, errors_of, listed, rules_in_force
 from gateway.cli.schema import bring_up_to_date
 from gateway.ledger.replaying import MOST_REQUESTS, USUAL_REQUESTS, replay_rules
@@ -175,10 +175,10 @@ def _print_costs(report: ReplayReport) -> None:
     if not report.changed:
         return
     say(
-        f"Of these, {report.priced:,} could be priced: {report.old_cost_usd:f} USD under the rules "
-        f"in force, {report.new_cost_usd:f} USD under the file, a difference of "
-        f"{report.difference_usd:+f} USD. All that was looked at cost "
-        f"{report.recorded_cost_usd:f} USD."
+        f"Of these, {report.priced:,} could be priced: {in_usd(report.old_cost_usd)} under the "
+        f"rules in force, {in_usd(report.new_cost_usd)} under the file, a difference of "
+        f"{in_usd(report.difference_usd, signed=True)}. All that was looked at cost "
+        f"{in_usd(report.recorded_cost_usd)}."
     )
     for reason, count in report.not_priced.items():
         say(f"Without a difference of cost: {count:,}, since {_NOT_PRICED[reason]}.")

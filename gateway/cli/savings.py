@@ -9,7 +9,7 @@ from gateway.cli.catalogues import offered
 from gateway.cli.database import Database
 from gateway.cli.logged import NOT_REPLAYED, installation_now, period, progress_of
 from gateway.cli.options import AsJson, Config, DataDir, settings_of
-from gateway.cli.printing import CommandError, print_json, print_table, say
+from gateway.cli.printing import CommandError, in_usd, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
 from gateway.ledger.baselines import Uncovered
 from gateway.ledger.replaying import MOST_REQUESTS, USUAL_REQUESTS
@@ -156,8 +156,8 @@ def _print(report: SavingsReport) -> None:
     else:
         verb = "less" if total.saved_usd >= 0 else "more"
         say(
-            f"{total.cost_usd:f} USD were paid where {_named(report.baseline)} would have cost "
-            f"{total.baseline_usd:f} USD: {abs(total.saved_usd):f} USD {verb}."
+            f"{in_usd(total.cost_usd)} were paid where {_named(report.baseline)} would have cost "
+            f"{in_usd(total.baseline_usd)}: {in_usd(abs(total.saved_usd))} {verb}."
         )
     _print_coverage(report, total)
 
@@ -178,9 +178,12 @@ def _print_coverage(report: SavingsReport, total: Savings) -> None:
     money = f" and {_share(total.cost_usd, known)} of the known cost" if known else ""
     say(
         f"That covers {_share(Decimal(total.covered_requests), Decimal(total.requests))} of the "
-        f"requests{money}; {total.uncovered_cost_usd:f} USD were paid for others, and the cost of "
-        f"{total.unpriced_requests:,} is not known."
+        f"requests{money}."
     )
+    if total.uncovered_cost_usd:
+        say(f"{in_usd(total.uncovered_cost_usd)} were paid for others.")
+    if total.unpriced_requests:
+        say(f"The cost of {total.unpriced_requests:,} is not known.")
     for reason, count in report.uncovered.items():
         say(f"Not covered: {count:,} {_UNCOVERED[reason]}.")
 

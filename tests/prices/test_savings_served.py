@@ -96,7 +96,13 @@ def test_the_declared_baseline_covers_everything(site: Site) -> None:
     assert (report["total"]["covered_requests"], report["total"]["requests"]) == (4, 4)
     saved = {row["group"]: row["saved_usd"] for row in report["rows"]}
     assert saved == {"cheap": 2 * DIFFERENCE, "dear": 0}
-    assert "0.00008" in shown.stdout
+    # 0.000056 at the dear one and 0.000016 at the cheap one, twice each.
+    assert (
+        "0.000144 USD were paid where the declared baseline would have cost 0.000224 USD: "
+        "0.00008 USD less.\n" in shown.stdout
+    )
+    assert "100.0% of the known cost.\n" in shown.stdout
+    assert "not known" not in shown.stdout
     assert "100.0% of the requests" in shown.stdout
 
 
@@ -134,9 +140,12 @@ def test_bad_wishes_are_refused_with_a_remedy(site: Site) -> None:
     unknown = site.admin("GET", f"/admin/savings?since={SINCE}&baseline=openai/gpt-4oo")
     grouped = site.admin("GET", f"/admin/savings?since={SINCE}&by=colour")
     command = site.place.tollway("savings", "--since", SINCE, "--baseline", "openai/gpt-4oo")
+    own = site.place.tollway("savings", "--since", SINCE, "--baseline", "deer/a!tokens=4")
 
     assert unknown.status_code == grouped.status_code == 400
     assert "openai/gpt-4o" in unknown.json()["error"]["message"]
     assert unknown.json()["error"]["param"] == "baseline"
     assert command.returncode == 1
     assert "--baseline: 'openai/gpt-4oo' is no endpoint" in command.stderr
+    assert "near are openai/gpt-4o, " in command.stderr
+    assert "near are dear/a!tokens=4" in own.stderr
