@@ -24,6 +24,10 @@ LATENCY_LABEL = (
 )
 
 
+WITHIN: Any = alt.ExprRef("width")
+"""The room of a text that begins at the left edge: more of it would make the chart smaller."""
+
+
 def slot_domain(slots: dict[str, int]) -> list[str]:
     """Providers by slot: the theme's colours are taken by position."""
     # Every slot needs a name; those that nobody has get invisible ones.

@@ -12,7 +12,8 @@ from streamlit.delta_generator import DeltaGenerator
 from dashboard import filters
 from dashboard.periods import Period
 
-_DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
+# The wide ones are formulas to spreadsheets in Chinese, Japanese and Korean.
+_DANGEROUS = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 _MENU: ContextVar[DeltaGenerator | None] = ContextVar("menu", default=None)
 """Where the page that is being drawn offers its files; each run has a context of its own."""
 
@@ -78,7 +79,8 @@ def as_csv(frame: pl.DataFrame) -> bytes:
     is_formula = texts.str.slice(0, 1).is_in(_DANGEROUS)
     names = {name: f"'{name}" for name in frame.columns if name.startswith(_DANGEROUS)}
     return (
-        frame.with_columns(pl.when(is_formula).then("'" + texts).otherwise(texts).name.keep())
+        frame.with_columns(pl.col(pl.List(pl.String)).list.join("; "))
+        .with_columns(pl.when(is_formula).then("'" + texts).otherwise(texts).name.keep())
         .rename(names)
         .write_csv()
         .encode()

@@ -8,7 +8,7 @@ import altair as alt
 import polars as pl
 
 from dashboard import numbers
-from dashboard.axes import MONEY_LABEL, as_utc, time_axis, value_axis, when_text
+from dashboard.axes import MONEY_LABEL, WITHIN, as_utc, time_axis, value_axis, when_text
 from dashboard.charts import PADDING, SECONDARY_HEIGHT, AnyChart, hover_rule
 
 
@@ -149,9 +149,9 @@ def month_chart(
         rule = alt.Chart(named).encode(y=alt.Y("limit:Q", axis=axis))
         layers += [
             rule.mark_rule(strokeDash=[2, 3], strokeWidth=1.5).encode(color=alt.value("red")),
-            rule.mark_text(align="left", baseline="bottom", dx=4, dy=-3, fontSize=12).encode(
-                x=alt.value(0), text="name:N", color=alt.value("gray")
-            ),
+            rule.mark_text(
+                align="left", baseline="bottom", dx=4, dy=-3, fontSize=12, limit=WITHIN
+            ).encode(x=alt.value(0), text="name:N", color=alt.value("gray")),
         ]
     base = alt.Chart(frame).encode(x=time_axis(points, timedelta(days=1)))
     layers.append(

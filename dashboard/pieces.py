@@ -9,6 +9,15 @@ import msgspec
 TONES = frozenset({"", "good", "bad", "warn"})
 
 _PUNCTUATION = re.compile(r"[!-/:-@\[-`{-~]")
+# What Streamlit looks for in texts once their escapes are gone: its logo, icons and emoji between
+# colons, addresses of pages and people, arrows.
+_READ_LATER = re.compile(
+    r"(?<=:)(?=[\w+-]+:)|(?<=[\w.+-])(?=@)|(?<=www)(?=\.)|(?<=http)(?=s?://)|(?<=[-<>~])(?=[-=>])",
+    re.IGNORECASE,
+)
+_UNSEEN = "\N{WORD JOINER}"
+_CUT = 40
+"""Letters that every column has room for."""
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,7 +145,7 @@ def chips(items: Sequence[tuple[str, str]]) -> str:
 
 def as_markdown(text: str) -> str:
     """For labels of buttons, which read Markdown: a name from traffic stays a text there."""
-    return _PUNCTUATION.sub(r"\\\g<0>", " ".join(text.split()))
+    return _PUNCTUATION.sub(r"\\\g<0>", _READ_LATER.sub(_UNSEEN, " ".join(text.split())))
 
 
 def _card(item: Card) -> str:
@@ -180,7 +189,9 @@ def _cell(cell: Cell, column: Column) -> str:
     swatch = f'<i class="tw-swatch {slot}"></i>' if slot else ""
     bar = "" if cell.bar is None else _bar(cell, cell.bar, slot)
     sub = f'<div class="tw-sub">{escape(cell.sub)}</div>' if cell.sub else ""
-    return f'<td class="{classes}" title="{escape(cell.hint)}">{swatch}{text}{sub}{bar}</td>'
+    # What is too long for its column is cut there.
+    hint = cell.hint or (cell.text if len(cell.text) > _CUT and not cell.wraps else "")
+    return f'<td class="{classes}" title="{escape(hint)}">{swatch}{text}{sub}{bar}</td>'
 
 
 def _bar(cell: Cell, share: float, slot: str) -> str:

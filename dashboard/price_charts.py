@@ -15,7 +15,7 @@ import polars as pl
 
 from dashboard import numbers, price_words
 from dashboard.admin_answers import PriceSpan
-from dashboard.axes import MONEY_LABEL, value_axis
+from dashboard.axes import MONEY_LABEL, WITHIN, value_axis
 from dashboard.charts import AnyChart
 from dashboard.looks import OTHER_SLOT
 
@@ -252,7 +252,7 @@ def dots_chart(compared: pl.DataFrame, slots: Mapping[str, int]) -> AnyChart:
     high = base.mark_point(size=70, filled=True, opacity=1).encode(
         x=alt.X("high:Q", scale=x_scale, axis=x_axis), y=y, color=color, tooltip=tooltip
     )
-    names = base.mark_text(align="left", baseline="middle", fontSize=11).encode(
+    names = base.mark_text(align="left", baseline="middle", fontSize=11, limit=WITHIN).encode(
         x=alt.value(0),
         y=alt.Y("name_lane:Q", scale=lanes, axis=None),
         text="endpoint:N",

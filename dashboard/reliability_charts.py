@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from dashboard import numbers, timeline
-from dashboard.axes import as_utc, legend, time_axis, value_axis, when_text
+from dashboard.axes import WITHIN, as_utc, legend, time_axis, value_axis, when_text
 from dashboard.charts import SECONDARY_HEIGHT, AnyChart, hover_rule
 from dashboard.periods import Period
 
@@ -191,7 +191,7 @@ def timeline_chart(bars: pl.DataFrame, lanes: list[str], period: Period) -> AnyC
     )
     texts = (
         alt.Chart(names.with_columns(y=pl.col("place") + 0.24))
-        .mark_text(align="left", baseline="middle", fontSize=12)
+        .mark_text(align="left", baseline="middle", fontSize=12, limit=WITHIN)
         .encode(
             x=alt.value(0),
             y=alt.Y("y:Q", scale=y, axis=None),

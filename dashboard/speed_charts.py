@@ -10,6 +10,7 @@ import polars as pl
 from dashboard import numbers
 from dashboard.axes import (
     LATENCY_LABEL,
+    WITHIN,
     as_utc,
     legend,
     slot_domain,
@@ -95,7 +96,7 @@ def ranges_chart(
     )
     names = (
         alt.Chart(frame)
-        .mark_text(align="left", baseline="middle", fontSize=12)
+        .mark_text(align="left", baseline="middle", fontSize=12, limit=WITHIN)
         .encode(
             x=alt.value(0),
             y=alt.Y("name_at:Q", scale=scale, axis=None),

@@ -59,11 +59,14 @@ STYLE = f"""<style>
   .tw-card .note {{ white-space: normal; }} .st-key-period button {{ padding-inline: .5rem; }} }}
 .tw-heading {{ font-size: 1rem; display: flex; flex-wrap: wrap; gap: .2rem 1rem;
   align-items: baseline; }}
- .tw-heading b {{ font-weight: 600; }}
+.tw-heading span {{ min-width: 0; overflow-wrap: anywhere; }}
+/* Isolated, so that a name that is written from right to left turns nothing beside it round. */
+.tw-heading b {{ font-weight: 600; unicode-bidi: isolate; }}
 .tw-scroll {{ overflow-x: auto; }}
 .tw-table {{ width: 100%; border-collapse: collapse; font-size: .87rem; margin: 0; }}
 .tw-table th, .tw-table td {{ border: 0; border-bottom: 1px solid var(--tw-rule);
   padding: .42rem .5rem .42rem 0; text-align: left; vertical-align: top; white-space: nowrap; }}
+.tw-table td:not(.wrap) {{ max-width: 24rem; overflow: hidden; text-overflow: ellipsis; }}
 .tw-table td.wrap {{ white-space: normal; overflow-wrap: anywhere; min-width: 8rem; }}
 .tw-table th {{ color: var(--tw-muted); font-weight: 600; font-size: .78rem; }}
 .tw-table a {{ color: light-dark(#2f5bd0, #8aa6e8); text-decoration: none; }}
@@ -87,7 +90,8 @@ STYLE = f"""<style>
 .tw-bar {{ position: relative; }}
 .tw-bar u {{ position: absolute; top: -.1rem; width: 2px; height: .47rem;
   background: var(--tw-muted); }}
-.tw-chip {{ display: inline-block; border-radius: .3rem; padding: .08rem .4rem; font-size: .78rem;
+.tw-chip {{ display: inline-block; max-width: 100%; overflow-wrap: anywhere;
+  border-radius: .3rem; padding: .08rem .4rem; font-size: .78rem;
   background: var(--tw-quiet); color: var(--tw-muted); }}
 .tw-chip.good {{ background: var(--tw-good-bg); color: var(--tw-good); }}
 .tw-chip.bad {{ background: var(--tw-bad-bg); color: var(--tw-bad); }}

@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from dashboard.axes import LATENCY_LABEL, legend
+from dashboard.axes import LATENCY_LABEL, WITHIN, legend
 from dashboard.charts import PADDING, AnyChart
 
 PHASE_COLOURS: dict[str, str] = {
@@ -73,7 +73,7 @@ def waterfall_chart(phases: pl.DataFrame, captions: pl.DataFrame) -> AnyChart:
     )
     texts = [
         alt.Chart(captions.with_columns(y=pl.col("lane") + at))
-        .mark_text(align="left", baseline="middle", fontSize=12, fontWeight=weight)
+        .mark_text(align="left", baseline="middle", fontSize=12, fontWeight=weight, limit=WITHIN)
         .encode(
             x=alt.value(0),
             y=alt.Y("y:Q", scale=y_scale, axis=None),
