@@ -14,13 +14,24 @@ _HEIGHT = 216
 
 
 def burn_down_chart(points: pl.DataFrame, limit: float, zone: str) -> AnyChart:
-    """From `budget_words.burn_down`; the limit is a dotted rule, the forecast a dashed line."""
+    """What is left of a budget: the limit is a dotted rule, the forecast a dashed line in its band.
+
+    Args:
+        points: of `burn_down.burn_down`.
+        limit: in USD.
+        zone: whose wall clock is drawn.
+    """
     rows = [
         {
             "at": _wall(row["at"], zone),
             "left": float(row["left_usd"]),
+            "low": float(row["low_usd"]),
+            "high": float(row["high_usd"]),
             "part": row["part"],
             "left_text": numbers.usd(row["left_usd"]),
+            "band_text": ""
+            if row["low_usd"] == row["high_usd"]
+            else f"{numbers.usd(row['low_usd'])} to {numbers.usd(row['high_usd'])}",
             "when_text": numbers.when(row["at"], zone),
         }
         for row in points.iter_rows(named=True)
@@ -43,21 +54,22 @@ def burn_down_chart(points: pl.DataFrame, limit: float, zone: str) -> AnyChart:
         tooltip=[
             alt.Tooltip("when_text:N", title="When"),
             alt.Tooltip("left_text:N", title="Left"),
+            alt.Tooltip("band_text:N", title="Four of five"),
             alt.Tooltip("part:N", title="What"),
         ],
     )
     left = base.transform_filter("datum.part == 'left'").mark_area(
         line={"strokeWidth": 2}, opacity=0.18, interpolate="linear"
     )
-    forecast = base.transform_filter("datum.part == 'forecast'").mark_line(
-        strokeDash=[5, 4], strokeWidth=2
-    )
+    expected = base.transform_filter("datum.part == 'forecast'")
+    band = expected.mark_area(opacity=0.15).encode(y=alt.Y("low:Q"), y2="high:Q")
+    forecast = expected.mark_line(strokeDash=[4, 4], strokeWidth=2)
     rule = (
         alt.Chart(alt.Data(values=[{"limit": limit}]))
         .mark_rule(strokeDash=[1, 3], opacity=0.7)
         .encode(y="limit:Q")
     )
-    return alt.layer(left, forecast, rule).properties(height=_HEIGHT)
+    return alt.layer(band, left, forecast, rule).properties(height=_HEIGHT)
 
 
 def _wall(at: datetime, zone: str) -> str:

@@ -240,37 +240,3 @@ def _change_words(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
         held = "longest possible" if is_strict else "longest usual"
         words.append(f"now holds the {held} answer")
     return ", ".join(words) or _ACTIONS["budget.change"]
-
-
-def burn_down(
-    budget: BudgetView, spend: pl.DataFrame, found: Outlook, now: datetime
-) -> pl.DataFrame:
-    """What was left over time, ending at what is left now, then where it goes.
-
-    Returns:
-        ``at``, ``left_usd``, ``part`` ("left" or "forecast"), oldest first.
-    """
-    left = budget.remaining_usd
-    points: list[tuple[datetime, Decimal, str]] = [(now, left, "left")]
-    for at, cost in reversed(list(spend.select("at", "cost_usd").iter_rows())):
-        left += cost or Decimal(0)
-        points.append((at, min(left, budget.limit_usd), "left"))
-    points.reverse()
-    if found.usd_per_day and not found.is_spent:
-        ends = found.exhausted_at or budget.resets_at or now + _LOOK_BACK[budget.period]
-        days = Decimal(int((ends - now).total_seconds())) / 86_400
-        rest = max(budget.remaining_usd - found.usd_per_day * days, Decimal(0))
-        points += [(now, budget.remaining_usd, "forecast"), (ends, rest, "forecast")]
-    return pl.DataFrame(
-        {
-            "at": [at for at, _, _ in points],
-            "left_usd": [left for _, left, _ in points],
-            "part": [part for _, _, part in points],
-        },
-        schema={
-            "at": pl.Datetime("us", "UTC"),
-            "left_usd": pl.Decimal(38, 12),
-            "part": pl.String(),
-        },
-        strict=False,
-    )

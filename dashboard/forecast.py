@@ -15,7 +15,7 @@ LOOK_BACK = timedelta(days=28)
 ENOUGH_DAYS = 3
 
 _DAY = timedelta(days=1)
-_FOUR_OF_FIVE = Decimal("1.2816")
+FOUR_OF_FIVE = Decimal("1.2816")
 """Of a normal distribution, so many deviations to either side hold 80 %."""
 
 
@@ -66,7 +66,7 @@ def expect(days: Mapping[date, Decimal], now: datetime) -> Forecast | None:
         part = Decimal((ends - begins) / _DAY)
         usd += profile[day.weekday()] * scale * part
         spread += deviation * deviation * part
-        band = _FOUR_OF_FIVE * spread.sqrt()
+        band = FOUR_OF_FIVE * spread.sqrt()
         points.append(Point(at=ends, usd=usd, low_usd=max(spent, usd - band), high_usd=usd + band))
     return Forecast(points=tuple(points))
 

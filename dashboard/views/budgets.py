@@ -4,9 +4,10 @@ import time
 from datetime import UTC, datetime
 from decimal import Decimal
 
+import polars as pl
 import streamlit as st
 
-from dashboard import budget_chart, budget_words, numbers, operator_source, pieces
+from dashboard import budget_chart, budget_words, burn_down, numbers, operator_source, pieces
 from dashboard.admin import AdminError
 from dashboard.admin_answers import AuditPage, Budgets, BudgetView
 from dashboard.admin_states import admin, lacks
@@ -163,14 +164,23 @@ def _draw_burn_down(budget: BudgetView, keys: tuple[Holder, ...], now: datetime,
         None if budget.everyone else tuple(sorted(holders)),
     )
     outlook = _outlook(budget, holders, now)
-    points = budget_words.burn_down(budget, spend, outlook, now)
+    points = burn_down.burn_down(budget, spend, outlook, now)
     left = f"{numbers.usd(budget.remaining_usd)} of {numbers.usd(budget.limit_usd)} left"
     words, _ = budget_words.outlook_words(budget, outlook, zone)
-    st.html(pieces.heading("Burn-down", f"{left}, {words}; dashed: at the pace of late"))
+    st.html(pieces.heading("Burn-down", f"{left}, {words}{_expected(points)}"))
     st.altair_chart(
         budget_chart.burn_down_chart(points, float(budget.limit_usd), zone),
         alt=f"What is left of the budget over time: {left}, {words}",
     )
+
+
+def _expected(points: pl.DataFrame) -> str:
+    """What the dashed line is, and its band where there is one."""
+    expected = points.filter(pl.col("part") == burn_down.FORECAST)
+    if expected.is_empty():
+        return ""
+    has_band = (expected["low_usd"] != expected["high_usd"]).any()
+    return "; dashed: at the pace of late" + ", the band holds four of five futures" * has_band
 
 
 def _render_events(budget: BudgetView, zone: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from dashboard import budget_chart, budget_words, operator_source
+from dashboard import budget_chart, budget_words, burn_down, operator_source
 from dashboard.admin_answers import AuditEntry, BudgetView
 from dashboard.budget_words import Holder, Outlook
 from dashboard.views.budgets_change import parse_usd
@@ -125,17 +125,68 @@ def test_the_burn_down_ends_at_what_is_left_and_the_forecast_goes_on_from_there(
     spend = spending((NOW - 2 * HOUR, "1.5"), (NOW - HOUR, "0.5"))
     found = Outlook(usd_per_day=Decimal(49), exhausted_at=NOW + 2 * DAY, is_spent=False)
 
-    points = budget_words.burn_down(budget("2"), spend, found, NOW)
+    points = burn_down.burn_down(budget("2"), spend, found, NOW)
 
-    assert points.rows() == [
+    rows = points.select("at", "left_usd", "part").rows()
+    assert rows[:4] == [
         (NOW - 2 * HOUR, Decimal("100.0"), "left"),
         (NOW - HOUR, Decimal("98.5"), "left"),
         (NOW, Decimal(98), "left"),
         (NOW, Decimal(98), "forecast"),
-        (NOW + 2 * DAY, Decimal(0), "forecast"),
     ]
+    # Half of the way is half of what is left.
+    assert (NOW + DAY, Decimal(49), "forecast") in rows
+    assert rows[-1] == (NOW + 2 * DAY, Decimal(0), "forecast")
     drawn = json.loads(budget_chart.burn_down_chart(points, 100.0, "Asia/Kolkata").to_json())
     assert "2026-11-21T17:30:00" in json.dumps(drawn)
+
+
+def test_the_band_of_a_forecast_holds_four_of_five_futures() -> None:
+    # Six whole days of 9 and 11 dollars in turn: 10 a day, give or take 1.
+    midnight = NOW.replace(hour=0)
+    costs = [(midnight - day * DAY, "9" if day % 2 else "11") for day in range(6, 0, -1)]
+    found = Outlook(usd_per_day=Decimal(10), exhausted_at=None, is_spent=False)
+
+    points = burn_down.burn_down(budget("60", limit="200"), spending(*costs), found, NOW)
+
+    band = points.filter(pl.col("part") == "forecast").select("left_usd", "low_usd", "high_usd")
+    # Of what is left now there is no doubt; 9.5 days later by 1.2816 times their square root.
+    assert band.row(0) == (Decimal(140), Decimal(140), Decimal(140))
+    left, low, high = band.row(-1)
+    assert left == Decimal(45)
+    assert (round(left - low, 2), round(high - left, 2)) == (Decimal("3.95"), Decimal("3.95"))
+    was = points.filter(pl.col("part") == "left")
+    assert was["low_usd"].to_list() == was["high_usd"].to_list() == was["left_usd"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("since", "costs"),
+    [
+        pytest.param(NOW - 2 * HOUR, [], id="too-young"),
+        pytest.param(NOW - 5 * HOUR, [(NOW - HOUR * n, "1") for n in (5, 4, 3, 2, 1)], id="even"),
+    ],
+)
+def test_what_cannot_be_told_or_never_varied_has_no_band(since: datetime, costs: Any) -> None:
+    found = Outlook(usd_per_day=Decimal(24), exhausted_at=None, is_spent=False)
+    given = budget(limit="1000", period="day", since=NOW - 5 * HOUR, created_at=since)
+
+    points = burn_down.burn_down(given, spending(*costs), found, NOW)
+
+    assert points["low_usd"].to_list() == points["high_usd"].to_list()
+
+
+def test_a_budget_is_never_less_than_spent_nor_more_than_it_is() -> None:
+    costs = [(NOW - n * HOUR, "30" if n % 2 else "0") for n in (4, 3, 2, 1)]
+    found = Outlook(usd_per_day=Decimal(360), exhausted_at=NOW + 3 * HOUR, is_spent=False)
+    given = budget("60", period="day", since=NOW - 5 * HOUR)
+
+    points = burn_down.burn_down(given, spending(*costs), found, NOW)
+
+    expected = points.filter(pl.col("part") == "forecast")
+    assert expected["low_usd"].min() == 0
+    assert expected["high_usd"].max() == Decimal(40)
+    assert (expected["low_usd"] <= expected["left_usd"]).all()
+    assert (expected["left_usd"] <= expected["high_usd"]).all()
 
 
 def test_budgets_are_ranked_by_danger_and_those_that_only_count_come_last() -> None:
