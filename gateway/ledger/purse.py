@@ -6,28 +6,23 @@ need; who finds a slice used up waits for it, and never longer than the rules sa
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 
 import msgspec
 
 from gateway.domain.budgets import Budget, BudgetWindow, percent_reached, window_of
 from gateway.domain.caller import Caller
-from gateway.domain.errors import BudgetExceededError, GatewayError, RateLimitedError
+from gateway.ledger.budget_queue import BudgetQueue, Waiter
+from gateway.ledger.budget_refusals import exceeded, unbounded, unconfirmed, warning_of
 from gateway.ledger.budgets import Slice, Spending
 from gateway.routing.plan import Candidate
 from gateway.storage.granting import Ask
 from gateway.storage.leases import Holding
-from pricing.cost import from_nano_usd
 
 _MOST_ACCOUNTS = 20_000
 _MOST_ASKED_AT_ONCE = 64
-_LOOKS = 10
-"""So often at least the worker listens for an answer before a request gives up waiting for it."""
-_PERIODS = {"day": " per day", "week": " per week", "month": " per month", "total": ""}
 
 
 class BudgetRules(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,26 +78,6 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
         return tuple([one.warning for one in self.soft if one.warning is not None])
 
 
-class _Waiter:
-    __slots__ = ("answer", "hard", "is_asked_for", "looks", "most", "take")
-
-    def __init__(self, hard: Sequence[Slice], most: int, take: Callable[[], bool]) -> None:
-        self.hard = hard
-        self.most = most
-        """So much of every one of them."""
-        self.take = take
-        """Reserves it, where it is there."""
-        self.is_asked_for = False
-        self.looks = _LOOKS
-        """How often it may still be looked after in vain."""
-        self.answer: asyncio.Future[bool | None] = asyncio.get_running_loop().create_future()
-        """Whether it was reserved for; None where nobody answered in time."""
-
-    def give_up(self) -> None:
-        if not self.answer.done():
-            self.answer.set_result(None)
-
-
 class Purse:
     """What one worker may spend. Its books are `gateway.ledger.budgets`."""
 
@@ -122,9 +97,8 @@ class Purse:
         self._accounts: dict[UUID, Account] = {}
         self._callers: dict[UUID, Caller] = {}
         self._budgets: tuple[Budget, ...] = ()
-        self._waiting: dict[Slice, deque[_Waiter]] = {}
+        self._queue = BudgetQueue(wait_s=self.rules.wait_s, dry_s=self.rules.dry_s)
         self._low: set[Slice] = set()
-        self._is_counting = False
 
     def account_of(
         self, caller: Caller, budgets: tuple[Budget, ...], now_s: float
@@ -208,7 +182,7 @@ class Purse:
         if not hard:
             return candidates
         if not bounds:
-            raise _unbounded(hard[0])
+            raise unbounded(hard[0])
         for one in hard:
             one.used_at_s = now_s
         if not spending.reserve(bounds):
@@ -236,7 +210,7 @@ class Purse:
             BudgetExceededError: there is no more, or it could not be confirmed in time.
         """
         hard = spending.hard
-        waiter = _Waiter(hard, nusd, lambda: spending.grow(number, nusd))
+        waiter = Waiter(hard, nusd, lambda: spending.grow(number, nusd))
         is_known = None if waiter.take() else await self._wait(waiter, time.monotonic())
         if is_known is not None:
             nusd //= 4
@@ -249,11 +223,11 @@ class Purse:
     def asks(self) -> list[tuple[Slice, Ask]]:
         """What is to be asked for now: for those who wait, and for slices that run low."""
         now_s = time.monotonic()
-        wanted = [*self._waiting, *(one for one in self._low if one not in self._waiting)]
+        wanted = [*self._queue, *(one for one in self._low if one not in self._queue)]
         self._low.clear()
         asks: list[tuple[Slice, Ask]] = []
         for one in wanted[:_MOST_ASKED_AT_ONCE]:
-            needs = self._needs(one)
+            needs = self._queue.needs(one)
             ahead = max(0, desired(one, self.rules) - max(0, one.free))
             if not needs and (now_s < one.dry_until_s or not ahead):
                 continue
@@ -279,7 +253,7 @@ class Purse:
         if one.free < one.low:
             # There was no more to be had: the next look tells whether there is.
             one.low = 0
-        self._answer(one)
+        self._queue.answer(one)
 
     def learn(self, one: Slice, holding: Holding) -> None:
         """What a look at a window told."""
@@ -290,18 +264,12 @@ class Purse:
         one.percent = percent_reached(holding.spent_nusd, holding.limit_nusd)
         one.warning = None
         if one.budget.mode == "soft" and one.percent:
-            one.warning = (
-                f"budget {one.budget.name}: {one.percent} % of {_usd(holding.limit_nusd)} USD"
-                f"{_PERIODS[one.budget.period]} are spent{_anew(one)}"
-            )
+            one.warning = warning_of(one, percent=one.percent, limit_nusd=holding.limit_nusd)
 
     def fail(self) -> None:
         """Postgres does not answer: those who wait are not kept."""
         self.is_away = True
-        for waiters in self._waiting.values():
-            for waiter in waiters:
-                waiter.give_up()
-        self._waiting.clear()
+        self._queue.give_up()
 
     def slice_of(self, budget: Budget, now_s: float) -> Slice:
         """The slice of a budget's window of a moment, made when there is none yet."""
@@ -314,7 +282,7 @@ class Purse:
         return one
 
     def has_waiters(self, one: Slice) -> bool:
-        return one in self._waiting
+        return one in self._queue
 
     def forget(self, one: Slice) -> None:
         """A window that is over, or not used any more."""
@@ -326,7 +294,7 @@ class Purse:
 
     def want_more(self) -> None:
         """Who waits still, or again, is asked for next."""
-        if self._waiting:
+        if self._queue:
             self.wanted.set()
 
     def want(self, one: Slice) -> None:
@@ -353,46 +321,24 @@ class Purse:
     def _is_enforced(self, budget: Budget) -> bool:
         return budget.mode == "hard" and self.rules.is_enforced
 
-    async def _wait(self, waiter: _Waiter, now_s: float, *, is_second: bool = False) -> bool | None:
+    async def _wait(self, waiter: Waiter, now_s: float, *, is_second: bool = False) -> bool | None:
         """None once the reservation is made; else whether it is known that there is no more."""
-        short = [one for one in waiter.hard if one.free < waiter.most]
         if not is_second and any(
-            now_s < one.dry_until_s and one.free + one.available < waiter.most for one in short
+            now_s < one.dry_until_s and one.free + one.available < waiter.most
+            for one in waiter.short()
         ):
             return True
         if self.is_away:
             return False
-        for one in short:
-            self._waiting.setdefault(one, deque()).append(waiter)
+        self._queue.join(waiter)
         self.wanted.set()
-        self._count_on()
         try:
             is_reserved = await waiter.answer
         finally:
-            self._leave(waiter)
+            self._queue.leave(waiter)
         if is_reserved is None:
             return False
         return None if is_reserved else True
-
-    def _count_on(self) -> None:
-        """See to it that nobody waits for too long.
-
-        In steps, each of which lets the event loop turn: a crowd that keeps it busy does not make
-        answers late that are there already.
-        """
-        if not self._is_counting:
-            self._is_counting = True
-            asyncio.get_running_loop().call_later(self.rules.wait_s / _LOOKS, self._count_down)
-
-    def _count_down(self) -> None:
-        self._is_counting = False
-        # Who waits for several budgets is among the waiters of each.
-        for waiter in {one for waiters in self._waiting.values() for one in waiters}:
-            waiter.looks -= 1
-            if waiter.looks <= 0:
-                waiter.give_up()
-        if self._waiting:
-            self._count_on()
 
     def _look_after(self, hard: Sequence[Slice]) -> None:
         """Ask for more before it is used up."""
@@ -400,48 +346,6 @@ class Purse:
             if one.free < one.low:
                 self._low.add(one)
                 self.wanted.set()
-
-    def _leave(self, waiter: _Waiter) -> None:
-        for one in waiter.hard:
-            waiters = self._waiting.get(one)
-            if waiters is not None and waiter in waiters:
-                waiters.remove(waiter)
-                if not waiters:
-                    del self._waiting[one]
-
-    def _answer(self, one: Slice) -> None:
-        """Reserve for those who wait, in their order; whoever is not reached for is told so."""
-        left: deque[_Waiter] = deque()
-        for waiter in self._waiting.pop(one, ()):
-            if waiter.answer.done():
-                continue
-            if waiter.take():
-                waiter.answer.set_result(True)
-            elif waiter.is_asked_for and one.available + one.free < waiter.most:
-                one.dry_until_s = time.monotonic() + self.rules.dry_s
-                waiter.answer.set_result(False)
-            elif one.free < waiter.most:
-                # It came while the others were asked for.
-                left.append(waiter)
-            else:
-                # Another of its budgets was used up meanwhile.
-                for other in waiter.hard:
-                    if other.free < waiter.most and waiter not in self._waiting.get(other, ()):
-                        self._waiting.setdefault(other, deque()).append(waiter)
-        if left:
-            self._waiting[one] = left
-
-    def _needs(self, one: Slice) -> tuple[int, ...]:
-        """What those who wait lack beyond what is free."""
-        free = one.free
-        needs: list[int] = []
-        for waiter in self._waiting.get(one, ()):
-            waiter.is_asked_for = True
-            lacking = waiter.most - free
-            free = max(0, -lacking)
-            if lacking > 0:
-                needs.append(lacking)
-        return tuple(needs)
 
     def _what_fits(
         self, hard: Sequence[Slice], spending: Spending, bounds: dict[str, int], *, is_dry: bool
@@ -457,11 +361,11 @@ class Purse:
             self.refused += 1
             raise exceeded(tightest, cheapest)
         self.unconfirmed += 1
-        raise _unconfirmed(tightest)
+        raise unconfirmed(tightest)
 
 
-def _waiter_of(spending: Spending, bounds: dict[str, int]) -> _Waiter:
-    return _Waiter(spending.hard, max(bounds.values()), lambda: spending.reserve(bounds))
+def _waiter_of(spending: Spending, bounds: dict[str, int]) -> Waiter:
+    return Waiter(spending.hard, max(bounds.values()), lambda: spending.reserve(bounds))
 
 
 def _within_reach(hard: Sequence[Slice], bounds: dict[str, int]) -> dict[str, int]:
@@ -476,69 +380,6 @@ def desired(one: Slice, rules: BudgetRules) -> int:
     if one.unit == 1:
         return most
     return min(max(int(one.burn_per_s * rules.ahead_s), 4 * one.unit), most)
-
-
-def exceeded(one: Slice, bound_nusd: int | None = None) -> BudgetExceededError:
-    """402: what is left of a budget, and when it begins anew."""
-    error = BudgetExceededError("", should_retry=False)
-    explain(error, one, bound_nusd)
-    return error
-
-
-def explain(error: GatewayError, one: Slice, bound_nusd: int | None = None) -> None:
-    """Say in an error what is left of a budget, and when it begins anew."""
-    limit_nusd, spent_nusd = one.budget.limit_nusd, one.spent_by_all or 0
-    left_nusd = max(0, limit_nusd - spent_nusd)
-    asked = "" if bound_nusd is None else f" (this request may cost up to {_usd(bound_nusd)} USD)"
-    error.message = (
-        f"the budget {one.budget.name!r} of {_usd(limit_nusd)} USD{_PERIODS[one.budget.period]} "
-        f"does not hold this request{asked}: {_usd(spent_nusd)} USD are spent, of the other "
-        f"{_usd(left_nusd)} USD {_usd(max(0, min(left_nusd, one.headroom or 0)))} USD are not "
-        f"reserved{_anew(one)}"
-    )
-    error.args = (error.message,)
-    until = one.window.until
-    told: dict[str, Any] = {
-        "budget": one.budget.name,
-        "period": one.budget.period,
-        "limit_usd": from_nano_usd(limit_nusd).normalize(),
-        "spent_usd": from_nano_usd(spent_nusd).normalize(),
-        "remaining_usd": from_nano_usd(left_nusd).normalize(),
-        "resets_at": None if until is None else f"{until:%Y-%m-%dT%H:%M:%SZ}",
-    }
-    if bound_nusd is not None:
-        told["request_usd_at_most"] = from_nano_usd(bound_nusd).normalize()
-    error.metadata |= told
-
-
-def _unbounded(one: Slice) -> BudgetExceededError:
-    return BudgetExceededError(
-        f"the budget {one.budget.name!r} is enforced, and nobody knows what this request may cost "
-        "at any endpoint; set `max_tokens`, or have the operator give a price",
-        code="cost_unknown",
-        should_retry=False,
-        metadata={"budget": one.budget.name},
-    )
-
-
-def _unconfirmed(one: Slice) -> RateLimitedError:
-    return RateLimitedError(
-        f"this worker has used up its share of the budget {one.budget.name!r}, and more of it "
-        "could not be confirmed in time; try again in a moment",
-        code="budget_unconfirmed",
-        retry_after_s=1,
-        should_retry=False,
-        metadata={"budget": one.budget.name},
-    )
-
-
-def _anew(one: Slice) -> str:
-    until = one.window.until
-    return "" if until is None else f"; it begins anew at {until:%Y-%m-%d %H:%M} UTC"
-
-
-def _usd(nusd: int) -> str:
-    return f"{from_nano_usd(nusd).normalize():f}"
 
 
 def _free(one: Slice) -> int:
