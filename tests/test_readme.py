@@ -65,6 +65,17 @@ def commands(of: App) -> set[str]:
     return {name for name in of if not name.startswith("-")}
 
 
+def table_of_commands() -> list[tuple[str, set[str], str]]:
+    """Of each row the command, what stands behind it, and the whole."""
+    readme = (ROOT / "README.md").read_text("utf-8")
+    found: list[tuple[str, set[str], str]] = []
+    for row in re.findall(r"^\| `tollway .+$", readme, re.MULTILINE):
+        first, *others = re.findall(r"`([^`]+)`", row.split(" | ")[0])
+        _, command, *rest = first.split()
+        found.append((command, {*rest, *others}, row))
+    return found
+
+
 def test_targets_exist(text: str) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
@@ -83,11 +94,26 @@ def test_commands_exist(text: str) -> None:
                 assert rest[0] in below, piece
 
 
-def test_all_commands_are_told() -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
+def test_the_table_tells_every_command_in_the_order_of_help() -> None:
+    rows = table_of_commands()
 
-    for command in commands(app):
-        assert f"`tollway {command}" in readme, command
+    assert [command for command, _, _ in rows] == [name for name in app if name in commands(app)]
+    for command, called, _ in rows:
+        below = commands(app[command])
+        # Of a command that has none below it, the row may show what it is called with.
+        assert not below or called == below, command
+
+
+def test_the_table_names_options_that_there_are() -> None:
+    for command, _, row in table_of_commands():
+        called = [app[command][name] for name in commands(app[command])] or [app[command]]
+        known = {
+            option
+            for one in called
+            for argument in one.assemble_argument_collection()
+            for option in argument.names
+        }
+        assert set(re.findall(r"[` ](--[a-z-]+)", row)) <= known, command
 
 
 def test_links_and_paths_lead_somewhere(text: str, request: pytest.FixtureRequest) -> None:

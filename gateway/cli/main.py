@@ -18,7 +18,7 @@ _COMMANDS = {
     "up": "Start everything on this machine: PostgreSQL, gateway, dashboard.",
     "serve": "Serve the gateway, as in production; SIGTERM drains it.",
     "dashboard": "Serve the dashboard alone.",
-    "keys": "Make, list and revoke API keys.",
+    "keys": "Make, list, change and revoke API keys.",
     "budgets": "Limit what keys may spend.",
     "users": "Make, list, change and revoke those who may sign in.",
     "webhooks": "Make, list, try and delete webhooks.",
