@@ -47,7 +47,7 @@ async def ensure_partitions(connection: AsyncConnection, days: Iterable[date]) -
         await _create(connection, name, *wanted[name])
 
 
-async def first_day(connection: AsyncConnection) -> date | None:
+async def first_partition_day(connection: AsyncConnection) -> date | None:
     """The earliest UTC day that has partitions; None without any."""
     days = [day for parent in PARTITIONED for day in await partition_days(connection, parent)]
     return min(days, default=None)

@@ -1,4 +1,7 @@
-"""Makes roll-ups anew from the rows, an hour at a time, while records go on arriving."""
+"""Makes roll-ups anew from the rows, an hour at a time, while records go on arriving.
+
+The rows of an hour are read once and summed up from there, by the statements that sum up arrivals.
+"""
 
 from datetime import UTC, datetime, time, timedelta
 
@@ -6,10 +9,9 @@ from sqlalchemy import and_, delete
 from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.storage.adjusted import adjusted_attempts, adjusted_requests
-from gateway.storage.partitions import first_day
+from gateway.storage.hour_rows import TAKEN, take_hour
+from gateway.storage.partitions import first_partition_day
 from gateway.storage.rollup_corrections import share_roll_ups
-from gateway.storage.rollup_source import Source
 from gateway.storage.rollup_tables import (
     METRICS,
     ROLL_UPS,
@@ -18,10 +20,16 @@ from gateway.storage.rollup_tables import (
 )
 from gateway.storage.rollup_upkeep import hold_roll_ups, horizon, resum, set_horizon
 from gateway.storage.rollups import additions, new_label_sets, new_providers
-from gateway.storage.tables import attempt_record, cost_adjustment, request_record
 
 STEP = timedelta(hours=1)
 _DAY = timedelta(days=1)
+
+_SUMS: tuple[Insert, ...] = (
+    new_label_sets(TAKEN.requests),
+    new_label_sets(TAKEN.attempts),
+    new_providers(TAKEN.attempts),
+    *additions(TAKEN),
+)
 
 
 async def rebuildable_since(connection: AsyncConnection) -> datetime | None:
@@ -30,7 +38,7 @@ async def rebuildable_since(connection: AsyncConnection) -> datetime | None:
     if kept_since is not None:
         # An attempt belongs to the day of its request, and may have begun on the next one.
         return kept_since + _DAY
-    day = await first_day(connection)
+    day = await first_partition_day(connection)
     return None if day is None else datetime.combine(day, time(), UTC)
 
 
@@ -39,7 +47,7 @@ async def give_up_rows(connection: AsyncConnection, before: datetime) -> None:
 
     Waits for who does so just now. ``before`` is a midnight of UTC.
     """
-    day = await first_day(connection)
+    day = await first_partition_day(connection)
     if day is not None and day < before.date():
         await share_roll_ups(connection)
         await set_horizon(connection, "rows", before)
@@ -69,7 +77,8 @@ async def rebuild_hour(connection: AsyncConnection, start: datetime) -> bool:
     await connection.execute(
         delete(rollup_pending).where(rollup_pending.c.at >= start, rollup_pending.c.at < end)
     )
-    for statement in _from_rows(start, end):
+    await take_hour(connection, start, end)
+    for statement in _SUMS:
         await connection.execute(statement)
     await resum(connection, start, end)
     kept_since = await horizon(connection, "minutes")
@@ -80,26 +89,3 @@ async def rebuild_hour(connection: AsyncConnection, start: datetime) -> bool:
                 delete(minutes).where(minutes.c.at >= start, minutes.c.at < end)
             )
     return True
-
-
-def _from_rows(start: datetime, end: datetime) -> list[Insert]:
-    requests, attempts = request_record.c, attempt_record.c
-    # A request of that hour, or one that began an attempt in it.
-    days = (start.date() - _DAY, end.date())
-    made = [cost_adjustment.c.day.between(*days)]
-    all_requests = adjusted_requests([requests.day.between(*days)], made)
-    all_attempts = adjusted_attempts([attempts.day.between(*days)], made)
-    received = and_(requests.received_at >= start, requests.received_at < end)
-    begun = and_(attempts.started_at >= start, attempts.started_at < end)
-    source = Source(
-        all_requests.where(received).subquery("requests"),
-        all_attempts.where(begun).subquery("attempts"),
-        all_requests.subquery("all_requests"),
-        all_attempts.subquery("all_attempts"),
-    )
-    return [
-        new_label_sets(source.requests),
-        new_label_sets(source.attempts),
-        new_providers(source.attempts),
-        *additions(source),
-    ]
