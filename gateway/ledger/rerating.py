@@ -2,7 +2,8 @@
 
 Each batch is a transaction of its own that reads, computes and adds, with other runs waiting. So a
 run that is broken off has done part of the work, and the next one does the rest; a run after a
-finished one finds nothing to do.
+finished one finds nothing to do. The first transaction that corrects something writes into the
+audit log that a run began, so that none is without a word there; the end adds what it came to.
 """
 
 import functools
@@ -113,7 +114,8 @@ async def rerate_span(
     for day in counts:
         after: UUID | None = None
         while True:
-            batch = await ask(functools.partial(run.batch, day=day, after=after))
+            is_first = not tally.verdicts["adjusted"]
+            batch = await ask(functools.partial(run.batch, day=day, after=after, is_first=is_first))
             if not batch.requests:
                 break
             tally.add(batch)
@@ -125,7 +127,7 @@ async def rerate_span(
     if rows and not is_dry_run:
         await ask(
             functools.partial(
-                run.audit, attempts=tally.verdicts["adjusted"], difference_usd=difference
+                run.note_end, attempts=tally.verdicts["adjusted"], difference_usd=difference
             )
         )
     return RerateReport(
@@ -156,8 +158,13 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     limit: int
 
-    async def batch(self, connection: Connection, day: date, after: UUID | None) -> _Batch:
-        """The next requests of a day: read, computed and, unless the run is dry, corrected."""
+    async def batch(
+        self, connection: Connection, day: date, after: UUID | None, *, is_first: bool
+    ) -> _Batch:
+        """The next requests of a day: read, computed and, unless the run is dry, corrected.
+
+        ``is_first``: nothing has been corrected in this run.
+        """
         if not self.is_dry_run:
             await lock_adjustments(connection)
         requests = await read_requests(connection, self.span, day, after=after, limit=self.limit)
@@ -168,16 +175,22 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
             corrections += [(request, correction) for correction in corrected]
             chosen = [a.endpoint for a in request.attempts if a.number in request.chosen]
             verdicts += zip(chosen, found, strict=True)
-        if not self.is_dry_run:
+        if corrections and not self.is_dry_run:
+            if is_first:
+                await self._note(connection, "begun")
             await add_adjustments(
                 connection, corrections, at=self.at, actor=self.actor, reason=self.reason
             )
         return _Batch(requests=requests, corrections=corrections, verdicts=verdicts)
 
-    async def audit(
+    async def note_end(
         self, connection: Connection, *, attempts: int, difference_usd: Decimal
     ) -> None:
-        """Say in the audit log that history was corrected; each correction says so itself, too."""
+        """Say in the audit log what was corrected; each correction says so itself, too."""
+        difference = format(difference_usd, "f")
+        await self._note(connection, "finished", attempts=attempts, difference_usd=difference)
+
+    async def _note(self, connection: Connection, state: str, **came_to: object) -> None:
         span = self.span
         await add_entry(
             connection,
@@ -186,11 +199,11 @@ class _Run(msgspec.Struct, frozen=True, kw_only=True):
             action="costs.rerate",
             subject=span.model or span.provider or "all models",
             after={
+                "state": state,
                 "since": span.since.isoformat(),
                 "until": span.until.isoformat(),
                 "provider": span.provider,
-                "attempts": attempts,
-                "difference_usd": format(difference_usd, "f"),
+                **came_to,
                 "reason": self.reason,
             },
         )

@@ -2,18 +2,14 @@
 
 import functools
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.outcomes import Outcome
-from gateway.domain.records import AttemptRecord, RequestRecord
-from gateway.ledger.rerating import RerateReport, rerate_span
 from gateway.storage.adjusted import (
     attempt_adjustments,
     effective_usd,
@@ -21,150 +17,21 @@ from gateway.storage.adjusted import (
     of_request,
     request_adjustments,
 )
-from gateway.storage.adjustments import Span, adjustments_of
+from gateway.storage.adjustments import adjustments_of
 from gateway.storage.audit import list_entries
 from gateway.storage.provider_totals import read_provider_totals
 from gateway.storage.tables import attempt_record, request_record
-from pricing.catalogue import Catalogue, endpoint_from_config, make_catalogue
 from pricing.cost import UNPRICED, Cost
-from pricing.endpoint import Provider
-from pricing.operator_layer import PriceChange, apply_changes
 from pricing.reconciling import Account
 from pricing.usage import Usage
+from tests.ledger.rated import TABLES, TENFOLD, attempt, priced_from, record, rerate
 from tests.storage.samples import (
     KEY_ID,
     NOW,
-    engine_of,
-    make_attempt,
-    make_record,
-    migrated,
     store,
 )
 
 HOUR = timedelta(hours=1)
-TABLES = make_catalogue(
-    providers=[Provider(id="acme", name="Acme")],
-    endpoints=[
-        endpoint_from_config(
-            "acme",
-            {
-                "id": "large",
-                "model": "acme/large",
-                "input_usd_per_mtok": Decimal(1),
-                "output_usd_per_mtok": Decimal(2),
-            },
-        ),
-        endpoint_from_config(
-            "acme",
-            {
-                "id": "placed",
-                "model": "acme/placed",
-                "prices": [
-                    {
-                        "input_usd_per_mtok": Decimal(1),
-                        "output_usd_per_mtok": Decimal(2),
-                        "region_multiplier": {"us": Decimal("1.1")},
-                        "service_tiers": {"fast": {"scale": Decimal(2)}},
-                    }
-                ],
-            },
-        ),
-        endpoint_from_config("acme", {"id": "unpriced", "model": "acme/unpriced"}),
-    ],
-    version="tables",
-)
-ANSWER = Usage(input_tokens=1_000, output_tokens=500, requests=1)
-LISTED = Cost(
-    total_usd=Decimal("0.002"),
-    lines={"input_tokens": Decimal("0.001"), "output_tokens": Decimal("0.001")},
-    price_version="acme/large",
-)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
-
-
-@pytest.fixture
-async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[AsyncConnection]:
-    """In a transaction that is rolled back."""
-    engine = engine_of(dsn)
-    async with engine.connect() as connection:
-        yield connection
-    await engine.dispose()
-
-
-def attempt(**changes: Any) -> AttemptRecord:
-    return make_attempt(
-        **{
-            "provider": "acme",
-            "model": "acme/large",
-            "endpoint": "acme/large",
-            "provider_model": "large",
-            "usage": ANSWER,
-            "usage_source": "reported",
-            "cost": LISTED,
-            **changes,
-        }
-    )
-
-
-def record(*attempts: AttemptRecord, at: datetime = NOW) -> RequestRecord:
-    paid = [one.cost.total_usd for one in attempts if one.kind != "shadow"]
-    known = [amount for amount in paid if amount is not None]
-    return make_record(
-        received_at=at,
-        attempts=attempts,
-        cost_usd=sum(known, Decimal(0)) if len(known) == len(paid) else None,
-    )
-
-
-def priced_from(at: datetime, rates: dict[str, str]) -> Catalogue:
-    change = PriceChange(
-        id="1",
-        kind="price",
-        target="acme/large",
-        effective_from=at,
-        terms=rates,
-        recorded_at=NOW,
-        recorded_by="ann",
-        reason="their invoice",
-    )
-    return apply_changes(TABLES, [change])
-
-
-TENFOLD = {"input_usd_per_mtok": "10", "output_usd_per_mtok": "20"}
-
-
-async def run(
-    connection: AsyncConnection,
-    catalogue: Catalogue,
-    *,
-    is_dry_run: bool = False,
-    batch_requests: int = 2,
-    **span: Any,
-) -> RerateReport:
-    anytime: dict[str, Any] = {"since": NOW - 48 * HOUR, "until": NOW + 48 * HOUR}
-
-    async def ask(work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
-        return await work(connection)
-
-    return await rerate_span(
-        ask,
-        catalogue,
-        Span(**(anytime | span)),
-        is_dry_run=is_dry_run,
-        at=NOW,
-        actor="ann",
-        reason="their invoice",
-        batch_requests=batch_requests,
-    )
 
 
 async def attempts_usd(connection: AsyncConnection) -> Decimal:
@@ -200,7 +67,7 @@ async def test_what_was_paid_for_a_region_and_a_speed_is_found_unchanged(
         told = {"served_region": region, "service_tier": tier, **placed}
         await store(connection, record(attempt(cost=Cost(total_usd=Decimal(usd)), **told)))
 
-    found = await run(connection, TABLES)
+    found = await rerate(connection, TABLES)
 
     assert (found.difference_usd, found.verdicts) == (Decimal(0), {"unchanged": 5})
 
@@ -215,10 +82,10 @@ async def test_a_dry_run_announces_what_a_run_does_and_a_second_run_does_nothing
     await store(connection, *late)
     believed = priced_from(NOW + HOUR, TENFOLD)
 
-    announced = await run(connection, believed, is_dry_run=True)
+    announced = await rerate(connection, believed, is_dry_run=True)
     assert await attempts_usd(connection) == Decimal("0.014")
-    done = await run(connection, believed)
-    again = await run(connection, believed)
+    done = await rerate(connection, believed)
+    again = await rerate(connection, believed)
 
     # 4 attempts at 0.02 instead of 0.002.
     assert announced.difference_usd == done.difference_usd == Decimal("0.072")
@@ -234,20 +101,49 @@ async def test_a_dry_run_announces_what_a_run_does_and_a_second_run_does_nothing
 async def test_a_run_that_corrected_something_is_in_the_audit_log(
     connection: AsyncConnection,
 ) -> None:
-    await store(connection, record(attempt()))
+    await store(connection, *(record(attempt()) for _ in range(3)))
     believed = priced_from(NOW, TENFOLD)
 
-    await run(connection, believed, is_dry_run=True)
-    await run(connection, believed)
-    await run(connection, believed)
+    await rerate(connection, believed, is_dry_run=True)
+    await rerate(connection, believed)
+    await rerate(connection, believed)
 
+    end, begin = await list_entries(connection, before_id=None, limit=10)
+    for entry in (begin, end):
+        assert (entry.actor, entry.action, entry.subject) == ("ann", "costs.rerate", "all models")
+    assert begin.after is not None
+    assert end.after is not None
+    assert (begin.after["state"], begin.after["reason"]) == ("begun", "their invoice")
+    assert (end.after["state"], end.after["reason"]) == ("finished", "their invoice")
+    assert (end.after["attempts"], end.after["difference_usd"]) == (3, "0.054000000000")
+
+
+@pytest.mark.anyio
+async def test_a_run_that_is_broken_off_is_in_the_audit_log_with_what_it_corrected(
+    connection: AsyncConnection,
+) -> None:
+    await store(connection, *(record(attempt()) for _ in range(5)))
+    believed = priced_from(NOW, TENFOLD)
+
+    def break_off(done: int, _of: int) -> None:
+        if done:
+            raise ConnectionError("the run is broken off")
+
+    with pytest.raises(ConnectionError):
+        await rerate(connection, believed, batch_requests=2, on_progress=break_off)
+    # Two attempts at 0.02 instead of 0.002.
+    assert await attempts_usd(connection) == Decimal("0.046")
     (entry,) = await list_entries(connection, before_id=None, limit=10)
-    assert (entry.actor, entry.action, entry.subject) == ("ann", "costs.rerate", "all models")
     assert entry.after is not None
-    assert (entry.after["difference_usd"], entry.after["reason"]) == (
-        "0.018000000000",
-        "their invoice",
-    )
+    assert (entry.action, entry.after["state"]) == ("costs.rerate", "begun")
+
+    await rerate(connection, believed)
+
+    newest, *_ = entries = await list_entries(connection, before_id=None, limit=10)
+    assert len(entries) == 3
+    assert newest.after is not None
+    assert (newest.after["state"], newest.after["attempts"]) == ("finished", 3)
+    assert newest.after["difference_usd"] == "0.054000000000"
 
 
 @pytest.mark.anyio
@@ -256,8 +152,8 @@ async def test_what_was_recorded_stays_and_the_correction_says_why(
 ) -> None:
     stored = record(attempt())
     await store(connection, stored)
-    await run(connection, priced_from(NOW, TENFOLD))
-    await run(connection, TABLES)
+    await rerate(connection, priced_from(NOW, TENFOLD))
+    await rerate(connection, TABLES)
 
     recorded = await connection.scalar(select(attempt_record.c.cost_usd))
     there, back = await adjustments_of(connection, stored.id, NOW.date())
@@ -282,7 +178,7 @@ async def test_a_request_becomes_known_once_all_its_attempts_are(
     )
     await store(connection, both, half)
 
-    report = await run(connection, TABLES)
+    report = await rerate(connection, TABLES)
 
     assert report.verdicts == {"adjusted": 3, "unpriced": 1}
     assert report.unpriced_endpoints == ("acme/unpriced",)
@@ -296,7 +192,7 @@ async def test_copies_are_corrected_and_stay_no_part_of_their_request(
 ) -> None:
     await store(connection, record(attempt(), attempt(number=2, kind="shadow")))
 
-    report = await run(connection, priced_from(NOW, TENFOLD))
+    report = await rerate(connection, priced_from(NOW, TENFOLD))
 
     assert report.difference_usd == Decimal("0.036")
     assert await requests_usd(connection) == [Decimal("0.02")]
@@ -314,7 +210,7 @@ async def test_what_the_provider_told_was_not_metered_or_is_unknown_keeps_its_co
         record(attempt(endpoint="gone/x", provider="gone")),
     )
 
-    report = await run(connection, priced_from(NOW, TENFOLD))
+    report = await rerate(connection, priced_from(NOW, TENFOLD))
 
     assert report.verdicts == {"reported": 1, "unmetered": 1, "unknown_endpoint": 1}
     assert report.difference_usd == 0
@@ -334,8 +230,8 @@ async def test_what_budgets_held_for_an_attempt_nobody_saw_the_end_of_stays(
         record(attempt(**crashed, cost=guessed)),
     )
 
-    assert (await run(connection, TABLES)).verdicts == {"unmetered": 1, "unchanged": 1}
-    report = await run(connection, priced_from(NOW, TENFOLD))
+    assert (await rerate(connection, TABLES)).verdicts == {"unmetered": 1, "unchanged": 1}
+    report = await rerate(connection, priced_from(NOW, TENFOLD))
     # Of the guess alone: a thousand tokens at 10 instead of 1 USD a million.
     assert report.difference_usd == Decimal("0.009")
 
@@ -349,7 +245,7 @@ async def test_only_the_span_the_model_and_the_provider_that_were_named_are_look
         *(record(attempt(started_at=NOW + n * HOUR), at=NOW + n * HOUR) for n in range(3)),
     )
     believed = priced_from(NOW - HOUR, TENFOLD)
-    look = functools.partial(run, connection, believed, is_dry_run=True)
+    look = functools.partial(rerate, connection, believed, is_dry_run=True)
 
     assert (await look(since=NOW + HOUR)).verdicts == {"adjusted": 2}
     assert (await look(until=NOW + HOUR)).verdicts == {"adjusted": 1}
@@ -365,7 +261,7 @@ async def test_the_report_says_by_whom_and_how_far_back_records_reach(
     early = NOW - 24 * HOUR
     await store(connection, record(attempt(started_at=early), at=early), record(attempt()))
 
-    report = await run(connection, priced_from(early, TENFOLD))
+    report = await rerate(connection, priced_from(early, TENFOLD))
 
     assert report.first_day == early.date()
     assert [(row.day, row.key_id) for row in report.rows] == [
@@ -384,7 +280,7 @@ async def test_what_a_provider_was_used_for_is_told_by_its_own_names_with_correc
     midnight = datetime(2026, 11, 22, tzinfo=NOW.tzinfo)
     late = attempt(started_at=midnight)
     await store(connection, record(attempt(), attempt(number=2, usage=None)), record(late))
-    await run(connection, priced_from(midnight, TENFOLD))
+    await rerate(connection, priced_from(midnight, TENFOLD))
 
     found = await read_provider_totals(connection, "acme", first=NOW.date(), last=midnight.date())
 
