@@ -1,6 +1,6 @@
 """Rules tried on records in PostgreSQL: what would go elsewhere, and what that would have cost."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -32,7 +32,7 @@ from tests.routing.factories import (
     make_request,
 )
 from tests.routing.rules.applying import SALT, rule, rules_of
-from tests.storage.samples import engine_of, make_record, make_stored_key, migrated, store
+from tests.storage.samples import make_record, make_stored_key, store
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")
@@ -49,25 +49,6 @@ TO_THE_DEAR = rules_of(
     rule('tighten = { only = ["dear"] }', 'labels = { team = "search" }', name="to-the-dear")
 )
 SEARCH = make_caller(labels={"team": "search"})
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
-
-
-@pytest.fixture
-async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[Connection]:
-    """In a transaction that is rolled back."""
-    engine = engine_of(dsn)
-    async with engine.connect() as connection:
-        yield connection
-    await engine.dispose()
 
 
 def here(*callers: Caller) -> Installation:

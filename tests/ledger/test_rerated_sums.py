@@ -1,7 +1,6 @@
 """After history was re-rated, the sums say what the rows and their corrections say."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,14 +10,11 @@ from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.outcomes import Outcome
-from gateway.domain.records import AttemptRecord, RequestRecord
-from gateway.ledger.rerating import RerateReport, rerate_span
+from gateway.domain.records import RequestRecord
 from gateway.storage.adjusted import adjusted_attempts, adjusted_requests
-from gateway.storage.adjustments import Span
 from gateway.storage.coarse_tables import COARSE
 from gateway.storage.ingest import insert_absent
 from gateway.storage.partitions import ensure_partitions
-from gateway.storage.rollup_rebuild import rebuild_hour
 from gateway.storage.rollup_tables import (
     ROLL_UPS,
     v_fallback,
@@ -28,119 +24,21 @@ from gateway.storage.rollup_tables import (
 )
 from gateway.storage.rollup_upkeep import forget_minutes, sum_quarters
 from gateway.storage.rows import attempt_rows, record_day, request_row
-from pricing.catalogue import Catalogue, endpoint_from_config, make_catalogue
-from pricing.cost import UNPRICED, Cost
-from pricing.endpoint import Provider
-from pricing.operator_layer import PriceChange, apply_changes
-from pricing.usage import Usage
-from tests.storage.samples import NOW, engine_of, make_attempt, make_record, migrated
+from pricing.cost import UNPRICED
+from tests.ledger.rated import TABLES, TENFOLD, attempt, priced_from, rebuild, record, rerate
+from tests.storage.samples import NOW
 
 pytestmark = pytest.mark.anyio
 
 LATER = NOW + timedelta(days=1)
 VIEWS = (v_usage_request, v_usage_attempt, v_fallback, v_latency)
-RATES = {"input_usd_per_mtok": Decimal(1), "output_usd_per_mtok": Decimal(2)}
-TABLES = make_catalogue(
-    providers=[Provider(id="acme", name="Acme"), Provider(id="best", name="Best")],
-    endpoints=[
-        endpoint_from_config("acme", {"id": "large", "model": "acme/large", **RATES}),
-        endpoint_from_config("best", {"id": "large", "model": "acme/large", **RATES}),
-    ],
-    version="tables",
-)
-ANSWER = Usage(input_tokens=1_000, output_tokens=500, requests=1)
-LISTED = Cost(
-    total_usd=Decimal("0.002"),
-    lines={"input_tokens": Decimal("0.001"), "output_tokens": Decimal("0.001")},
-    price_version="acme/large",
-)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
-
-
-@pytest.fixture
-async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[AsyncConnection]:
-    """In a transaction that is rolled back."""
-    engine = engine_of(dsn)
-    async with engine.connect() as connection:
-        yield connection
-    await engine.dispose()
-
-
-def attempt(provider: str = "acme", **changes: Any) -> AttemptRecord:
-    return make_attempt(
-        **{
-            "provider": provider,
-            "model": "acme/large",
-            "endpoint": f"{provider}/large",
-            "provider_model": "large",
-            "usage": ANSWER,
-            "usage_source": "reported",
-            "cost": LISTED,
-            **changes,
-        }
-    )
-
-
-def record(*attempts: AttemptRecord, **changes: Any) -> RequestRecord:
-    paid = [one.cost.total_usd for one in attempts if one.kind != "shadow"]
-    known = [amount for amount in paid if amount is not None]
-    served = next((one for one in reversed(attempts) if one.outcome is Outcome.SUCCESS), None)
-    return make_record(
-        **{
-            "attempts": attempts,
-            "cost_usd": sum(known, Decimal(0)) if len(known) == len(paid) else None,
-            "used_provider": served and served.provider,
-            "used_model": served and served.model,
-            "used_endpoint": served and served.endpoint,
-            "is_fallback": served is not None and served.endpoint != attempts[0].endpoint,
-            **changes,
-        }
-    )
+DEARER = priced_from(NOW, TENFOLD)
 
 
 async def store(connection: AsyncConnection, *records: RequestRecord) -> None:
     await ensure_partitions(connection, {record_day(one) for one in records})
     attempts = [row for one in records for row in attempt_rows(one)]
     await insert_absent(connection, [request_row(one) for one in records], attempts)
-
-
-def dearer(**rates: str) -> Catalogue:
-    change = PriceChange(
-        id="1",
-        kind="price",
-        target="acme/large",
-        effective_from=NOW,
-        terms=rates or {"input_usd_per_mtok": "10", "output_usd_per_mtok": "20"},
-        recorded_at=NOW,
-        recorded_by="ann",
-        reason="their invoice",
-    )
-    return apply_changes(TABLES, [change])
-
-
-async def rerate(connection: AsyncConnection, catalogue: Catalogue) -> RerateReport:
-    async def ask(work: Callable[[AsyncConnection], Awaitable[Any]]) -> Any:
-        return await work(connection)
-
-    return await rerate_span(
-        ask,
-        catalogue,
-        Span(since=NOW - timedelta(days=2), until=NOW + timedelta(days=2)),
-        is_dry_run=False,
-        at=NOW,
-        actor="ann",
-        reason="their invoice",
-        batch_requests=2,
-    )
 
 
 async def summed(connection: AsyncConnection, view: Table, *names: str) -> tuple[Any, ...]:
@@ -174,19 +72,12 @@ async def rows_usd(connection: AsyncConnection) -> tuple[Decimal, Decimal]:
     return of_requests or Decimal(0), of_attempts or Decimal(0)
 
 
-async def rebuild(connection: AsyncConnection) -> None:
-    hour = NOW.replace(minute=0) - timedelta(hours=3)
-    while hour < NOW + timedelta(hours=3):
-        await rebuild_hour(connection, hour)
-        hour += timedelta(hours=1)
-
-
 async def test_sums_have_corrections_in_them_and_tell_how_much_that_is(
     connection: AsyncConnection,
 ) -> None:
     await store(connection, record(attempt(), baseline_cost_usd=Decimal(1)), record(attempt()))
 
-    report = await rerate(connection, dearer())
+    report = await rerate(connection, DEARER)
 
     # Each answer costs 0.02 instead of 0.002: 0.01 for its prompt and 0.01 for its tokens.
     assert report.difference_usd == Decimal("0.036")
@@ -233,7 +124,7 @@ async def test_money_that_failed_attempts_added_is_corrected_too(
     failed = attempt(outcome=Outcome.FIRST_TOKEN_TIMEOUT)
     await store(connection, record(failed, attempt("best", number=2, kind="fallback")))
 
-    await rerate(connection, dearer())
+    await rerate(connection, DEARER)
 
     assert await summed(connection, v_fallback, "attempts", "added_usd") == (1, Decimal("0.02"))
     assert await summed(connection, v_usage_request, "cost_usd") == (Decimal("0.022"),)
@@ -267,11 +158,11 @@ async def test_a_rebuild_finds_what_corrections_left(connection: AsyncConnection
     )
     before = await totals(connection)
 
-    await rerate(connection, dearer())
+    await rerate(connection, DEARER)
     corrected = await totals(connection)
     await rebuild(connection)
     rebuilt = await totals(connection)
-    again = await rerate(connection, dearer())
+    again = await rerate(connection, DEARER)
     assert again.difference_usd == 0
     assert await totals(connection) == rebuilt == corrected != before
     assert await rows_usd(connection) == (
@@ -295,7 +186,7 @@ async def test_corrections_reach_sums_whose_minutes_are_forgotten(
     while await forget_minutes(connection, LATER):
         pass
 
-    await rerate(connection, dearer())
+    await rerate(connection, DEARER)
     at_once = await summed(connection, v_usage_attempt, "cost_usd", "adjustment_usd", "attempts")
     while await sum_quarters(connection, LATER):
         pass
@@ -322,7 +213,7 @@ async def test_hours_and_days_that_were_summed_have_corrections_in_them_at_once(
     names = ("cost_usd", "adjustment_usd")
     assert {await summed(connection, one, *names) for one in views} == {(Decimal("0.006"), 0)}
 
-    await rerate(connection, dearer())
+    await rerate(connection, DEARER)
     at_once = {await summed(connection, one, *names) for one in views}
     while await sum_quarters(connection, much_later):
         pass
@@ -339,7 +230,7 @@ async def test_what_callers_pay_is_apart_from_what_is_spent(connection: AsyncCon
         record(attempt(cost=UNPRICED), is_paid_by_caller=True),
     )
 
-    report = await rerate(connection, dearer())
+    report = await rerate(connection, DEARER)
 
     assert report.verdicts == {"adjusted": 1, "paid_by_caller": 2}
     assert await summed(

@@ -1,6 +1,6 @@
 """What was saved, over records and sums in PostgreSQL; money by hand."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -24,7 +24,7 @@ from tests.ledger.logged import decided
 from tests.ledger.test_replaying import CATALOGUE, SEARCH, here
 from tests.routing.factories import AT, make_inputs, make_request
 from tests.routing.rules.applying import rule, rules_of
-from tests.storage.samples import engine_of, make_record, make_stored_key, migrated, store
+from tests.storage.samples import make_record, make_stored_key, store
 
 pytestmark = pytest.mark.anyio
 T = TypeVar("T")
@@ -34,25 +34,6 @@ CHEAP = rule('tighten = { only = ["cheap"] }', name="cheap")
 NOBODY = rule('deny = "closed"', name="closed")
 # 1,000 tokens in and 500 out cost 0.002 USD at cheap/large, 0.0055 at dear/large, 0.00075 at
 # dear/small; free/other has no price.
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
-
-
-@pytest.fixture
-async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[Connection]:
-    """In a transaction that is rolled back."""
-    engine = engine_of(dsn)
-    async with engine.connect() as connection:
-        yield connection
-    await engine.dispose()
 
 
 def asking(connection: Connection) -> Ask:

@@ -7,13 +7,12 @@ sums, and compared with every roll-up after each step.
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import pytest
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Table, select, text
@@ -39,24 +38,25 @@ from gateway.storage.rollup_upkeep import forget_minutes, sum_quarters, thin_pen
 from gateway.storage.rows import attempt_rows, record_day, request_row
 from gateway.storage.tables import attempt_record, cost_adjustment, request_record
 from pricing.cost import UNPRICED, Cost
-from tests.ledger.test_rerated_sums import (
+from tests.ledger.rated import (
     ANSWER,
     LISTED,
     TABLES,
+    TENFOLD,
     attempt,
-    dearer,
+    priced_from,
     rebuild,
     record,
     rerate,
 )
-from tests.storage.samples import NOW, engine_of, migrated, request_id
+from tests.storage.samples import NOW, engine_of, request_id
 
 MUCH_LATER = NOW + timedelta(days=3)
 KEYS = tuple(UUID(int=number) for number in (1, 2))
 CATALOGUES = (
     TABLES,
-    dearer(),
-    dearer(input_usd_per_mtok="0.5", output_usd_per_mtok="0.25"),
+    priced_from(NOW, TENFOLD),
+    priced_from(NOW, {"input_usd_per_mtok": "0.5", "output_usd_per_mtok": "0.25"}),
 )
 WAITING_ROOMS = (
     "arriving_request",
@@ -68,11 +68,6 @@ FREE = Cost(total_usd=Decimal(0))
 Arrival = RequestRecord | LateAttempts
 Row = Mapping[str, Any]
 Sums = Counter[tuple[object, ...]]
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
 
 
 def made_up(draw: random.Random) -> list[Arrival]:
