@@ -7,10 +7,9 @@ from typing import Protocol, TypeVar
 
 from gateway.storage.engine import Connection
 from gateway.storage.preview_rows import (
-    Page,
-    Place,
     busy_quarters,
-    read_quarter,
+    newest_places,
+    read_attempts,
     read_spend,
 )
 from pricing.catalogue import Catalogue
@@ -74,27 +73,17 @@ async def preview_spend(
             functools.partial(busy_quarters, endpoints=tuple(wanted), since=since, until=until)
         )
     for at in quarters:
-        before: Place | None = None
-        while wanted:
-            page: Page = await ask(
-                functools.partial(
-                    read_quarter, endpoints=tuple(wanted), at=at, before=before, limit=_PAGE
-                )
-            )
-            for attempt in page.attempts:
-                if attempt.endpoint not in wanted:
-                    continue
+        if not wanted:
+            break
+        places = await ask(functools.partial(newest_places, wanted=dict(wanted), at=at))
+        for page in places.pages(_PAGE):
+            for attempt in await ask(functools.partial(read_attempts, places=page, at=at)):
                 tally.add(attempt)
                 done += 1
                 wanted[attempt.endpoint] -= 1
                 if not wanted[attempt.endpoint]:
                     del wanted[attempt.endpoint]
                 await tell(done / of)
-            before = page.last
-            if before is None:
-                break
-        if not wanted:
-            break
     return tally.result(concerned)
 
 

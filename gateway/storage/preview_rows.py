@@ -1,12 +1,23 @@
 """Reads for a preview of prices: what endpoints cost in a period, and their newest attempts."""
 
-from collections.abc import Collection, Mapping
-from datetime import UTC, datetime, timedelta
+import struct
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from uuid import UUID
 
-import msgspec
-from sqlalchemy import BigInteger, RowMapping, cast, func, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    LargeBinary,
+    RowMapping,
+    Text,
+    cast,
+    column,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.adjusted import attempt_adjustments
@@ -21,16 +32,28 @@ from pricing.rerating import RecordedAttempt
 QUARTER = timedelta(minutes=15)
 _ONE_DAY = timedelta(days=1)
 
-Place = tuple[datetime, UUID, int]
-"""Of an attempt: when it began, of which request it is, and its number there."""
+Place = tuple[UUID, int]
+"""Of an attempt: of which request it is, and its number there."""
+_PLACE = struct.Struct("!16sh")
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """Some attempts, newest first."""
+class Places:
+    """Where attempts are, in their order: 18 bytes each, since there may be very many."""
 
-    attempts: list[RecordedAttempt]
-    last: Place | None
-    """Where the next page begins; None behind the last one."""
+    __slots__ = ("_packed",)
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+
+    def __len__(self) -> int:
+        return len(self._packed) // _PLACE.size
+
+    def pages(self, size: int) -> Iterator[list[Place]]:
+        """All of them, so many at once."""
+        step = size * _PLACE.size
+        for start in range(0, len(self._packed), step):
+            page = self._packed[start : start + step]
+            yield [(UUID(bytes=one), number) for one, number in _PLACE.iter_unpack(page)]
 
 
 def whole_quarters(since: datetime, until: datetime) -> tuple[datetime, datetime]:
@@ -77,56 +100,78 @@ async def busy_quarters(
     return [one.astimezone(UTC) for one in rows]
 
 
-async def read_quarter(
-    connection: AsyncConnection,
-    endpoints: Collection[str],
-    at: datetime,
-    *,
-    before: Place | None,
-    limit: int,
-) -> Page:
-    """The next attempts of a quarter of an hour, newest first, with their corrections."""
-    c = attempt_record.c
-    place = (c.started_at, c.request_id, c.number)
-    days = (at.date() - _ONE_DAY, at.date())
-    statement = (
-        select(*attempt_columns(), c.request_id, c.day, c.cost_usd)
-        .where(
-            # An attempt belongs to the day of its request, and may have begun on the next one.
-            c.day.between(*days),
-            c.started_at >= at,
-            c.started_at < at + QUARTER,
-            c.endpoint.in_(list(endpoints)),
+async def newest_places(
+    connection: AsyncConnection, wanted: Mapping[str, int], at: datetime
+) -> Places:
+    """Of each endpoint the newest attempts of a quarter of an hour, at most so many as wanted.
+
+    Newest first, whichever endpoint. The rows of the quarter are read for this once.
+    """
+    shares = (
+        func.unnest(
+            literal(list(wanted), ARRAY(Text)), literal(list(wanted.values()), ARRAY(BigInteger))
         )
-        .order_by(*(one.desc() for one in place))
-        .limit(limit)
+        .table_valued(column("endpoint", Text), column("share", BigInteger))
+        .render_derived()
     )
-    if before is not None:
-        statement = statement.where(tuple_(*place) < before)
-    rows = (await connection.execute(statement)).mappings().all()
-    if not rows:
-        return Page(attempts=[], last=None)
-    ids = sorted({row["request_id"] for row in rows})
-    made = attempt_adjustments(
-        cost_adjustment.c.day.between(*days), cost_adjustment.c.request_id.in_(ids)
+    c = attempt_record.c
+    newest_first = [one.desc() for one in (c.started_at, c.request_id, c.number)]
+    found = (
+        select(
+            c.started_at,
+            c.request_id,
+            c.number,
+            shares.c.share,
+            func.row_number().over(partition_by=c.endpoint, order_by=newest_first).label("rank"),
+        )
+        .join(shares, shares.c.endpoint == c.endpoint)
+        .where(c.day.between(*_days_of(at)), c.started_at >= at, c.started_at < at + QUARTER)
+        .subquery()
     )
-    found = await connection.execute(
-        select(made.c.request_id, made.c.number, made.c.difference_usd)
+    f = found.c
+    order = [one.desc() for one in (f.started_at, f.request_id, f.number)]
+    place = func.uuid_send(f.request_id, type_=LargeBinary).concat(func.int2send(f.number))
+    in_order = aggregate_order_by(literal(b""), *order)
+    packed = await connection.scalar(
+        select(func.string_agg(place, in_order)).where(f.rank <= f.share)
     )
-    corrections = {(one.request_id, one.number): one.difference_usd for one in found}
+    return Places(packed or b"")
 
-    last = rows[-1]
-    return Page(
-        attempts=[recorded_attempt(row, _cost_of(row, corrections)) for row in rows],
-        last=(last["started_at"], last["request_id"], last["number"])
-        if len(rows) == limit
-        else None,
+
+async def read_attempts(
+    connection: AsyncConnection, places: Sequence[Place], at: datetime
+) -> list[RecordedAttempt]:
+    """Attempts of a quarter of an hour with their corrections, in the order of their places.
+
+    One that was forgotten meanwhile is left out.
+    """
+    days, ids = _days_of(at), sorted({request_id for request_id, _ in places})
+    c, made = attempt_record.c, cost_adjustment.c
+    rows = await connection.execute(
+        select(*attempt_columns(), c.request_id, c.cost_usd).where(
+            c.day.between(*days), c.request_id.in_(ids)
+        )
     )
+    corrected = attempt_adjustments(made.day.between(*days), made.request_id.in_(ids))
+    corrections = await connection.execute(
+        select(corrected.c.request_id, corrected.c.number, corrected.c.difference_usd)
+    )
+    found = {(row["request_id"], row["number"]): row for row in rows.mappings()}
+    differences = {(one.request_id, one.number): one.difference_usd for one in corrections}
+    return [
+        recorded_attempt(found[place], _cost_of(found[place], differences.get(place)))
+        for place in places
+        if place in found
+    ]
 
 
-def _cost_of(row: RowMapping, corrections: Mapping[tuple[UUID, int], Decimal]) -> Decimal | None:
+def _days_of(quarter: datetime) -> tuple[date, date]:
+    # An attempt belongs to the day of its request, and may have begun on the next one.
+    return quarter.date() - _ONE_DAY, quarter.date()
+
+
+def _cost_of(row: RowMapping, correction: Decimal | None) -> Decimal | None:
     recorded: Decimal | None = row["cost_usd"]
-    correction = corrections.get((row["request_id"], row["number"]))
     return recorded if correction is None else sum_known(recorded or Decimal(0), correction)
 
 
