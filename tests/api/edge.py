@@ -26,6 +26,7 @@ from gateway.gathering import Policy
 from gateway.pipeline import Pipeline
 from gateway.processes.worker import _server  # pyright: ignore[reportPrivateUsage]
 from gateway.storage.asking import Asker
+from tests.installation import PLAIN
 from tests.pipeline.rig import Rig
 
 PEPPER = b"pepper"
@@ -94,7 +95,9 @@ class Edge:
     def client(self, **headers: str) -> httpx.AsyncClient:
         """A client with the key, unless other headers are given."""
         carried = headers or {"authorization": f"Bearer {self.key}"}
-        return httpx.AsyncClient(base_url=self.url, headers=carried, trust_env=False, timeout=10)
+        return httpx.AsyncClient(
+            base_url=self.url, headers=carried, trust_env=False, timeout=10, verify=PLAIN
+        )
 
     def head(self, body: bytes = b"", *more: str, path: str = CHAT, length: bool = True) -> bytes:
         """The head of a POST with the key, ready to be sent over a socket."""

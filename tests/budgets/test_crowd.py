@@ -41,9 +41,6 @@ workers = {workers}
 [budgets]
 lease_s = {ttl_s}
 
-[deadlines]
-drain_listen_s = 0
-
 [providers.fee]
 protocol = "openai"
 base_url = "{base_url}/v1"

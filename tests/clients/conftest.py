@@ -72,7 +72,6 @@ def site(
         toml = provider_toml("alpha", base_url, ENDPOINTS, options=DEADLINES) + EMBEDDING
         toml += provider_toml("beta", base_url, OTHER_ENDPOINTS, options=DEADLINES)
         toml += CLAUDE.format(base_url=simulator.base_url)
-        toml += "[deadlines]\ndrain_listen_s = 0\n"
         home = tmp_path_factory.mktemp("clients") / "home"
         with (
             installation(home, toml=toml, TOLLWAY_DATABASE_URL=postgres_dsn()) as place,

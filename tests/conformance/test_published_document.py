@@ -89,7 +89,6 @@ def site(
     with simulator_in_thread(speed=0) as simulator:
         endpoints = {SERVED: "gpt-4o-mini!tokens=3"}
         toml = provider_toml("alpha", f"{simulator.base_url}/v1", endpoints) + EMBEDDING
-        toml += "[deadlines]\ndrain_listen_s = 0\n"
         home = tmp_path_factory.mktemp("document") / "home"
         with (
             installation(home, toml=toml, TOLLWAY_DATABASE_URL=postgres_dsn()) as place,

@@ -141,7 +141,6 @@ def site(
             toml += provider_toml(f"dead-{fault}", url, dead, options=late)
         sound = {f"case/{fault}": f"sound-{fault}" for fault in DEAD}
         toml += provider_toml("sound", base_url, sound)
-        toml += "[deadlines]\ndrain_listen_s = 0\n"
         home = tmp_path_factory.mktemp("dead-endpoint") / "home"
         with (
             installation(home, toml=toml, TOLLWAY_DATABASE_URL=postgres_dsn()) as place,

@@ -61,7 +61,6 @@ def site(
         toml = provider_toml("gone", f"http://127.0.0.1:{closed_port()}/v1", refused)
         toml += provider_toml("failing", base_url, failing, options=late)
         toml += provider_toml("answering", base_url, answering)
-        toml += "[deadlines]\ndrain_listen_s = 0\n"
         home = tmp_path_factory.mktemp("fallback") / "home"
         with (
             installation(home, toml=toml, TOLLWAY_DATABASE_URL=postgres_dsn()) as place,

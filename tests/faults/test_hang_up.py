@@ -45,7 +45,6 @@ def site(
         endpoints = {model: upstream for model, (upstream, _) in CASES.items()}
         endpoints["gone/fine"] = "fine"
         toml = provider_toml("alpha", f"{simulator.base_url}/v1", endpoints)
-        toml += "[deadlines]\ndrain_listen_s = 0\n"
         home = tmp_path_factory.mktemp("hang-up") / "home"
         with (
             installation(home, toml=toml, TOLLWAY_DATABASE_URL=postgres_dsn()) as place,

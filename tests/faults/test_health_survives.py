@@ -27,7 +27,6 @@ def test_a_refused_credential_stays_out_when_a_worker_is_killed_and_not_after_a_
         base_url = f"{simulator.base_url}/v1"
         toml = "workers = 2\n" + provider_toml("refusing", base_url, {"case/key": "refusing!401"})
         toml += provider_toml("sound", base_url, {"case/key": "sound"})
-        toml += "[deadlines]\ndrain_listen_s = 0\n"
         home = tmp_path / "home"
         with installation(home, toml=toml, TOLLWAY_DATABASE_URL=postgres_dsn()) as place:
             with place.serve() as gateway:

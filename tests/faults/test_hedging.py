@@ -11,9 +11,6 @@ from tests.installation import MESSAGES, events_of, installation, provider_toml,
 TOML = """
 [routing]
 hedge_after_ms = 150
-
-[deadlines]
-drain_listen_s = 0
 """
 
 

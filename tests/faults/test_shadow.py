@@ -54,7 +54,7 @@ def site(
         )
         rules = home.parent / "rules.toml"
         rules.write_text(RULES)
-        toml = f'rules = "{rules}"\n{toml}[deadlines]\ndrain_listen_s = 0\ndrain_streams_s = 0\n'
+        toml = f'rules = "{rules}"\n{toml}[deadlines]\ndrain_streams_s = 0\n'
         with installation(home, toml=toml, TOLLWAY_DATABASE_URL=postgres_dsn()) as place:
             yield Site(place=place, simulator=simulator)
 

@@ -30,7 +30,7 @@ def site(
         base_url = f"{simulator.base_url}/v1"
         toml = provider_toml("good", base_url, {"acme/large": "large"})
         toml += provider_toml("bad", base_url, {"acme/broken": "broken!500"})
-        toml += "[deadlines]\ndrain_listen_s = 0\n[metrics]\non_data_port = true\n"
+        toml += "[metrics]\non_data_port = true\n"
         home = tmp_path_factory.mktemp("scrape") / "home"
         with (
             installation(home, toml=toml, TOLLWAY_DATABASE_URL=postgres_dsn()) as place,

@@ -301,7 +301,8 @@ async def test_an_error_is_told_the_same_way(
 
 
 @SPOKEN
-@pytest.mark.parametrize("fault", ["error200@2", "reset_mid@2", "truncated@2", "no_finish"])
+# Not soon after its first token: what breaks in the read that brings that is tried again.
+@pytest.mark.parametrize("fault", ["error200@15", "reset_mid@15", "truncated@15", "no_finish"])
 async def test_a_stream_that_breaks_ends_the_same_way(
     simulator: Simulator, protocol: str, fault: str
 ) -> None:

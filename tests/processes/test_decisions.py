@@ -43,7 +43,7 @@ def test_ordering_a_record_of_the_database_again_gives_the_stored_order(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     home = tmp_path_factory.mktemp("decisions")
-    with simulator_in_thread() as simulator:
+    with simulator_in_thread(speed=0) as simulator:
         names = {"acme/large": "large", "acme/small": "small"}
         toml = 'rules = "rules.toml"\n' + "\n".join(
             provider_toml(name, f"{simulator.base_url}/v1", names)

@@ -31,7 +31,6 @@ def site(
     tmp_path_factory: pytest.TempPathFactory, postgres_dsn: Callable[..., str]
 ) -> Iterator[Site]:
     toml = provider_toml("alpha", f"http://127.0.0.1:{closed_port()}/v1", {"test/plain": "plain"})
-    toml += "[deadlines]\ndrain_listen_s = 0\n"
     home = tmp_path_factory.mktemp("serve") / "home"
     with (
         installation(home, toml=toml, TOLLWAY_DATABASE_URL=postgres_dsn()) as place,

@@ -27,7 +27,6 @@ from tests.installation import (
 )
 
 CREDENTIAL = "sk-abcdefghijklmnopqrstuvwxyz"
-DRAIN = "[deadlines]\ndrain_listen_s = 0\n"
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,7 +39,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The first start in an empty directory, without any credential."""
     home = tmp_path_factory.mktemp("up") / "home"
-    with installation(home, toml=DRAIN) as place, place.up() as gateway:
+    with installation(home) as place, place.up() as gateway:
         yield Site(place=place, gateway=gateway, key=str(gateway.told["api_key"]))
 
 
@@ -160,7 +159,7 @@ def test_prices_and_keys_can_be_looked_at_meanwhile(site: Site) -> None:
 def test_the_curl_that_is_printed_works_as_printed_and_the_second_start_has_no_key(
     tmp_path: Path,
 ) -> None:
-    with installation(tmp_path / "home", toml=DRAIN) as place:
+    with installation(tmp_path / "home") as place:
         with place.start("up") as gateway:
             words = read_until(gateway, "Ctrl-C ends it.")
             command = re.search(r"^curl .*?^  -d .*?$", words, re.MULTILINE | re.DOTALL)
@@ -193,7 +192,6 @@ def test_a_credential_is_all_that_a_real_provider_needs(tmp_path: Path) -> None:
         simulator_in_thread(speed=0, api_key=CREDENTIAL) as simulator,
         installation(
             tmp_path / "home",
-            toml=DRAIN,
             OPENAI_API_KEY=CREDENTIAL,
             OPENAI_BASE_URL=f"{simulator.base_url}/v1",
         ) as place,
@@ -229,7 +227,6 @@ def test_the_demo_has_a_past_and_sends_traffic_to_look_at(tmp_path: Path) -> Non
         SimulatorProcess("--speed", "0") as simulator,
         installation(
             tmp_path / "home",
-            toml=DRAIN,
             OPENAI_API_KEY=CREDENTIAL,
             OPENAI_BASE_URL=f"{simulator.base_url}/v1",
         ) as place,

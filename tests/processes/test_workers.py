@@ -53,7 +53,7 @@ def place(
     tmp_path: Path, simulator: SimulatorProcess, request: pytest.FixtureRequest
 ) -> Iterator[Installation]:
     toml = provider_toml("alpha", f"{simulator.base_url}/v1", ENDPOINTS)
-    toml += "[deadlines]\ndrain_listen_s = 0\ndrain_streams_s = 1\n"
+    toml += "[deadlines]\ndrain_streams_s = 1\n"
     with installation(tmp_path / "home", toml=toml) as site:
         yield site
 
