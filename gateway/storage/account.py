@@ -13,7 +13,7 @@ from sqlalchemy import BigInteger, ColumnElement, Date, RowMapping, cast, func, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.rollup_tables import v_usage_attempt, v_usage_request
-from gateway.storage.tables import Usd
+from gateway.storage.table_kinds import Usd
 
 _ONE_DAY = timedelta(days=1)
 

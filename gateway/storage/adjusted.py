@@ -23,14 +23,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, aggregate_order_by
 
-from gateway.storage.rollup_source import ATTEMPT_SOURCE, REQUEST_SOURCE
-from gateway.storage.tables import (
-    Usd,
+from gateway.storage.record_tables import (
     attempt_record,
     cost_adjustment,
     cost_column,
     request_record,
 )
+from gateway.storage.rollup_source import ATTEMPT_SOURCE, REQUEST_SOURCE
+from gateway.storage.table_kinds import Usd
 from pricing.usage import METERS
 
 _Select: TypeAlias = Select[*tuple[Any, ...]]

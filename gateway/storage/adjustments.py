@@ -25,8 +25,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.domain.outcomes import Outcome
 from gateway.storage.adjusted import attempt_adjustments, effective_usd, of_attempt
 from gateway.storage.partitions import partition_days
+from gateway.storage.record_tables import attempt_record, cost_adjustment
 from gateway.storage.rollup_corrections import fold_in, share_roll_ups
-from gateway.storage.tables import attempt_record, cost_adjustment
 from pricing.cost import sum_known
 from pricing.rerating import Correction, RecordedAttempt
 from pricing.usage import METERS, Usage

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.storage.tables import audit_entry
+from gateway.storage.decision_tables import audit_entry
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):

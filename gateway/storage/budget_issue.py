@@ -12,8 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.budgets import BudgetMode, BudgetPeriod
 from gateway.domain.wishes import WishError, is_one_line
+from gateway.storage.access_tables import api_key
 from gateway.storage.budgets import StoredBudget, find_budget, insert_budget
-from gateway.storage.tables import api_key
 from pricing.cost import from_nano_usd, to_nano_usd
 
 MOST_USD = Decimal(1_000_000_000)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.budgets import BudgetMode, BudgetPeriod
 from gateway.domain.caller import Caller
+from gateway.storage.access_tables import api_key
 from gateway.storage.budgets import (
     BudgetState,
     StoredBudget,
@@ -17,7 +18,6 @@ from gateway.storage.budgets import (
     list_budgets,
     read_states,
 )
-from gateway.storage.tables import api_key
 from pricing.cost import from_nano_usd
 
 

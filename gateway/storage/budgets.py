@@ -11,9 +11,9 @@ from sqlalchemy import ColumnElement, RowMapping, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.budgets import Budget, percent_reached, window_of
+from gateway.storage.budget_tables import budget, budget_period
 from gateway.storage.changes import BUDGETS, record_change
 from gateway.storage.leases import Holding, free_all, free_expired, look
-from gateway.storage.tables import budget, budget_period
 from pricing.cost import from_nano_usd
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.storage.tables import audit_entry, config_epoch
+from gateway.storage.decision_tables import audit_entry, config_epoch
 
 CONFIG_CHANNEL = "tollway_config"
 """What gateways listen to; the payload is `name:epoch`. A lost notice is caught by polling."""

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.budgets import Charge
 from gateway.storage.leases import Key, charge
-from gateway.storage.tables import request_record
+from gateway.storage.record_tables import request_record
 
 # The system column of a row tells which transaction inserted it.
 _IS_OURS = literal_column("xmin") == text("pg_current_xact_id()::xid")

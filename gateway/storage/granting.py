@@ -25,8 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.storage.budget_tables import budget, budget_lease, budget_period
 from gateway.storage.leases import NOTHING, OUTSTANDING, Holding, Key, rows_of
-from gateway.storage.tables import budget, budget_lease, budget_period
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):

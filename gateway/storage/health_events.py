@@ -10,7 +10,7 @@ from sqlalchemy import delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.storage.tables import health_event
+from gateway.storage.record_tables import health_event
 
 HealthLevel = Literal["origin", "credential", "target", "share"]
 HealthState = Literal["open", "half_open", "closed", "cooling"]

@@ -22,8 +22,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.adjusted import adjusted_attempts, adjusted_requests
+from gateway.storage.record_tables import attempt_record, cost_adjustment, request_record
 from gateway.storage.rollup_source import ATTEMPT_SOURCE, REQUEST_SOURCE, Source
-from gateway.storage.tables import Usd, attempt_record, cost_adjustment, request_record
+from gateway.storage.table_kinds import Usd
 
 _Select: TypeAlias = Select[*tuple[Any, ...]]
 

@@ -16,16 +16,16 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.engine import raw_connection
-from gateway.storage.rollup_source import ATTEMPT_SOURCE, REQUEST_SOURCE, Source
-from gateway.storage.rollups import additions, new_label_sets, new_providers, note_changed
-from gateway.storage.rows import ATTEMPT_COPY_COLUMNS, REQUEST_COPY_COLUMNS
-from gateway.storage.tables import (
+from gateway.storage.record_tables import (
     MAX_FRAME_BYTES,
     attempt_record,
     ingest_error,
     request_record,
     ship_watermark,
 )
+from gateway.storage.rollup_source import ATTEMPT_SOURCE, REQUEST_SOURCE, Source
+from gateway.storage.rollups import additions, new_label_sets, new_providers, note_changed
+from gateway.storage.rows import ATTEMPT_COPY_COLUMNS, REQUEST_COPY_COLUMNS
 from gateway.storage.waiting import DatabaseUnavailableError
 
 Row = tuple[object, ...]

@@ -9,10 +9,10 @@ from sqlalchemy import ColumnElement, Text, cast, func, or_, select, tuple_, upd
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.wishes import WishError
+from gateway.storage.access_tables import api_key
 from gateway.storage.changes import KEYS, record_change
 from gateway.storage.key_issue import KeyWish, check_expiry, check_wish
 from gateway.storage.keys import PUBLIC_COLUMNS, StoredKey, audited_key, stored_key
-from gateway.storage.tables import api_key
 
 KeyState = Literal["working", "ended", "all"]
 

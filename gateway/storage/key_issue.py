@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.keys import KeyEnvironment, digest_key, make_key
 from gateway.domain.wishes import WishError, is_one_line
+from gateway.storage.access_tables import api_key
 from gateway.storage.keys import StoredKey, insert_key, rotate_key
-from gateway.storage.tables import api_key
 
 LONGEST_OVERLAP = timedelta(days=30)
 """For which an old secret may work beside a new one."""

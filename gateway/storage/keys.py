@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.caller import Caller
 from gateway.domain.wishes import WishError
+from gateway.storage.access_tables import api_key, key_retiring
 from gateway.storage.changes import KEYS, record_change
-from gateway.storage.tables import api_key, key_retiring, request_record
+from gateway.storage.record_tables import request_record
 
 
 class StoredKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,8 +36,8 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.budgets import THRESHOLDS, percent_reached
+from gateway.storage.budget_tables import budget, budget_lease, budget_period
 from gateway.storage.notices import add_notice
-from gateway.storage.tables import budget, budget_lease, budget_period
 from pricing.cost import from_nano_usd
 
 Key = tuple[UUID, datetime]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sqlalchemy import delete, func, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from gateway.storage.tables import notice
+from gateway.storage.notice_tables import notice
 
 MOST_KEPT = 10_000
 

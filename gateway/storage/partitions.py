@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from sqlalchemy import Table, column, func, select, table, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from gateway.storage.tables import PARTITIONED
+from gateway.storage.record_tables import PARTITIONED
 
 # Any number will do as long as it never changes; it keeps makers of partitions apart.
 _ADVISORY_LOCK = int.from_bytes(b"tw-days")

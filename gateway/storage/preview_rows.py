@@ -22,9 +22,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.adjusted import attempt_adjustments
 from gateway.storage.adjustments import attempt_columns, recorded_attempt
+from gateway.storage.record_tables import attempt_record, cost_adjustment
 from gateway.storage.rollup_source import quarter_of
 from gateway.storage.rollup_tables import v_usage_attempt
-from gateway.storage.tables import Usd, attempt_record, cost_adjustment
+from gateway.storage.table_kinds import Usd
 from pricing.cost import sum_known
 from pricing.previewing import EndpointSpend
 from pricing.rerating import RecordedAttempt

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.plain_json import plain
 from gateway.storage.changes import PRICES, record_change
-from gateway.storage.tables import price_change
+from gateway.storage.decision_tables import price_change
 from pricing.operator_layer import PriceChange
 
 _LOCK = int.from_bytes(b"tw-price")

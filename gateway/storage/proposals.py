@@ -9,8 +9,8 @@ import msgspec
 from sqlalchemy import RowMapping, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from gateway.storage.decision_tables import audit_entry, price_proposal
 from gateway.storage.price_changes import add_price_change, load_price_changes, lock_prices
-from gateway.storage.tables import audit_entry, price_proposal
 from pricing.catalogue import Catalogue
 from pricing.deciding import PriceWish, decide
 from pricing.errors import CatalogueError

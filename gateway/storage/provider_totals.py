@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Date, cast, func, literal, not_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.adjusted import attempt_adjustments, effective_usd, of_attempt
-from gateway.storage.tables import Usd, attempt_record, cost_adjustment
+from gateway.storage.record_tables import attempt_record, cost_adjustment
+from gateway.storage.table_kinds import Usd
 from pricing.cost import DRIFT_SHARE
 from pricing.reconciling import Account
 from pricing.usage import METERS, Usage

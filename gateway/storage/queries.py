@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.ids import day_of
 from gateway.domain.records import AttemptRecord, RequestRecord
-from gateway.storage.tables import attempt_record, cost_column, request_record
+from gateway.storage.record_tables import attempt_record, cost_column, request_record
 from pricing.usage import METERS
 
 

@@ -21,13 +21,9 @@ from gateway.storage.adjusted import (
     of_request,
     request_adjustments,
 )
+from gateway.storage.decision_tables import audit_entry
 from gateway.storage.keys import list_keys
-from gateway.storage.tables import (
-    attempt_record,
-    audit_entry,
-    cost_adjustment,
-    request_record,
-)
+from gateway.storage.record_tables import attempt_record, cost_adjustment, request_record
 from pricing.usage import METERS, Usage
 
 _NEEDED = (

@@ -26,10 +26,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.adjusted import adjusted_attempts, adjusted_requests
 from gateway.storage.ingest import ROLL_UP_LOCK
+from gateway.storage.record_tables import attempt_record, cost_adjustment, request_record
 from gateway.storage.rollup_source import Source
 from gateway.storage.rollup_tables import RollUp
 from gateway.storage.rollups import add_up, note_changed, with_costs
-from gateway.storage.tables import attempt_record, cost_adjustment, request_record
 
 _Select: TypeAlias = Select[*tuple[Any, ...]]
 

@@ -17,8 +17,9 @@ from sqlalchemy import (
     select,
 )
 
+from gateway.storage.record_tables import cost_column
 from gateway.storage.rollup_tables import TOKEN_GROUPS
-from gateway.storage.tables import Instant, cost_column
+from gateway.storage.table_kinds import Instant
 
 _Select: TypeAlias = Select[*tuple[Any, ...]]
 Columns: TypeAlias = dict[str, ColumnElement[Any]]

@@ -35,7 +35,7 @@ from gateway.storage.rollup_tables import (
     rollup_pending,
 )
 from gateway.storage.rollups import add_up, sum_columns, summed
-from gateway.storage.tables import Instant
+from gateway.storage.table_kinds import Instant
 
 QUARTER = timedelta(minutes=15)
 _QUARTERS_AT_ONCE = 16

@@ -23,6 +23,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from gateway.storage.histograms import PACKED, keys_of, merged
+from gateway.storage.record_tables import cost_column
 from gateway.storage.rollup_latency import histograms
 from gateway.storage.rollup_source import (
     NOTHING,
@@ -52,7 +53,6 @@ from gateway.storage.rollup_tables import (
     usage_attempt,
     usage_request,
 )
-from gateway.storage.tables import cost_column
 
 _Select: TypeAlias = Select[*tuple[Any, ...]]
 

@@ -15,7 +15,8 @@ import msgspec
 
 from gateway.domain.ids import day_of
 from gateway.domain.records import AttemptRecord, LateAttempts, RequestRecord
-from gateway.storage.tables import USD_PRECISION, USD_SCALE, attempt_record, request_record
+from gateway.storage.record_tables import attempt_record, request_record
+from gateway.storage.table_kinds import USD_PRECISION, USD_SCALE
 from pricing.usage import METERS, Usage
 
 REQUEST_COPY_COLUMNS: tuple[str, ...] = tuple(map(str, request_record.columns.keys()))

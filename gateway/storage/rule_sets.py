@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.changes import RULES, record_change
-from gateway.storage.tables import rule_set
+from gateway.storage.decision_tables import rule_set
 
 EMPTY_VERSION = "empty"
 """The version of a set without rules."""

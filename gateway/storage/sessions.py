@@ -10,8 +10,8 @@ from sqlalchemy import delete, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.principal import Principal
+from gateway.storage.access_tables import app_session, app_user
 from gateway.storage.audit import add_entry
-from gateway.storage.tables import app_session, app_user
 
 LASTS = timedelta(hours=12)
 """Whatever happens."""

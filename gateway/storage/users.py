@@ -10,8 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.domain.principal import Role
 from gateway.domain.wishes import WishError
+from gateway.storage.access_tables import app_session, app_user
 from gateway.storage.audit import add_entry
-from gateway.storage.tables import app_session, app_user
 
 
 class StoredUser(msgspec.Struct, frozen=True, kw_only=True):

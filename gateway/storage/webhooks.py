@@ -22,8 +22,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.domain.notices import KINDS, Event
 from gateway.domain.wishes import WishError
 from gateway.storage.audit import add_entry
+from gateway.storage.notice_tables import notice, webhook, webhook_delivery
 from gateway.storage.notices import add_notice
-from gateway.storage.tables import notice, webhook, webhook_delivery
 
 MOST_WEBHOOKS = 32
 MOST_WAITING = 1_000
