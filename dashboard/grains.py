@@ -24,8 +24,8 @@ from gateway.storage.rollup_tables import (
     usage_request,
     v_fallback,
     v_fallback_minute,
-    v_latency,
-    v_latency_minute,
+    v_latency_minute_packed,
+    v_latency_packed,
     v_usage_attempt,
     v_usage_attempt_minute,
     v_usage_request,
@@ -36,14 +36,15 @@ _MINUTES: dict[RollUp, Table] = {
     usage_request: v_usage_request_minute,
     usage_attempt: v_usage_attempt_minute,
     fallback: v_fallback_minute,
-    latency: v_latency_minute,
+    latency: v_latency_minute_packed,
 }
 _QUARTERS: dict[RollUp, Table] = {
     usage_request: v_usage_request,
     usage_attempt: v_usage_attempt,
     fallback: v_fallback,
-    latency: v_latency,
+    latency: v_latency_packed,
 }
+_HISTOGRAM = ("buckets", "samples")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _DAYS_PAY_FROM = timedelta(days=20)
 """Below, hours without all dimensions are fewer than days with them and hours at both ends."""
@@ -78,7 +79,7 @@ def sums_of(
     *,
     is_by_time: bool,
 ) -> FromClause:
-    """Rows of a roll-up in a period, for statements that add them up.
+    """Rows of a roll-up in a period, for statements that add them up; histograms are packed.
 
     Args:
         roll_up: of `gateway.storage.rollup_tables`.
@@ -131,7 +132,7 @@ def spans_of(wanted: Wanted, start: datetime, end: datetime) -> list[Span]:
             continue
         return [
             *_rest(wanted, start, first, coarse.step),
-            Span(coarse.view, first, last),
+            Span(coarse.view if coarse.packed is None else coarse.packed, first, last),
             *_rest(wanted, last, end, coarse.step),
         ]
     return [Span(_QUARTERS[wanted.roll_up], start, end)]
@@ -150,7 +151,8 @@ def _rest(wanted: Wanted, start: datetime, end: datetime, step: timedelta) -> li
 
 def _rows_of(wanted: Wanted, spans: list[Span]) -> FromClause:
     roll_up, needed, *_ = wanted
-    names = ("at", *(name for name in roll_up.dimensions if name in needed), *roll_up.measures)
+    measures = _HISTOGRAM if roll_up.is_histogram else roll_up.measures
+    names = ("at", *(name for name in roll_up.keys if name in needed), *measures)
     parts = [
         select(*(span.view.c[name] for name in names)).where(
             span.view.c.at >= as_instant(span.start), span.view.c.at < as_instant(span.end)
@@ -161,8 +163,8 @@ def _rows_of(wanted: Wanted, spans: list[Span]) -> FromClause:
 
 
 def _candidates(wanted: Wanted, length: timedelta) -> list[Coarse]:
-    columns = wanted.needed - {"bucket"}
-    known = [one for one in COARSE if one.of is wanted.roll_up and columns <= {*one.dimensions}]
+    of_roll_up = [one for one in COARSE if one.of is wanted.roll_up]
+    known = [one for one in of_roll_up if wanted.needed <= {*one.dimensions}]
     hours = [one for one in known if one.step == HOUR]
     days = [one for one in known if one.step == DAY]
     if length < _DAYS_PAY_AT_ALL_FROM:

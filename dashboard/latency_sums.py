@@ -9,16 +9,15 @@ from typing import Any
 import msgspec
 import polars as pl
 import streamlit as st
-from sqlalchemy import ColumnElement, cast, func, select
-from sqlalchemy.dialects import postgresql
+from sqlalchemy import ColumnElement
 
 from dashboard import histograms, latency_queries, queries
-from dashboard.clauses import bucket_of, narrowed, places, sum_of
+from dashboard.clauses import bucket_of, narrowed, wall_clock
 from dashboard.narrowing import Narrowing
 from dashboard.periods import Period
-from dashboard.schemas import HISTOGRAM, WALL_CLOCK, Schema
-from dashboard.source import FRESH_S, as_instant, as_literal, read_statement
-from gateway.storage.rollup_tables import v_latency_key_hour
+from dashboard.schemas import WALL_CLOCK, Schema
+from dashboard.source import FRESH_S, as_instant
+from gateway.storage.rollup_tables import v_latency_key_hour_packed
 
 _HOUR = timedelta(hours=1)
 _MAX_ENTRIES = 64
@@ -114,11 +113,11 @@ def before(scope: Scope) -> Scope:
 
 
 def read(
-    scope: Scope, metrics: tuple[str, ...], *, by: str | None = None, is_by_time: bool = False
+    scope: Scope, metrics: tuple[str, ...], *, by: tuple[str, ...] = (), is_by_time: bool = False
 ) -> pl.DataFrame:
     """`schemas.HISTOGRAM` as of `histograms.read_histogram`.
 
-    With a key, ``by="endpoint"`` gives provider and model in one text: its sums know no endpoint.
+    With a key, ``endpoint`` is provider and model in one text: its sums know no endpoint.
     """
     if scope.is_of_keys:
         return _read_of_keys(scope.period, metrics, scope.only, by=by, is_by_time=is_by_time)
@@ -136,14 +135,9 @@ def read_hours(scope: Scope) -> pl.DataFrame:
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
 def _read_hours_of_keys(period: Period, only: Narrowing) -> pl.DataFrame:
-    v = v_latency_key_hour.c
-    wall = func.timezone(as_literal(period.zone), v.at)
-    columns: dict[str, ColumnElement[Any]] = {
-        name: cast(func.extract(field, wall), postgresql.BIGINT)
-        for name, field in (("weekday", "isodow"), ("hour", "hour"))
-    }
-    schema: Schema = {"weekday": pl.Int64(), "hour": pl.Int64(), **HISTOGRAM}
-    return _read(period, ("request",), only, columns, schema)
+    wall = wall_clock(v_latency_key_hour_packed.c.at, period)
+    schema: Schema = {"weekday": pl.Int64(), "hour": pl.Int64()}
+    return _read(period, ("request",), only, histograms.week_of(wall), schema)
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
@@ -152,22 +146,20 @@ def _read_of_keys(
     metrics: tuple[str, ...],
     only: Narrowing,
     *,
-    by: str | None,
+    by: tuple[str, ...],
     is_by_time: bool,
 ) -> pl.DataFrame:
-    v = v_latency_key_hour.c
+    v = v_latency_key_hour_packed.c
     schema: Schema = {"metric": pl.String()}
     columns: dict[str, ColumnElement[Any]] = {"metric": v.metric}
     if is_by_time:
         schema["at"] = WALL_CLOCK
         columns["at"] = bucket_of(v.at, period)
-    if by:
-        schema[by] = pl.String()
-        columns[by] = v.provider + " · " + v.model if by == "endpoint" else v[by]
-    frame = _read(period, metrics, only, columns, schema | HISTOGRAM)
-    if not is_by_time:
-        return frame
-    return pl.concat([frame, frame.with_columns(pl.lit(None, WALL_CLOCK).alias("at"))])
+    for name in by:
+        schema[name] = pl.String()
+        columns[name] = v.provider + " · " + v.model if name == "endpoint" else v[name]
+    frame = _read(period, metrics, only, columns, schema)
+    return histograms.with_whole(frame) if is_by_time else frame
 
 
 def _read(
@@ -177,20 +169,14 @@ def _read(
     columns: dict[str, ColumnElement[Any]],
     schema: Schema,
 ) -> pl.DataFrame:
-    v = v_latency_key_hour.c
-    named = {**columns, "bucket": cast(v.bucket, postgresql.BIGINT)}
-    statement = (
-        select(*(column.label(name) for name, column in named.items()))
-        .add_columns(sum_of(v.samples).label("samples"))
-        .where(
-            v.metric.in_(metrics),
-            v.at >= as_instant(period.start),
-            v.at < as_instant(period.end),
-            *narrowed(v_latency_key_hour, only),
-        )
-        .group_by(*places(len(named)))
-    )
-    return read_statement(statement, schema)
+    view = v_latency_key_hour_packed
+    conditions = [
+        view.c.metric.in_(metrics),
+        view.c.at >= as_instant(period.start),
+        view.c.at < as_instant(period.end),
+        *narrowed(view, only),
+    ]
+    return histograms.read_merged(view, columns, conditions, schema)
 
 
 def _in_hours(period: Period) -> Period:

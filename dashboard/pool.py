@@ -3,8 +3,9 @@
 import contextlib
 import logging
 import queue
-from collections.abc import Generator
-from typing import Any
+from collections.abc import Callable, Generator
+from itertools import chain
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import adbc_driver_manager
@@ -24,6 +25,8 @@ _CONNECT_WITHIN_S = "3"
 _QUERY_CANCELED = "57014"
 _UNDEFINED_TABLE = "42P01"
 _INSUFFICIENT_PRIVILEGE = "42501"
+
+Fold: TypeAlias = Callable[[pl.DataFrame], pl.DataFrame]
 
 
 class SourceError(Exception):
@@ -48,26 +51,37 @@ class Pool:
     def __repr__(self) -> str:
         return "Pool()"
 
-    def read(self, sql: str, parameters: list[object]) -> pl.DataFrame:
+    def read(self, sql: str, parameters: list[object], fold: Fold | None = None) -> pl.DataFrame:
         """The rows of one statement with ``$1``-style parameters.
+
+        Args:
+            sql: the statement.
+            parameters: its parameters.
+            fold: makes less of some thousands of rows as they come, so that not all of them are
+                held at once; what it made of each lot is put together.
 
         Raises:
             SourceError: the server is away, refuses, is too slow, or all connections are busy.
         """
         try:
-            return self._read(sql, parameters)
+            return self._read(sql, parameters, fold)
         except _LostConnectionError as exc:
             # The server was restarted since the connection was made: a new one tells how it is.
             try:
-                return self._read(sql, parameters)
+                return self._read(sql, parameters, fold)
             except _LostConnectionError:
                 raise _explain(exc.error) from exc.error
 
-    def _read(self, sql: str, parameters: list[object]) -> pl.DataFrame:
+    def _read(self, sql: str, parameters: list[object], fold: Fold | None) -> pl.DataFrame:
         with self._connection() as connection, connection.cursor() as cursor:
             # Fetched through the driver: inside Polars its errors would lose their type and code.
             cursor.execute(sql, parameters)
-            return pl.DataFrame(cursor.fetch_arrow_table())
+            if fold is None:
+                return pl.DataFrame(cursor.fetch_arrow_table())
+            # What `fetch_record_batch` gives would raise errors of Arrow's, without type and code.
+            reader = cursor._results.reader  # noqa: SLF001
+            lots = chain([reader.schema.empty_table()], reader)
+            return pl.concat(fold(pl.DataFrame(lot)) for lot in lots)
 
     def close(self) -> None:
         """Close what is idle."""

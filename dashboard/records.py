@@ -11,14 +11,14 @@ from uuid import UUID
 
 import polars as pl
 import streamlit as st
-from sqlalchemy import ColumnElement, Date, Select, Table, Text, cast, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, Table, Text, cast, func, literal, or_, select
 from sqlalchemy.dialects import postgresql
 
 from dashboard.narrowing import EVERYTHING, Narrowing
 from dashboard.outcomes import of_outcomes
 from dashboard.schemas import ADJUSTMENTS, ATTEMPTS, REQUEST, REQUESTS, USD, Schema
 from dashboard.search import ANYTHING, Search
-from dashboard.source import as_instant, as_literal, read_statement
+from dashboard.source import as_day, as_instant, as_literal, read_statement
 from gateway.storage.tables import v_api_key, v_attempt, v_cost_adjustment, v_request
 
 _Select: TypeAlias = Select[*tuple[Any, ...]]
@@ -51,7 +51,7 @@ def read_requests(
     if before is not None:
         at = UUID(before)
         statement = statement.where(
-            v_request.c.id < _uuid(at), v_request.c.day <= _date(day_of(at))
+            v_request.c.id < _uuid(at), v_request.c.day <= as_day(day_of(at))
         )
     return read_statement(statement.order_by(v_request.c.id.desc()).limit(limit), REQUESTS)
 
@@ -69,7 +69,7 @@ def read_newer(
     """The UUIDs of the requests that come right after one, oldest first; as `read_requests`."""
     at = UUID(after)
     statement = _within(_select_requests(_ID), start, end, only, search).where(
-        v_request.c.id > _uuid(at), v_request.c.day >= _date(day_of(at))
+        v_request.c.id > _uuid(at), v_request.c.day >= as_day(day_of(at))
     )
     found = read_statement(statement.order_by(v_request.c.id).limit(limit), _ID)
     return found["id"].to_list()
@@ -80,7 +80,7 @@ def read_request(request_id: str) -> pl.DataFrame:
     """`REQUEST`: one row, or none when it is unknown, past retention, or not shipped yet."""
     at = UUID(request_id)
     statement = _select_requests(REQUEST).where(
-        v_request.c.id == _uuid(at), v_request.c.day == _date(day_of(at))
+        v_request.c.id == _uuid(at), v_request.c.day == as_day(day_of(at))
     )
     return read_statement(statement, REQUEST)
 
@@ -120,7 +120,7 @@ def _read_of(
         select(*columns)
         .where(
             view.c.request_id.in_([_uuid(request_id) for request_id in ids]),
-            view.c.day.between(_date(min(days)), _date(max(days))),
+            view.c.day.between(as_day(min(days)), as_day(max(days))),
         )
         .order_by(view.c.request_id, *order)
     )
@@ -146,7 +146,7 @@ def _within(
     return statement.where(
         request.received_at >= as_instant(start),
         request.received_at < as_instant(end),
-        request.day.between(_date(first), _date(last)),
+        request.day.between(as_day(first), as_day(last)),
         *_narrowed(only),
         *_found_by(search),
     )
@@ -205,7 +205,3 @@ def _as_text(column: ColumnElement[Any], kind: pl.DataType) -> ColumnElement[Any
 
 def _uuid(value: UUID) -> ColumnElement[Any]:
     return cast(literal(str(value), Text), postgresql.UUID)
-
-
-def _date(value: date) -> ColumnElement[date]:
-    return cast(literal(value.isoformat(), Text), Date)

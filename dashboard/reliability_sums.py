@@ -12,7 +12,6 @@ from sqlalchemy import (
     cast,
     false,
     func,
-    literal,
     select,
     true,
     union_all,
@@ -24,7 +23,7 @@ from dashboard.grains import sums_of
 from dashboard.narrowing import EVERYTHING, Narrowing
 from dashboard.periods import MINUTE_GRAIN_BELOW, Period
 from dashboard.schemas import USD, UTC_INSTANT, Schema
-from dashboard.source import FRESH_S, as_instant, as_literal, read_statement
+from dashboard.source import FRESH_S, as_day, as_instant, as_literal, read_statement
 from gateway.storage.rollup_tables import usage_attempt
 from gateway.storage.tables import v_api_key, v_attempt, v_health_event
 
@@ -137,7 +136,7 @@ def _example(
             v.started_at >= as_instant(max(at, period.start)),
             v.started_at < as_instant(min(end, period.end)),
             # The day is the request's, which may have begun on the one before.
-            v.day.in_([_day(at - timedelta(days=1)), _day(at)]),
+            v.day.between(as_day(at.date() - _DAY), as_day(at.date())),
             *_narrowed_attempts(only),
         )
         .order_by(v.started_at.desc() if is_last else v.started_at)
@@ -176,8 +175,9 @@ def _grain(period: Period, only: Narrowing) -> timedelta:
     """What the instants of `ERRORS` are told to, at the most: see `dashboard.grains`."""
     if period.bucket < MINUTE_GRAIN_BELOW:
         return _MINUTE
-    # Hours know neither keys nor labels, days do.
-    return _DAY if period.bucket >= _DAY and (only.keys or only.labels) else _HOUR
+    # Hours know keys and labels, or models; days know all of them.
+    is_of_days = period.bucket >= _DAY and only.models and (only.keys or only.labels)
+    return _DAY if is_of_days else _HOUR
 
 
 def _narrowed_attempts(only: Narrowing) -> list[ColumnElement[bool]]:
@@ -192,7 +192,3 @@ def _narrowed_attempts(only: Narrowing) -> list[ColumnElement[bool]]:
         label = func.jsonb_extract_path_text(v.labels, as_literal(name))
         conditions.append(label.in_(values))
     return conditions
-
-
-def _day(at: datetime) -> ColumnElement[Any]:
-    return cast(literal(at.date().isoformat(), Text), v_attempt.c.day.type)

@@ -5,13 +5,14 @@ NUMERIC, uuid and jsonb are selected as text: ADBC hands them over as opaque byt
 Decimal.
 """
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, TypeAlias
 
 import polars as pl
 import streamlit as st
 from sqlalchemy import (
     ColumnElement,
+    Date,
     DateTime,
     Select,
     Text,
@@ -25,6 +26,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import BIGINT
 
 from dashboard.installation import installation
+from dashboard.pool import Fold
 from dashboard.schemas import DEAD_LETTERS, FRESHNESS, USD, Schema
 from gateway.storage.tables import USD_SCALE, v_ingest_error, v_ship_watermark
 
@@ -75,15 +77,26 @@ def as_instant(value: datetime) -> ColumnElement[datetime]:
     return literal_column(f"timestamptz '{value.isoformat()}'", DateTime(timezone=True))
 
 
-def read_statement(statement: _Select, schema: Schema) -> pl.DataFrame:
+def as_day(value: date) -> ColumnElement[date]:
+    """A day, by which partitions are left out."""
+    # Told as a parameter, a plan would be made for every partition there is.
+    return literal_column(f"date '{value.isoformat()}'", Date())
+
+
+def read_statement(statement: _Select, schema: Schema, fold: Fold | None = None) -> pl.DataFrame:
     """What a statement answers, in the shape of the schema; whoever calls it keeps it.
+
+    Args:
+        statement: what to read.
+        schema: of what is answered, after folding.
+        fold: as for `Pool.read`.
 
     Raises:
         SourceError: the database cannot be read now.
     """
     compiled: Any = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     parameters = [compiled.params[name] for name in compiled.positiontup or ()]
-    frame = installation().pool.read(str(compiled), parameters)
+    frame = installation().pool.read(str(compiled), parameters, fold)
     if frame.columns != list(schema):
         raise RuntimeError(f"expected columns {list(schema)}, got {frame.columns}")
     return frame.with_columns(_parsed(name, kind) for name, kind in schema.items())

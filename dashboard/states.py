@@ -62,7 +62,7 @@ def show_empty(period: Period) -> None:
         return
     outside = 0
     if chosen_narrowing().values_count:
-        outside = queries.total_traffic(sums.read_traffic(period)).requests
+        outside = queries.total_traffic(sums.read_counts(period)).requests
     if outside:
         show_nothing_matches(period, outside)
     else:

@@ -5,6 +5,7 @@ exact; percentiles come from merged histograms, within 2 %.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -48,12 +49,30 @@ from gateway.storage.rollup_tables import (
 from gateway.storage.tables import v_api_key
 
 _SUCCESS = "success"
+_TOLD = {"request": {"p50_ms": 0.5, "p95_ms": 0.95}, "request_ttft": {"ttft_p95_ms": 0.95}}
 _MAX_ENTRIES = 64
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
 def read_traffic(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
     """`TRAFFIC` of a period. Percentiles are of successful requests."""
+    found = read_counts(period, only).drop(*chain(*_TOLD.values()))
+    histogram = read_histogram(period, tuple(_TOLD), only, is_by_time=True)
+    for metric, shares in _TOLD.items():
+        chosen = histogram.filter(pl.col("metric") == metric)
+        found = found.join(
+            queries.percentiles(chosen, ["at"], shares).drop("samples"),
+            left_on="bucket",
+            right_on="at",
+            how="left",
+            nulls_equal=True,
+        )
+    return found.select(pl.col(name).cast(kind) for name, kind in TRAFFIC.items())
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_counts(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
+    """`TRAFFIC` of a period, for pages that show no percentiles: these are null."""
     view = sums_of(usage_request, period, ("outcome", "is_fallback"), only, is_by_time=True)
     v = view.c
     at = bucket_of(v.at, period).label("bucket")
@@ -73,34 +92,26 @@ def read_traffic(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
         "baselined_cost_usd": cast(func.sum(v.baselined_cost_usd), Text),
     }
     counted = _read_grouped(view, {"bucket": at}, measures, narrowed(view, only))
-    sums = queries.with_total(counted.with_columns(pl.col("bucket").cast(WALL_CLOCK)), "bucket")
-    histogram = read_histogram(period, ("request", "request_ttft"), only, is_by_time=True)
-    total = queries.percentiles(
-        histogram.filter(pl.col("metric") == "request"), ["at"], {"p50_ms": 0.5, "p95_ms": 0.95}
-    )
-    ttft = queries.percentiles(
-        histogram.filter(pl.col("metric") == "request_ttft"), ["at"], {"ttft_p95_ms": 0.95}
-    )
-    return (
-        sums.join(total, left_on="bucket", right_on="at", how="left", nulls_equal=True)
-        .join(ttft, left_on="bucket", right_on="at", how="left", nulls_equal=True)
-        .select(pl.col(name).cast(kind) for name, kind in TRAFFIC.items())
-    )
+    return _in_shape(queries.with_total(counted, "bucket"), TRAFFIC)
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
 def read_providers(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
     """`PROVIDERS` of a period. Percentiles are of successful attempts."""
-    counted = read_attempts_by("provider", period, only)
-    sums = queries.with_total(counted, "bucket", by="provider")
-    histogram = read_histogram(period, ("attempt",), only, is_by_time=False, by="provider")
-    quantiles = queries.percentiles(histogram, ["provider"], {"p50_ms": 0.5, "p95_ms": 0.95})
+    shares = {"p50_ms": 0.5, "p95_ms": 0.95}
+    sums = read_provider_counts(period, only).drop(*shares)
+    histogram = read_histogram(period, ("attempt",), only, is_by_time=False, by=("provider",))
+    quantiles = queries.percentiles(histogram, ["provider"], shares)
     whole = sums.filter(pl.col("bucket").is_null()).join(quantiles, on="provider", how="left")
-    parts = sums.filter(pl.col("bucket").is_not_null()).with_columns(
-        p50_ms=pl.lit(None, pl.Float64), p95_ms=pl.lit(None, pl.Float64)
-    )
-    columns = [pl.col(name).cast(kind) for name, kind in PROVIDERS.items()]
-    return pl.concat([parts.select(columns), whole.select(columns)])
+    parts = sums.filter(pl.col("bucket").is_not_null())
+    return pl.concat([_in_shape(parts, PROVIDERS), _in_shape(whole, PROVIDERS)])
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_provider_counts(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
+    """`PROVIDERS` of a period, for pages that show no percentiles: these are null."""
+    counted = read_attempts_by("provider", period, only)
+    return _in_shape(queries.with_total(counted, "bucket", by="provider"), PROVIDERS)
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
@@ -122,9 +133,7 @@ def read_attempts_by(
         "bucket": bucket_of(view.c.at, period),
         **found,
     }
-    return _read_attempts(view, source, dimensions, only).with_columns(
-        pl.col("bucket").cast(WALL_CLOCK)
-    )
+    return _read_attempts(view, source, dimensions, only)
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
@@ -137,6 +146,19 @@ def read_attempt_totals(
     view = _attempts(period, dimensions, only, is_by_time=False)
     source, found = _named(view, dimensions)
     return _read_attempts(view, source, found, only)
+
+
+@st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
+def read_costs(
+    dimensions: tuple[str, ...],
+    period: Period,
+    only: Narrowing = EVERYTHING,
+) -> pl.DataFrame:
+    """``cost_usd`` alone, as of `read_attempt_totals`: twenty sums take several times as long."""
+    view = _attempts(period, dimensions, only, is_by_time=False)
+    source, found = _named(view, dimensions)
+    measures: dict[str, ColumnElement[Any]] = {"cost_usd": cast(func.sum(view.c.cost_usd), Text)}
+    return _read_grouped(source, found, measures, narrowed(view, only))
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
@@ -163,6 +185,14 @@ def read_fallbacks(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame
         chosen = list(only.providers)
         statement = statement.where(or_(v.from_provider.in_(chosen), v.to_provider.in_(chosen)))
     return read_statement(statement, FALLBACKS)
+
+
+def _in_shape(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
+    columns = frame.columns
+    return frame.select(
+        (pl.col(name) if name in columns else pl.lit(None)).cast(kind).alias(name)
+        for name, kind in schema.items()
+    )
 
 
 def _attempts(

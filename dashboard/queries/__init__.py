@@ -37,6 +37,7 @@ from dashboard.queries.rankings import (
     label_names,
     provider_table,
     ranked,
+    summed,
     waste,
 )
 from dashboard.queries.requests import (
@@ -129,6 +130,7 @@ __all__ = [
     "spend_by_bucket",
     "spend_of",
     "success_rates",
+    "summed",
     "tokens_by_meter",
     "total_spend",
     "total_traffic",

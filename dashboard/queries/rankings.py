@@ -21,6 +21,12 @@ def ranked(now: pl.DataFrame, before: pl.DataFrame, dimension: str) -> pl.DataFr
     )
 
 
+def summed(sums: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """Sums by some of their dimensions: everything else that is no number is summed over."""
+    numeric = [name for name, kind in sums.schema.items() if kind.is_numeric()]
+    return sums.group_by(by, maintain_order=True).agg(pl.col(numeric).sum())
+
+
 def provider_table(providers: pl.DataFrame) -> pl.DataFrame:
     """One row per provider, dearest first: `schemas.PROVIDERS` of the period with its rates.
 

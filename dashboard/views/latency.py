@@ -56,13 +56,12 @@ def _reads(scope: Scope) -> list[Callable[[], object]]:
     both = (scope, latency_sums.before(scope)) if scope.period.is_compared else (scope,)
     reads: list[Callable[[], object]] = [
         *(partial(latency_sums.read, of, _OF_REQUESTS, is_by_time=True) for of in both),
-        *(partial(latency_sums.read, of, _metrics(of), by=by) for of in both),
-        partial(latency_sums.read, scope, (scope.total,), by="provider"),
+        *(partial(_read_found, of, by) for of in both),
         partial(latency_sums.read_hours, scope),
     ]
     if st.session_state.get("lines") == _PROVIDERS:
         reads.append(
-            partial(latency_sums.read, scope, (scope.total,), by="provider", is_by_time=True)
+            partial(latency_sums.read, scope, (scope.total,), by=("provider",), is_by_time=True)
         )
     return reads
 
@@ -80,19 +79,18 @@ def _draw(period: Period, scope: Scope) -> None:
         # What is chosen here says what is read.
         by, metric = _choose_ranges(scope)
         ranges = st.container()
-    metrics = _metrics(scope)
-    found = latency_sums.read(scope, metrics, by=by)
+    found = _read_found(scope, by)
     past_requests, past = requests.clear(), found.clear()
     if period.is_compared:
         earlier = latency_sums.before(scope)
         past_requests = latency_sums.read(earlier, _OF_REQUESTS, is_by_time=True)
-        past = latency_sums.read(earlier, metrics, by=by)
+        past = _read_found(earlier, by)
     tiles.html(pieces.cards(cards(scope, (requests, past_requests), (found, past))))
     with ranges:
         lanes = _draw_ranges(scope, found, by, metric)
     with right.container(border=True, key="distribution", height="stretch"):
         st.html(pieces.heading("Distribution", f"all quantiles, of {scope.what} by provider"))
-        _draw_distribution(scope, max(_LEAST_HEIGHT, speed_charts.ranges_height(lanes)))
+        _draw_distribution(scope, found, max(_LEAST_HEIGHT, speed_charts.ranges_height(lanes)))
     left, right = st.columns(2, gap="small")
     with left.container(border=True, key="over_time", height="stretch"):
         _draw_over_time(scope, requests)
@@ -111,8 +109,10 @@ def _draw(period: Period, scope: Scope) -> None:
         _draw_table(scope, found, past, by)
 
 
-def _metrics(scope: Scope) -> tuple[str, ...]:
-    return tuple(filter(None, (scope.total, scope.ttft, scope.speed)))
+def _read_found(scope: Scope, by: str) -> pl.DataFrame:
+    """By provider too, so that the distribution needs no histograms of its own."""
+    metrics = tuple(filter(None, (scope.total, scope.ttft, scope.speed)))
+    return latency_sums.read(scope, metrics, by=tuple(dict.fromkeys(("provider", by))))
 
 
 def _choose_ranges(scope: Scope) -> tuple[str, str]:
@@ -170,8 +170,8 @@ def _provider_of(by: str) -> pl.Expr:
     return name
 
 
-def _draw_distribution(scope: Scope, height: int) -> None:
-    histogram = latency_sums.read(scope, (scope.total,), by="provider")
+def _draw_distribution(scope: Scope, found: pl.DataFrame, height: int) -> None:
+    histogram = found.filter(pl.col("metric") == scope.total)
     curve = queries.quantile_curve(histogram, _CURVE, ENOUGH)
     if curve.is_empty():
         st.caption(f"No provider has answered {ENOUGH} times in this time.")
@@ -203,7 +203,7 @@ def _draw_over_time(scope: Scope, requests: pl.DataFrame) -> None:
         exports.offer("Over time", bands, "latency-over-time")
         return
     heading.html(pieces.heading("Over time", f"p95 of successful {scope.what}"))
-    histogram = latency_sums.read(scope, (scope.total,), by="provider", is_by_time=True)
+    histogram = latency_sums.read(scope, (scope.total,), by=("provider",), is_by_time=True)
     whole = histogram.filter(pl.col("at").is_null())
     shown = queries.busiest(whole, "provider", queries.SHOWN_PROVIDERS)
     lines = latency_queries.by_provider(histogram, starts, shown)

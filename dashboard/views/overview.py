@@ -192,7 +192,7 @@ def _draw_changes(period: Period, only: Narrowing) -> None:
 
 
 def _read_changes(by: str, period: Period, only: Narrowing) -> pl.DataFrame:
-    return sums.read_attempt_totals((by, "model"), period, only)
+    return sums.read_costs((by, "model"), period, only)
 
 
 def _dimensions() -> list[str]:

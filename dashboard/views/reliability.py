@@ -64,8 +64,8 @@ def render(period: Period) -> None:
 def _reads(period: Period, only: Narrowing) -> list[Callable[[], object]]:
     both = (period, period.before) if period.is_compared else (period,)
     reads: list[Callable[[], object]] = [
-        *(partial(sums.read_traffic, of, only) for of in both),
-        *(partial(sums.read_providers, of, only) for of in both),
+        *(partial(sums.read_counts, of, only) for of in both),
+        *(partial(sums.read_provider_counts, of, only) for of in both),
         # Examples need the classes first, so that they would come last.
         partial(reliability_errors.read, period, only),
     ]
@@ -81,19 +81,21 @@ def _read_waited(period: Period, only: Narrowing) -> pl.DataFrame:
 
 
 def _draw(period: Period, only: Narrowing) -> None:
-    traffic, attempts = sums.read_traffic(period, only), sums.read_providers(period, only)
+    traffic, attempts = sums.read_counts(period, only), sums.read_provider_counts(period, only)
     totals = queries.total_traffic(traffic)
     if totals.requests == 0 and attempts.is_empty():
         states.show_empty(period)
         return
     fallbacks = None if _is_beyond_fallbacks(only) else sums.read_fallbacks(period, only)
-    before = sums.read_providers(period.before, only) if period.is_compared else attempts.clear()
+    before = (
+        sums.read_provider_counts(period.before, only) if period.is_compared else attempts.clear()
+    )
     starts = queries.bucket_starts(period.origin, period.wall_end, period.bucket)
     rates = reliability_queries.success_over_time(traffic, attempts, starts)
     past = NOTHING
     if period.is_compared:
         past = Success(
-            requests=queries.total_traffic(sums.read_traffic(period.before, only)),
+            requests=queries.total_traffic(sums.read_counts(period.before, only)),
             attempts=queries.attempt_success(before),
         )
     now = Success(requests=totals, attempts=queries.attempt_success(attempts))

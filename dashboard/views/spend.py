@@ -45,7 +45,7 @@ def _reads(period: Period, only: Narrowing) -> list[Callable[[], object]]:
     both = (period, period.before) if period.is_compared else (period,)
     return [
         *(partial(sums.read_attempts_by, "provider", of, only) for of in both),
-        *(partial(sums.read_traffic, of, only) for of in both),
+        *(partial(sums.read_counts, of, only) for of in both),
         partial(spend_month.read_month, period.zone, only),
         *spend_by.reads(period, only),
         *spend_why.reads(period, only),
@@ -58,11 +58,11 @@ def _draw(period: Period, only: Narrowing) -> None:
     if now.is_empty():
         states.show_empty(period)
         return
-    traffic = sums.read_traffic(period, only)
+    traffic = sums.read_counts(period, only)
     before, past_traffic = now.clear(), traffic.clear()
     if period.is_compared:
         before = sums.read_attempts_by("provider", period.before, only)
-        past_traffic = sums.read_traffic(period.before, only)
+        past_traffic = sums.read_counts(period.before, only)
     month = spend_month.read_month(period.zone, only)
     tiles = cards(now, before, queries.total_traffic(traffic), queries.total_traffic(past_traffic))
     st.html(pieces.cards([*tiles, spend_month.card(month)]))

@@ -13,6 +13,7 @@ from dashboard.narrowing import Narrowing
 from dashboard.palette import slots
 from dashboard.periods import Period
 from dashboard.pieces import Cell, Column, Row
+from dashboard.views import spend_why
 from dashboard.views.overview_cards import grown_words
 
 _DIMENSIONS = {"provider": "Provider", "model": "Model", "key": "Key"}
@@ -55,7 +56,7 @@ def reads(period: Period, only: Narrowing) -> list[Callable[[], object]]:
 
 def reads_of_all(period: Period, only: Narrowing) -> list[Callable[[], object]]:
     """What `draw_all` asks for."""
-    return [partial(_read_all, _chosen(), period, only)]
+    return [partial(_read_all, _chosen(), period, only)] if _is_label(_chosen()) else []
 
 
 def _chosen() -> str:
@@ -150,7 +151,14 @@ def _other(dimension: str) -> str:
 
 
 def _read_all(dimension: str, period: Period, only: Narrowing) -> pl.DataFrame:
-    return sums.read_attempt_totals((dimension, _other(dimension)), period, only)
+    by = (dimension, _other(dimension))
+    if _is_label(dimension):
+        return sums.read_attempt_totals(by, period, only)
+    return queries.summed(spend_why.read_parts(period, only), by)
+
+
+def _is_label(dimension: str) -> bool:
+    return dimension.startswith(_LABEL)
 
 
 def _as_shown(found: pl.DataFrame, dimension: str, other: str) -> pl.DataFrame:

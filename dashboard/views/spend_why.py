@@ -1,6 +1,6 @@
 """Why spend changed against the period before, and what failed attempts cost."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from dashboard.narrowing import Narrowing
 from dashboard.periods import Period
 from dashboard.pieces import Cell, Column, Row
 
+PARTS = ("provider", "model", "endpoint", "key", "outcome")
 _ROWS = 8
 _WASTE_COLUMNS = (
     Column(name="Provider"),
@@ -31,8 +32,13 @@ _STEPS = {
 
 def reads(period: Period, only: Narrowing) -> list[Callable[[], object]]:
     """What `draw_change` and `draw_waste` ask for."""
-    both = (period, period.before) if period.is_compared else ()
-    return [*(partial(_read_change, of, only) for of in both), partial(_read_waste, period, only)]
+    both = (period, period.before) if period.is_compared else (period,)
+    return [partial(read_parts, of, only) for of in both]
+
+
+def read_parts(period: Period, only: Narrowing) -> pl.DataFrame:
+    """`schemas.ATTEMPT_SUMS` of the whole period by all of `PARTS`, for whoever adds them up."""
+    return sums.read_attempt_totals(PARTS, period, only)
 
 
 def draw_change(period: Period, only: Narrowing, money: queries.Spend) -> None:
@@ -47,8 +53,8 @@ def draw_change(period: Period, only: Narrowing, money: queries.Spend) -> None:
         st.caption("Comparison with the period before is switched off under Filters.")
         return
     change = effects.explain(
-        _read_change(period, only).iter_rows(named=True),
-        _read_change(period.before, only).iter_rows(named=True),
+        _effects_of(read_parts(period, only)),
+        _effects_of(read_parts(period.before, only)),
     )
     if change is None:
         st.caption("There is nothing in the period before to compare with.")
@@ -72,7 +78,7 @@ def draw_change(period: Period, only: Narrowing, money: queries.Spend) -> None:
 
 def draw_waste(period: Period, only: Narrowing) -> None:
     """Failed attempts that cost something, by provider and error, the dearest first."""
-    found = queries.waste(_read_waste(period, only))
+    found = queries.waste(queries.summed(read_parts(period, only), ("provider", "outcome")))
     if found.is_empty():
         st.caption(f"No failed attempt cost anything in {words.the(period.words)}.")
         return
@@ -94,12 +100,8 @@ def draw_waste(period: Period, only: Narrowing) -> None:
     exports.offer("Waste", found, "waste")
 
 
-def _read_change(period: Period, only: Narrowing) -> pl.DataFrame:
-    return sums.read_attempt_totals(effects.DIMENSIONS, period, only)
-
-
-def _read_waste(period: Period, only: Narrowing) -> pl.DataFrame:
-    return sums.read_attempt_totals(("provider", "outcome"), period, only)
+def _effects_of(parts: pl.DataFrame) -> Iterable[dict[str, Any]]:
+    return queries.summed(parts, effects.DIMENSIONS).iter_rows(named=True)
 
 
 def _bridge(change: effects.Change) -> pl.DataFrame:

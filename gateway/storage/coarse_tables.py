@@ -1,8 +1,9 @@
 """Sums of hours and days, for charts of a long time: they follow from the quarters of an hour.
 
-With many keys and endpoints, quarters are nearly as many as requests. An hour leaves out the key
-and the labels, or the endpoint; a day has all of them, and is one of UTC. `rollup_outdated` names
-those whose quarters have changed since they were summed: the views read these from the quarters.
+With many keys and endpoints, quarters are nearly as many as requests. An hour tells the provider
+and what became of it, or the endpoint too, or the key and its labels, with the provider or without;
+a day has all of them, and is one of UTC. `rollup_outdated` names those whose quarters have changed
+since they were summed: the views read these from the quarters.
 """
 
 from datetime import timedelta
@@ -15,6 +16,7 @@ from gateway.storage.rollup_tables import (
     RollUp,
     histogram_table,
     latency,
+    packed_view_of,
     usage_attempt,
     usage_request,
     view_of,
@@ -39,6 +41,8 @@ class Coarse(msgspec.Struct, frozen=True, kw_only=True):
     table: Table
     view: Table
     """The same, and complete."""
+    packed: Table | None
+    """Of histograms, the same with each of them in one row."""
     of: RollUp
     step: timedelta
     dimensions: tuple[str, ...]
@@ -61,21 +65,33 @@ def _coarse(name: str, of: RollUp, step: timedelta, dimensions: tuple[str, ...])
             *(Column(one, kind, primary_key=True) for one, kind in keys.items()),
             *(Column(one, kind, nullable=False) for one, kind in sums.items()),
         )
-    view = view_of(f"v_{name}", table)
-    return Coarse(table=table, view=view, of=of, step=step, dimensions=dimensions)
+    return Coarse(
+        table=table,
+        view=view_of(f"v_{name}", table),
+        packed=packed_view_of(f"v_{name}_packed", table) if of.is_histogram else None,
+        of=of,
+        step=step,
+        dimensions=dimensions,
+    )
 
 
 _ENDPOINT = ("provider", "model", "endpoint")
 _WHOSE = ("key_id", "label_set")
 _REQUEST = ("outcome", "is_fallback", "rule_version")
 _ATTEMPT = ("outcome", "kind")
+_OF_PROVIDER = ("provider", *_ATTEMPT)
 
 COARSE: tuple[Coarse, ...] = (
+    _coarse(
+        "usage_request_provider_hour", usage_request, HOUR, ("provider", "outcome", "is_fallback")
+    ),
     _coarse("usage_request_hour", usage_request, HOUR, (*_ENDPOINT, *_REQUEST)),
     _coarse("usage_request_key_hour", usage_request, HOUR, (*_REQUEST, *_WHOSE)),
     _coarse("usage_request_day", usage_request, DAY, usage_request.keys),
+    _coarse("usage_attempt_provider_hour", usage_attempt, HOUR, _OF_PROVIDER),
     _coarse("usage_attempt_hour", usage_attempt, HOUR, (*_ENDPOINT, *_ATTEMPT)),
     _coarse("usage_attempt_key_hour", usage_attempt, HOUR, (*_ATTEMPT, *_WHOSE)),
+    _coarse("usage_attempt_key_provider_hour", usage_attempt, HOUR, (*_OF_PROVIDER, *_WHOSE)),
     _coarse("usage_attempt_day", usage_attempt, DAY, usage_attempt.keys),
     _coarse("latency_hour", latency, HOUR, ("metric",)),
     _coarse("latency_day", latency, DAY, latency.keys),

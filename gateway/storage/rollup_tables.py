@@ -250,6 +250,12 @@ def _grainless(name: str, roll_up: RollUp) -> Table:
     return view_of(name, roll_up.quarter)
 
 
+def packed_view_of(name: str, table: Table) -> Table:
+    """The same of histograms, each of them in one row."""
+    columns = {"at": Instant, **{column.name: column.type for column in table.columns}}
+    return Table(name, views, *(Column(column, kind) for column, kind in columns.items()))
+
+
 def view_of(name: str, table: Table) -> Table:
     """The columns by which a table is read: of histograms, a row for each bucket."""
     columns = {column.name: column.type for column in table.columns}
@@ -268,6 +274,9 @@ v_usage_attempt_minute = view_of("v_usage_attempt_minute", usage_attempt.minute)
 v_fallback_minute = view_of("v_fallback_minute", fallback.minute)
 v_latency_minute = view_of("v_latency_minute", latency.minute)
 v_latency_key_hour = view_of("v_latency_key_hour", latency_key_hour)
+v_latency_packed = packed_view_of("v_latency_packed", latency.quarter)
+v_latency_minute_packed = packed_view_of("v_latency_minute_packed", latency.minute)
+v_latency_key_hour_packed = packed_view_of("v_latency_key_hour_packed", latency_key_hour)
 v_label_set = view_of("v_label_set", label_set)
 v_provider_seen = view_of("v_provider_seen", provider_seen)
 

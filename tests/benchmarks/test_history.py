@@ -15,6 +15,7 @@ from gateway.storage.rollup_tables import (
     usage_attempt,
     usage_request,
     v_latency,
+    v_latency_packed,
     v_usage_attempt,
     v_usage_request,
 )
@@ -72,7 +73,7 @@ async def _check_sums(connection: AsyncConnection) -> None:
 
     of_requests = [v_usage_request, *_coarse_views(usage_request)]
     of_attempts = [v_usage_attempt, *_coarse_views(usage_attempt)]
-    assert len(of_requests) == len(of_attempts) == 4
+    assert (len(of_requests), len(of_attempts)) == (5, 6)
     for view in of_requests:
         names = ("requests", "prompt_tokens", "cost_usd", "unpriced")
         assert await _sums(connection, view, names) == requests, view.name
@@ -83,6 +84,12 @@ async def _check_sums(connection: AsyncConnection) -> None:
     for view in (v_latency, *_coarse_views(latency)):
         found = await connection.scalar(
             select(func.sum(view.c.samples)).where(view.c.metric == "attempt")
+        )
+        assert found == attempts["succeeded"], view.name
+    for view in (v_latency_packed, *(one.packed for one in COARSE if one.packed is not None)):
+        packed = select(func.unnest(view.c.samples).label("samples"), view.c.metric).subquery()
+        found = await connection.scalar(
+            select(func.sum(packed.c.samples)).where(packed.c.metric == "attempt")
         )
         assert found == attempts["succeeded"], view.name
     sets = await connection.scalar(select(func.count()).select_from(label_set))

@@ -28,7 +28,7 @@ from streamlit.testing.v1 import AppTest
 import migrations
 from dashboard import records
 from dashboard.installation import Installation, show
-from dashboard.pool import Pool
+from dashboard.pool import Fold, Pool
 from dashboard.views import VIEWS
 from gateway.storage.embedded import EmbeddedPostgres
 from gateway.storage.roles import ensure_reader
@@ -99,10 +99,10 @@ class _Recorder(Pool):
         super().__init__(database_url)
         self.taken: list[_Taken] = []
 
-    def read(self, sql: str, parameters: list[object]) -> pl.DataFrame:
+    def read(self, sql: str, parameters: list[object], fold: Fold | None = None) -> pl.DataFrame:
         began_s = time.perf_counter()
         try:
-            return super().read(sql, parameters)
+            return super().read(sql, parameters, fold)
         finally:
             self.taken.append(_Taken(began_s, time.perf_counter(), sql))
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from dashboard import ahead
 from dashboard.installation import Installation, show
-from dashboard.pool import Pool, SourceError
+from dashboard.pool import Fold, Pool, SourceError
 from dashboard.views import VIEWS
 from tests.dashboard.test_views import open_view
 
@@ -32,9 +32,9 @@ class Recorder(Pool):
         super().__init__(database_url)
         self.statements: list[tuple[str, str]] = []
 
-    def read(self, sql: str, parameters: list[object]) -> pl.DataFrame:
+    def read(self, sql: str, parameters: list[object], fold: Fold | None = None) -> pl.DataFrame:
         self.statements.append((sql, str(parameters)))
-        return super().read(sql, parameters)
+        return super().read(sql, parameters, fold)
 
 
 @pytest.fixture

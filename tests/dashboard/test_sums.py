@@ -113,7 +113,7 @@ def test_percentiles_are_within_two_percent(
     shown(request.getfixturevalue(database))
     period = make_period("30d", now=END + timedelta(seconds=1), zone="UTC")
 
-    histogram = histograms.read_histogram(period, ("attempt",), by="provider")
+    histogram = histograms.read_histogram(period, ("attempt",), by=("provider",))
     found = queries.percentiles(histogram, ["provider"], {"p50": 0.5, "p90": 0.9, "p99": 0.99})
 
     assert found.height == len(PROVIDERS) - 1
