@@ -16,6 +16,7 @@ from gateway.cli.schema import bring_up_to_date
 from gateway.settings.values import Settings
 from gateway.storage.price_changes import load_price_changes
 from pricing.catalogue import Catalogue, Endpoint
+from pricing.nearest import Names
 from pricing.operator_layer import PriceChange, apply_changes
 from pricing.price import Price, PriceVersion, resolve
 
@@ -179,7 +180,8 @@ def _find(catalogue: Catalogue, name: str) -> tuple[Endpoint, ...]:
             for endpoint in catalogue.endpoints_of(model)
         )
     if not endpoints:
-        near = ", ".join(catalogue.nearest(name))
+        names = Names([*catalogue.endpoints_by_model, *catalogue.endpoints_by_id])
+        near = ", ".join(names.nearest(name))
         hint = f"; nearest are {near}" if near else ""
         raise CommandError(f"no model or endpoint is called {name!r}{hint}")
     return endpoints

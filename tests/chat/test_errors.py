@@ -1,6 +1,7 @@
 """Errors in the shapes of the dialects."""
 
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -108,3 +109,15 @@ def test_headers_tell_when_to_try_again(error: GatewayError, headers: dict[str, 
     assert {
         name: value for name, value in rendered if name in {"Retry-After", "x-should-retry"}
     } == headers
+
+
+@pytest.mark.parametrize("dialect", [Dialect.OPENAI, Dialect.OPENROUTER, Dialect.FASTAPI])
+def test_amounts_in_errors_have_no_exponent(dialect: Dialect) -> None:
+    error = GatewayError(
+        "too dear", metadata={"limit_usd": Decimal("2.5E+2"), "spent_usd": Decimal("0E-9")}
+    )
+
+    _, _, body = render_error(error, dialect)
+
+    assert b'"limit_usd":250,' in body
+    assert b'"spent_usd":0}' in body

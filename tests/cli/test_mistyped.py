@@ -28,13 +28,22 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ],
 )
 def test_correcting_costs_of_what_is_mistyped(home: Path, asked: str, told: str) -> None:
+    assert told in refusal(home, "rerate", "--since", "2026-11-01", *asked.split())
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("azure/gpt-4o-mnii", "; nearest are azure/gpt-4o-mini, "),
+        ("gpt-4o-minni", "; nearest are azure/gpt-4o-mini, openai/gpt-4o-mini, "),
+    ],
+)
+def test_showing_prices_of_what_is_mistyped(home: Path, asked: str, told: str) -> None:
+    assert told in refusal(home, "prices", "show", asked)
+
+
+def refusal(home: Path, *arguments: str) -> str:
     options = ("--config", str(home / "tollway.toml"), "--data-dir", str(home / "data"))
-
     with pytest.raises(CommandError) as refused:
-        app(
-            ["rerate", "--since", "2026-11-01", *asked.split(), *options],
-            exit_on_error=False,
-            result_action="return_value",
-        )
-
-    assert told in str(refused.value)
+        app([*arguments, *options], exit_on_error=False, result_action="return_value")
+    return str(refused.value)
