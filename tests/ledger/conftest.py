@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from tests.storage.samples import engine_of, migrated
+from tests.storage.samples import migrated, patient_engine_of
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def dsn(postgres_dsn: Callable[..., str]) -> str:
 @pytest.fixture
 async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[AsyncConnection]:
     """In a transaction that is rolled back."""
-    engine = engine_of(dsn)
+    engine = patient_engine_of(dsn)
     async with engine.connect() as connection:
         yield connection
     await engine.dispose()

@@ -49,7 +49,7 @@ from tests.ledger.rated import (
     record,
     rerate,
 )
-from tests.storage.samples import NOW, engine_of, request_id
+from tests.storage.samples import NOW, patient_engine_of, request_id
 
 MUCH_LATER = NOW + timedelta(days=3)
 KEYS = tuple(UUID(int=number) for number in (1, 2))
@@ -357,7 +357,7 @@ STEPS: st.SearchStrategy[Step] = st.one_of(
 
 async def live_through(dsn: str, seed: int, steps: Sequence[Step]) -> None:
     arrivals = made_up(random.Random(seed))
-    engine = engine_of(dsn)
+    engine = patient_engine_of(dsn)
     async with engine.connect() as connection:
         await arrive(connection, arrivals[::2])
         await compare(connection)

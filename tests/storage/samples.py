@@ -27,6 +27,7 @@ from pricing.usage import METERS, Usage
 
 NOW = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
 KEY_ID = UUID("0199d1e0-0000-7000-8000-000000000001")
+PATIENCE_S = 120.0
 
 _ids = RequestIds()
 
@@ -176,3 +177,14 @@ async def store(connection: AsyncConnection, *records: RequestRecord) -> None:
 
 def engine_of(dsn: str, **changes: Any) -> AsyncEngine:
     return make_engine(dsn, application_name="tests", **changes)
+
+
+def patient_engine_of(dsn: str) -> AsyncEngine:
+    """For tests of what is stored: on a busy machine the gateway's own limits are soon reached."""
+    return engine_of(
+        dsn,
+        connect_timeout_s=PATIENCE_S,
+        lock_timeout_s=PATIENCE_S,
+        statement_timeout_s=PATIENCE_S,
+        command_timeout_s=PATIENCE_S,
+    )

@@ -28,11 +28,11 @@ from gateway.storage.tables import (
 from gateway.storage.waiting import run_bounded
 from tests.storage.samples import (
     NOW,
-    engine_of,
     make_attempt,
     make_full_record,
     make_record,
     migrated,
+    patient_engine_of,
 )
 
 DEADLINE_S = 30.0
@@ -48,7 +48,7 @@ async def engine(
     anyio_backend: str, template: str, postgres_dsn: Callable[..., str]
 ) -> AsyncIterator[AsyncEngine]:
     """On a database of its own, with the partitions of the samples' day."""
-    engine = engine_of(postgres_dsn(template=template))
+    engine = patient_engine_of(postgres_dsn(template=template))
     await run_bounded(
         engine, lambda connection: ensure_partitions(connection, {NOW.date()}), seconds=DEADLINE_S
     )

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.preview_rows import newest_places, read_attempts
 from tests.ledger.rated import TENFOLD, attempt, priced_from, record, rerate
-from tests.storage.samples import NOW, engine_of, migrated, store
+from tests.storage.samples import NOW, migrated, patient_engine_of, store
 
 pytestmark = pytest.mark.anyio
 SECOND = timedelta(seconds=1)
@@ -28,7 +28,7 @@ def dsn(postgres_dsn: Callable[..., str]) -> str:
 @pytest.fixture
 async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[AsyncConnection]:
     """In a transaction that is rolled back."""
-    engine = engine_of(dsn)
+    engine = patient_engine_of(dsn)
     async with engine.connect() as connection:
         yield connection
     await engine.dispose()

@@ -46,11 +46,11 @@ from pricing.usage import Usage
 from tests.dashboard.traffic import made_up_records
 from tests.storage.samples import (
     NOW,
-    engine_of,
     make_attempt,
     make_full_record,
     make_record,
     migrated,
+    patient_engine_of,
     request_id,
 )
 
@@ -68,7 +68,7 @@ def template(postgres_dsn: Callable[..., str]) -> str:
 async def engine(
     anyio_backend: str, template: str, postgres_dsn: Callable[..., str]
 ) -> AsyncIterator[AsyncEngine]:
-    engine = engine_of(postgres_dsn(template=template))
+    engine = patient_engine_of(postgres_dsn(template=template))
     yield engine
     await engine.dispose()
 
