@@ -11,7 +11,7 @@ from gateway.cli.options import AsJson, Config, DataDir, settings_of
 from gateway.cli.printing import CommandError, in_usd, note, print_json, print_table, say
 from gateway.cli.schema import bring_up_to_date
 from gateway.settings.values import Settings
-from gateway.storage.adjustments import first_day
+from gateway.storage.adjustments import first_attempt_day
 from gateway.storage.provider_totals import (
     ReportedTotals,
     read_provider_totals,
@@ -63,7 +63,7 @@ def reconcile(
     first, last = _days(theirs, since, until)
     with Database(settings, quiet=as_json) as database:
         bring_up_to_date(database.url)
-        kept_since = ask(database.url, first_day)
+        kept_since = ask(database.url, first_attempt_day)
         if theirs is None:
             found = _told(database.url, provider, first, last)
             if not found:

@@ -21,7 +21,7 @@ from gateway.storage.adjustments import (
     Span,
     add_adjustments,
     count_by_day,
-    first_day,
+    first_attempt_day,
     lock_adjustments,
     read_requests,
 )
@@ -97,7 +97,7 @@ async def rerate_span(
         on_progress: told how many attempts were looked at, and of how many.
         batch_requests: how many are read at once.
     """
-    begins = await ask(first_day)
+    begins = await ask(first_attempt_day)
     counts = await ask(lambda connection: count_by_day(connection, span))
     of, done = sum(counts.values()), 0
     tally = _Tally()

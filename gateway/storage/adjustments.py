@@ -92,7 +92,7 @@ async def count_by_day(connection: AsyncConnection, span: Span) -> dict[date, in
     return {row.day: row[1] for row in rows}
 
 
-async def first_day(connection: AsyncConnection) -> date | None:
+async def first_attempt_day(connection: AsyncConnection) -> date | None:
     """The oldest day of which attempts are kept; None when there are none."""
     columns = attempt_record.c
     # Their partitions tell the days; the smallest of all days would be looked for in every row.

@@ -14,7 +14,7 @@ from gateway.api.roles import AdminRequest, needs
 from gateway.domain.errors import InvalidRequestError
 from gateway.ledger.previewing import concerned_endpoints, preview_spend
 from gateway.ledger.replaying import credible
-from gateway.storage.adjustments import first_day
+from gateway.storage.adjustments import first_attempt_day
 from gateway.storage.asking import Asker
 from gateway.storage.preview_rows import whole_quarters
 from gateway.storage.price_changes import load_price_changes
@@ -73,7 +73,7 @@ def admin_preview_routes(desk: PriceDesk, jobs: JobDesk, ask: Asker) -> list[HTT
         concerned = concerned_endpoints(before, after)
 
         async def work(progress: Progress) -> PricePreview:
-            kept_since = await ask(first_day)
+            kept_since = await ask(first_attempt_day)
             found = await preview_spend(
                 ask, after, concerned, since=since, until=until, tell=progress.tell
             )
