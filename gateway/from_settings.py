@@ -14,7 +14,7 @@ from gateway.execution.media import MediaFetcher
 from gateway.execution.runner import Limits
 from gateway.execution.shared_health import TABLE_NAME, open_table
 from gateway.gathering import Policy
-from gateway.ledger.purse import BudgetRules
+from gateway.ledger.budget_account import BudgetRules
 from gateway.ledger.upkeep import Retention
 from gateway.providers.base import Quirks
 from gateway.providers.registry import adapter_for, quirks_of

@@ -23,8 +23,8 @@ from gateway.execution.access import AccessBook
 from gateway.execution.experience import Experience
 from gateway.execution.health import HealthBoard
 from gateway.execution.signatures import Signatures
+from gateway.ledger.budget_account import Account
 from gateway.ledger.journal import Journal, Ledger
-from gateway.ledger.purse import Account
 from gateway.ledger.settle import RequestFacts
 from gateway.ledger.toll import Toll, Tollbooth
 from gateway.routing.affinity import affinity_key

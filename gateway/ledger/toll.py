@@ -14,11 +14,12 @@ from gateway.domain.caller import Caller
 from gateway.domain.errors import BudgetExceededError, GatewayError
 from gateway.domain.records import AttemptRecord
 from gateway.domain.token_ratio import RatioOf, usual_ratio
+from gateway.ledger.budget_account import Account
 from gateway.ledger.budget_bounds import BoundRules, attempt_bounds
 from gateway.ledger.budget_refusals import explain
 from gateway.ledger.budgets import Spending
 from gateway.ledger.limits import Limiter, Permit, is_limited, rate_headers
-from gateway.ledger.purse import Account, Purse
+from gateway.ledger.purse import Purse
 from gateway.ledger.stream_guard import StreamGuard
 from gateway.routing.plan import Candidate
 from pricing.cost import to_nano_usd, worst_nano_estimator

@@ -19,11 +19,12 @@ from gateway.chat.dialects import Dialect
 from gateway.chat.errors import render_error
 from gateway.domain.budgets import Budget, window_of
 from gateway.domain.errors import BudgetExceededError, GatewayError, RateLimitedError
+from gateway.ledger.budget_account import BudgetRules
 from gateway.ledger.budget_bounds import BoundRules
 from gateway.ledger.budget_keeper import BudgetKeeper
 from gateway.ledger.limit_table import open_limits
 from gateway.ledger.limits import Limiter
-from gateway.ledger.purse import BudgetRules, Purse
+from gateway.ledger.purse import Purse
 from gateway.ledger.toll import Tollbooth
 from gateway.simulator.server import Simulator
 from gateway.storage.budget_issue import BudgetWish, issue_budget

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from gateway.ledger.budget_account import BudgetRules
 from gateway.ledger.budget_keeper import BudgetKeeper
 from gateway.ledger.budgets import Slice, Spending
-from gateway.ledger.purse import BudgetRules, Purse
+from gateway.ledger.purse import Purse
 from gateway.storage.budget_issue import issue_budget
 from gateway.storage.budget_views import view_budget
 from gateway.storage.budgets import load_budgets, release_expired
