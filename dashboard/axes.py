@@ -1,5 +1,6 @@
 """What charts share: axes, legends, and columns that place a bar on the wall clock. Pure."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,14 +19,27 @@ MONEY_LABEL = (
     "abs(datum.value * 100 - round(datum.value * 100)) < 1e-6 ? '$' + format(datum.value, '.2f') : "
     "'$' + format(datum.value, '.2~r')"
 )
+# Between 0 and 1 there is nothing to count, which "500m" were.
+COUNT_LABEL = "datum.value % 1 ? '' : format(datum.value, '~s')"
 LATENCY_LABEL = (
     "datum.value < 1000 ? format(datum.value, '~f') + ' ms' : "
     "format(datum.value / 1000, '~f') + ' s'"
 )
 
 
+_BREAKS_A_TEXT = re.compile(r"[\\\x00-\x1f\u2028\u2029]")
 WITHIN: Any = alt.ExprRef("width")
 """The room of a text that begins at the left edge: more of it would make the chart smaller."""
+
+
+def row_title(name: str) -> str:
+    """A name as it heads a row of a tooltip.
+
+    Vega-Lite writes it into an expression in quotes, and escapes nothing else than these; Streamlit
+    draws a picture of a row called ``image``, and a heading of one called ``title``.
+    """
+    written = _BREAKS_A_TEXT.sub(lambda found: f"\\u{ord(found[0]):04x}", name)
+    return f"{written}\N{WORD JOINER}" if written in {"image", "title"} else written
 
 
 def slot_domain(slots: dict[str, int]) -> list[str]:
@@ -40,7 +54,11 @@ def slot_domain(slots: dict[str, int]) -> list[str]:
 
 def time_axis(frame: pl.DataFrame, bucket: timedelta) -> alt.X:
     """The wall clock from the first bucket of the frame to the end of its last."""
-    length = frame["bucket"].n_unique() * bucket
+    return wall_axis("bucket:T", frame["bucket"].n_unique() * bucket)
+
+
+def wall_axis(field: str, length: timedelta) -> alt.X:
+    """The wall clock, with marks as they fit a time of that length."""
     if length <= timedelta(hours=30):
         pattern, ticks = "%H:%M", 6
     elif length <= timedelta(days=10):
@@ -48,7 +66,7 @@ def time_axis(frame: pl.DataFrame, bucket: timedelta) -> alt.X:
     else:
         pattern, ticks = "%-d %b", 8
     return alt.X(
-        "bucket:T",
+        field,
         scale=alt.Scale(type="utc", nice=False),
         axis=alt.Axis(
             title=None,

@@ -7,7 +7,7 @@ import altair as alt
 import polars as pl
 
 from dashboard import numbers
-from dashboard.axes import MONEY_LABEL, value_axis
+from dashboard.axes import MONEY_LABEL, value_axis, wall_axis
 from dashboard.charts import AnyChart
 
 _HEIGHT = 216
@@ -37,19 +37,7 @@ def burn_down_chart(points: pl.DataFrame, limit: float, zone: str) -> AnyChart:
         for row in points.iter_rows(named=True)
     ]
     base = alt.Chart(alt.Data(values=rows)).encode(
-        x=alt.X(
-            "at:T",
-            scale=alt.Scale(type="utc", nice=False),
-            axis=alt.Axis(
-                title=None,
-                grid=False,
-                domain=False,
-                ticks=False,
-                tickCount=7,
-                labelOverlap=True,
-                labelFlush=False,
-            ),
-        ),
+        x=wall_axis("at:T", points["at"][-1] - points["at"][0]),
         y=alt.Y("left:Q", scale=alt.Scale(zero=True), axis=value_axis(MONEY_LABEL)),
         tooltip=[
             alt.Tooltip("when_text:N", title="When"),
@@ -66,8 +54,8 @@ def burn_down_chart(points: pl.DataFrame, limit: float, zone: str) -> AnyChart:
     forecast = expected.mark_line(strokeDash=[4, 4], strokeWidth=2)
     rule = (
         alt.Chart(alt.Data(values=[{"limit": limit}]))
-        .mark_rule(strokeDash=[1, 3], opacity=0.7)
-        .encode(y="limit:Q")
+        .mark_rule(strokeDash=[2, 3], strokeWidth=1.5)
+        .encode(y="limit:Q", color=alt.value("red"))
     )
     return alt.layer(band, left, forecast, rule).properties(height=_HEIGHT)
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from dashboard import numbers, queries
 from dashboard.axes import (
+    COUNT_LABEL,
     LATENCY_LABEL,
     MONEY_LABEL,
     alpha,
@@ -153,9 +154,7 @@ def outcomes_chart(
         .encode(
             x=time_axis(outcomes, bucket),
             x2="bucket_end",
-            y=alt.Y(
-                "requests:Q", stack="zero", axis=value_axis("format(datum.value, '~s')", ticks=2)
-            ),
+            y=alt.Y("requests:Q", stack="zero", axis=value_axis(COUNT_LABEL, ticks=2)),
             color=alt.Color(
                 "outcome:N",
                 scale=alt.Scale(domain=names, range=list(OUTCOME_COLOURS.values())),
@@ -271,7 +270,7 @@ def ranked_chart(
         )
         .with_columns(pl.col("value").cast(pl.Float64), *edges(bucket))
     )
-    label = MONEY_LABEL if is_money else "format(datum.value, '~s')"
+    label = MONEY_LABEL if is_money else COUNT_LABEL
     return (
         alt.Chart(frame)
         .mark_bar(orient=_ORIENT, binSpacing=0, color="primary")

@@ -13,6 +13,7 @@ from dashboard.axes import (
     WITHIN,
     as_utc,
     legend,
+    row_title,
     slot_domain,
     time_axis,
     value_axis,
@@ -320,7 +321,8 @@ def _side_by_side(frame: pl.DataFrame, key: str, text: str, providers: list[str]
 
 def _provider_tooltips(providers: list[str]) -> list[alt.Tooltip]:
     return [
-        alt.Tooltip(f"of_{place}:N", title=provider) for place, provider in enumerate(providers)
+        alt.Tooltip(f"of_{place}:N", title=row_title(provider))
+        for place, provider in enumerate(providers)
     ]
 
 

@@ -164,7 +164,7 @@ def _is_label(dimension: str) -> bool:
 def _as_shown(found: pl.DataFrame, dimension: str, other: str) -> pl.DataFrame:
     # Its cells are drawn as floats: what has every digit is in the downloads.
     shown = found.select(
-        pl.col(dimension).replace("", _UNLABELLED).alias(_name(dimension)),
+        pl.col(dimension).replace("", _UNLABELLED).alias(_heading(dimension)),
         pl.col(other).alias(other.capitalize()),
         Spend=pl.col("cost_usd"),
         Attempts=pl.col("attempts"),
@@ -175,7 +175,7 @@ def _as_shown(found: pl.DataFrame, dimension: str, other: str) -> pl.DataFrame:
         Wasted=pl.col("wasted_usd"),
     )
     texts = {name: pl.lit("") for name, kind in shown.schema.items() if kind == pl.String}
-    texts[_name(dimension)] = pl.lit("All rows")
+    texts[_heading(dimension)] = pl.lit("All rows")
     total = shown.select(
         texts[name].alias(name) if name in texts else pl.col(name).sum() for name in shown.columns
     )
@@ -230,6 +230,11 @@ def _ranked_row(row: dict[str, Any], share: float | None, *, slot: int) -> Row:
 
 def _name(dimension: str) -> str:
     return _DIMENSIONS.get(dimension) or dimension.removeprefix(_LABEL)
+
+
+def _heading(dimension: str) -> str:
+    # A label may be called as another column is.
+    return _DIMENSIONS.get(dimension) or f"Label {_name(dimension)}"
 
 
 def _safe(dimension: str) -> str:

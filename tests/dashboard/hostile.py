@@ -40,8 +40,11 @@ NAMES: dict[str, str] = {
     "return": "\r=1+1",
     "bidi": "abc\N{RIGHT-TO-LEFT OVERRIDE}gnp.exe\N{ZERO WIDTH SPACE}\N{LEFT-TO-RIGHT ISOLATE}",
     "template": "{{7*7}}${7*7}%s'];datum.x//",
+    "backslash": '\\"+window.struck+"\\',
     "long": "w" * 250,
 }
+LABELS = ("<script>b</script>", "[x](javascript:1) **b** :smile: $x^2$")
+"""Names of labels: so few that each is offered for grouping, beside one called "Provider"."""
 _HOME = UUID("0199d1e0-0000-7000-8000-0000000000ff")
 _PER_NAME = 24
 """Enough for percentiles to be told."""
@@ -81,7 +84,7 @@ def _record(name: str, at: datetime, attempts: list[AttemptRecord]) -> RequestRe
         attempts,
         stream=True,
         key_id=key_id(name),
-        labels={"team": name, name: name},
+        labels={"team": name, "Provider": "x"} | dict.fromkeys(LABELS, name),
         user=name,
         session_id=name,
         requested_model=name,

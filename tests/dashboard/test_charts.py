@@ -6,7 +6,7 @@ from typing import Any, cast
 import polars as pl
 import pytest
 
-from dashboard import charts, money_charts, numbers, queries, schemas, waterfall
+from dashboard import axes, charts, money_charts, numbers, queries, schemas, waterfall
 from dashboard.palette import slots_among
 from dashboard.periods import make_period
 
@@ -215,3 +215,18 @@ def test_a_waterfall_has_a_lane_for_every_attempt() -> None:
 
 def test_the_bucket_still_filling_ends_after_now() -> None:
     assert STARTS[-1] + timedelta(minutes=30) > PERIOD.wall_end
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("openai", "openai"),
+        # Between quotes of an expression, each of them comes out as it was.
+        ("a\\b", "a\\u005cb"),
+        ('\\"+1+"', '\\u005c"+1+"'),
+        ("\r\n\t\N{LINE SEPARATOR}", "\\u000d\\u000a\\u0009\\u2028"),
+        ("image", "image\N{WORD JOINER}"),
+    ],
+)
+def test_a_name_over_a_row_of_a_tooltip_ends_no_expression(name: str, expected: str) -> None:
+    assert axes.row_title(name) == expected

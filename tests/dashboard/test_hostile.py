@@ -38,6 +38,20 @@ def shown(gateway: Operated) -> Iterator[Operated]:
     close()
 
 
+@pytest.fixture
+def offered(monkeypatch: pytest.MonkeyPatch) -> list[pl.DataFrame]:
+    """Everything that can be downloaded of what is drawn."""
+    found: list[pl.DataFrame] = []
+    draw = exports.draw_downloads
+
+    def listen(frame: Any, name: str) -> None:
+        found.append(frame if isinstance(frame, pl.DataFrame) else frame())
+        draw(frame, name)
+
+    monkeypatch.setattr(exports, "draw_downloads", listen)
+    return found
+
+
 def script(path: str) -> None:
     from datetime import UTC, datetime
 
@@ -88,8 +102,8 @@ def check(at: AppTest) -> None:
     said += [str(getattr(one, "label", "")) for one in labels]
     said += [str(one) for group in at.segmented_control for one in group.options]
     said += [str(one.help) for one in at.button]
-    for word in READ_AS_MARKDOWN:
-        assert not [one for one in said if NAMES[word] in one], word
+    for name in (*(NAMES[word] for word in READ_AS_MARKDOWN), *hostile.LABELS):
+        assert not [one for one in said if name in one], name
 
 
 @pytest.mark.parametrize(
@@ -98,10 +112,6 @@ def check(at: AppTest) -> None:
         ("overview", {}),
         ("overview", {"model": list(NAMES.values())}),
         ("spend", {}),
-        ("spend", {"by": "model"}),
-        ("spend", {"by": "key"}),
-        ("spend", {"by": "label:team"}),
-        ("spend", {"by": f"label:{NAMES['html']}"}),
         ("latency", {"lanes": "Endpoints", "lines": "Providers"}),
         ("latency", {"lanes": "Models"}),
         ("reliability", {}),
@@ -121,19 +131,10 @@ def check(at: AppTest) -> None:
 )
 def test_every_view_draws_hostile_names_as_texts_and_exports_none_as_a_formula(
     shown: Operated,
-    monkeypatch: pytest.MonkeyPatch,
+    offered: list[pl.DataFrame],
     path: str,
     parameters: dict[str, str | list[str]],
 ) -> None:
-    offered: list[pl.DataFrame] = []
-    draw = exports.draw_downloads
-
-    def listen(frame: Any, name: str) -> None:
-        offered.append(frame if isinstance(frame, pl.DataFrame) else frame())
-        draw(frame, name)
-
-    monkeypatch.setattr(exports, "draw_downloads", listen)
-
     at = drawn(path, **parameters)
 
     check(at)
@@ -141,6 +142,23 @@ def test_every_view_draws_hostile_names_as_texts_and_exports_none_as_a_formula(
         check_export(frame)
     is_of_records = path in {"overview", "spend", "latency", "reliability", "requests"}
     assert bool(offered) == is_of_records
+
+
+@pytest.mark.parametrize(
+    "by", ["model", "key", "label:Provider", *(f"label:{name}" for name in hostile.LABELS)]
+)
+def test_spend_is_grouped_by_hostile_names(
+    shown: Operated, offered: list[pl.DataFrame], by: str
+) -> None:
+    at = drawn("spend")
+
+    at.segmented_control(key="by").set_value(by)
+    at.run(timeout=60)
+
+    check(at)
+    assert any(by in frame.columns for frame in offered)
+    for frame in offered:
+        check_export(frame)
 
 
 def check_export(frame: pl.DataFrame) -> None:
