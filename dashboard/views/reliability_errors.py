@@ -100,8 +100,9 @@ def _seen(
         return (*times, Cell(text=numbers.UNKNOWN, hint="Its rows are not kept any more."))
     # What is filtered stays in the address, so that the way back leads here.
     request_id: str = queries.generation_id(last["request_id"])
-    query = {**st.query_params.to_dict(), "id": request_id}
-    link = Cell(text=f"…{request_id[-8:]}", href=f"/requests?{urlencode(query)}", hint=request_id)
+    chosen = {name: st.query_params.get_all(name) for name in st.query_params}
+    query = urlencode(chosen | {"id": [request_id]}, doseq=True)
+    link = Cell(text=f"…{request_id[-8:]}", href=f"/requests?{query}", hint=request_id)
     return (*times, link)
 
 

@@ -154,6 +154,17 @@ def test_the_page_shows_breakers_error_classes_and_the_way_to_an_example(
     assert "Added by fallbacks" in text
 
 
+def test_the_way_to_an_example_keeps_every_value_that_is_filtered_by(
+    troubled_url: str, shown: Callable[[str], None]
+) -> None:
+    shown(troubled_url)
+
+    at = open_view("reliability", provider=["groq", "openai"])
+
+    assert not at.exception
+    assert 'href="/requests?provider=groq&amp;provider=openai&amp;id=gen-' in html(at)
+
+
 def test_nothing_that_failed_is_good_news(troubled_url: str, shown: Callable[[str], None]) -> None:
     shown(troubled_url)
     start, end = a_quiet_time()

@@ -31,7 +31,7 @@ def script(path: str) -> None:
     view.render(period)
 
 
-def open_view(path: str, **parameters: str) -> AppTest:
+def open_view(path: str, **parameters: str | list[str]) -> AppTest:
     at = AppTest.from_function(script, args=(path,))
     for name, value in parameters.items():
         at.query_params[name] = value
