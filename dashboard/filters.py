@@ -68,7 +68,10 @@ def choose_period(now: datetime, applied: Collection[str] = tuple(FILTERS)) -> P
     )
     viewers = _viewers_zone()
     start = end = None
-    with st.popover("Filters", icon=":material/filter_list:", key="filters"):
+    with (
+        st.popover("Filters", icon=":material/filter_list:", key="filters"),
+        st.container(gap="xsmall"),
+    ):
         if choice == CUSTOM:
             start = st.datetime_input("From", None, key="from", bind="query-params")
             end = st.datetime_input("To", None, key="to", bind="query-params")

@@ -55,6 +55,7 @@ STYLE = f"""<style>
 @media (max-width: 900px) {{
   .tw-cards, .tw-cards.five {{ grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .6rem; }}
   .tw-card .value {{ font-size: 1.32rem; }} .tw-card .spark {{ width: 26%; }} }}
+@media (max-width: 900px) {{ .tw-cards.five .tw-card:last-child {{ grid-column: span 2; }} }}
 @media (max-width: 480px) {{ .tw-card .spark {{ display: none; }}
   .tw-card .note {{ white-space: normal; }} .st-key-period button {{ padding-inline: .5rem; }} }}
 .tw-heading {{ font-size: 1rem; display: flex; flex-wrap: wrap; gap: .2rem 1rem;
@@ -90,6 +91,9 @@ STYLE = f"""<style>
 .tw-bar {{ position: relative; }}
 .tw-bar u {{ position: absolute; top: -.1rem; width: 2px; height: .47rem;
   background: var(--tw-muted); }}
+@media (max-width: 480px) {{ .tw-table {{ font-size: .82rem; }}
+  .tw-table .right {{ padding-left: .4rem; }}
+  .tw-bar {{ min-width: 3.5rem; }} .tw-table td.wrap {{ min-width: 6rem; }} }}
 .tw-chip {{ display: inline-block; max-width: 100%; overflow-wrap: anywhere;
   border-radius: .3rem; padding: .08rem .4rem; font-size: .78rem;
   background: var(--tw-quiet); color: var(--tw-muted); }}

@@ -44,12 +44,13 @@ def render(kid: str, key: Key | None, use: Mapping[str, Any] | None, zone: str) 
     now = datetime.fromtimestamp(time.time(), UTC)
     state = key_words.state(key, now)
     with st.container(border=True, key="key_facts"):
-        if key.revoked_at is None:
-            _draw_change(key)
-        st.html(
-            pieces.heading(key.name, f"{key.kid} …{key.last4}")
-            + pieces.chips([(state, key_words.STATES[state])])
-        )
+        with st.container(horizontal=True, vertical_alignment="center", key="key_head"):
+            st.html(
+                pieces.heading(key.name, f"{key.kid} …{key.last4}")
+                + pieces.chips([(state, key_words.STATES[state])])
+            )
+            if key.revoked_at is None:
+                _draw_change(key)
         st.html(pieces.facts(_facts(key, use, zone)))
     if key.revoked_at is not None:
         return

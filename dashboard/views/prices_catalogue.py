@@ -86,12 +86,12 @@ def _columns(endpoints: tuple[str, ...]) -> dict[str, Any]:
             "open_endpoint",
             endpoints,
             open_endpoint,
-            width=230,
+            width=200,
             tip="Click to see its history, compare it, and change its price",
         ),
         "Model": columns.TextColumn(width=230),
-        "Input": columns.TextColumn(width=80, alignment="right"),
-        "Output": columns.TextColumn(width=80, alignment="right"),
+        "Input": columns.TextColumn(width=72, alignment="right"),
+        "Output": columns.TextColumn(width=72, alignment="right"),
         "Cache read": columns.TextColumn(width=90, alignment="right"),
         "From": columns.MultiselectColumn(
             width=150, options=list(_MARKS), color=list(_MARK_COLOURS)

@@ -34,18 +34,24 @@ def render(wanted: str, period: Period, only: Narrowing) -> None:
     with st.container(
         horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", key="head"
     ):
-        _draw_way_back()
-        st.html(pieces.chips(_chips(request)), width="content")
-        st.code(queries.generation_id(request_id), language=None, width="content")
-        _draw_neighbours(request_id, period, only)
+        with st.container(
+            horizontal=True, vertical_alignment="center", width="content", key="head_what"
+        ):
+            _draw_way_back()
+            st.html(pieces.chips(_chips(request)), width="content")
+        with st.container(
+            horizontal=True, vertical_alignment="center", width="content", key="head_where"
+        ):
+            st.code(queries.generation_id(request_id), language=None, width="content")
+            _draw_neighbours(request_id, period, only)
     st.html(pieces.cards(_cards(request, attempts)))
     st.html(pieces.facts(_facts(request, attempts, period.zone)))
     if attempts:
         request_attempts.render(request, attempts)
     left, right = st.columns([1.25, 1], gap="small")
-    with left.container(border=True, key="plan"):
+    with left.container(border=True, key="plan", height="stretch"):
         request_plan.render(request["plan"], attempts)
-    with right.container(border=True, key="cost"):
+    with right.container(border=True, key="cost", height="stretch"):
         request_cost.render(request, attempts, adjustments, period.zone)
     if request["warnings"]:
         with st.container(border=True, key="warnings"):
@@ -153,7 +159,7 @@ def _cards(request: dict[str, Any], attempts: list[dict[str, Any]]) -> list[Card
         ),
         Card(
             label="Output",
-            value=f"{numbers.count(request['completion_tokens'])}",
+            value=_tokens(request["completion_tokens"]),
             note=_speed(request),
         ),
         Card(label="Gateway", value=numbers.duration(request["overhead_ms"]), note="our overhead"),
@@ -252,8 +258,12 @@ def _speed(request: dict[str, Any]) -> str:
         request["ttft_ms"],
     )
     if not tokens or first_ms is None or whole_ms <= first_ms:
-        return "tokens"
-    return f"tokens · {tokens * _SECOND_MS / (whole_ms - first_ms):,.0f} tokens/s"
+        return ""
+    return f"{tokens * _SECOND_MS / (whole_ms - first_ms):,.0f} tokens/s"
+
+
+def _tokens(number: int | None) -> str:
+    return numbers.UNKNOWN if number is None else f"{numbers.count(number)} tokens"
 
 
 def _open(request_id: str) -> None:

@@ -10,10 +10,11 @@ from dashboard.pieces import Cell, Column, Row
 _PLAN_COLUMNS = (
     Column(name=""),
     Column(name="Endpoint"),
+    # Before the figures, so that a phone shows it.
+    Column(name="Outcome"),
     Column(name="Expected", is_number=True, hint="Cost of this request, when it was planned."),
     Column(name="Drawn with", is_number=True, hint="Probability of being the first."),
     Column(name="Health", hint="What was known of it then."),
-    Column(name="Outcome"),
 )
 _EXCLUDED_COLUMNS = (Column(name="Endpoint"), Column(name="Because"))
 
@@ -30,10 +31,10 @@ def render(plan: str, attempts: list[dict[str, Any]]) -> None:
             cells=(
                 Cell(text=str(rank)),
                 Cell(text=one.endpoint, wraps=True),
+                _tried(one.endpoint, attempts),
                 Cell(text=numbers.usd(one.expected_usd), hint=numbers.usd_exact(one.expected_usd)),
                 Cell(text=numbers.share(one.probability)),
                 Cell(text=one.health or numbers.UNKNOWN, wraps=True),
-                _tried(one.endpoint, attempts),
             )
         )
         for rank, one in enumerate(planned, start=1)

@@ -95,7 +95,7 @@ def _render_list(period: Period, only: Narrowing) -> None:
 
 def _render_strip(period: Period, only: Narrowing) -> None:
     starts = queries.bucket_starts(period.origin, period.wall_end, period.bucket)
-    by_bucket = queries.filled_traffic(sums.read_traffic(period, only), starts)
+    by_bucket = queries.filled_traffic(sums.read_counts(period, only), starts)
     if not by_bucket["requests"].sum():
         return
     with st.container(border=True, key="strip"):
@@ -123,7 +123,7 @@ def _show_none(period: Period, only: Narrowing, search: Search) -> None:
 def _draw_count(period: Period, only: Narrowing, search: Search) -> None:
     # Counting rows would read them all; sums can tell where nothing but filters is asked for.
     if not search.is_anything:
-        total = queries.total_traffic(sums.read_traffic(period, only)).requests
+        total = queries.total_traffic(sums.read_counts(period, only)).requests
         st.caption(f"≈ {numbers.count(total)} match")
 
 
@@ -141,7 +141,7 @@ def _columns(page: pl.DataFrame) -> dict[str, Any]:
             is_pinned=True,
             tip="The end of the id; click to open the request",
         ),
-        "When": columns.TextColumn(width=118),
+        "When": columns.TextColumn(width=128),
         "Outcome": columns.MultiselectColumn(
             width=82,
             options=list(queries.OUTCOME_WORDS),

@@ -138,9 +138,9 @@ def test_why_was_a_request_served_there(demo: Shown, click: Clicks) -> None:
     expect(why).to_contain_text(f"{len(plan['candidates'])}")
     shown = cells(why.locator("table").first.locator("tbody tr"))
     assert [row[1] for row in shown] == [one["endpoint"] for one in plan["candidates"]]
-    assert next(row[1] for row in shown if "served" in row[5]) == used
+    assert next(row[1] for row in shown if "served" in row[2]) == used
     failed = [endpoint for endpoint, outcome in tried if outcome != "success"]
-    assert [row[1] for row in shown if "tried" in row[5] and "not" not in row[5]] == failed
+    assert [row[1] for row in shown if "tried" in row[2] and "not" not in row[2]] == failed
 
 
 def p95_by_provider(demo: Shown, period: Period) -> dict[str, float]:
