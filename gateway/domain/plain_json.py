@@ -42,6 +42,11 @@ def encode_with_texts(
     return _TEXTS.encode(_each_amount(whole, _text))
 
 
+def builtins_with_texts(value: Any) -> Any:  # noqa: ANN401 - whatever msgspec encodes
+    """Lists, objects and plain values, amounts as texts."""
+    return _each_amount(msgspec.to_builtins(value, builtin_types=(Decimal,)), _text)
+
+
 def _each_amount(value: object, write: Callable[[Decimal], object]) -> object:
     if isinstance(value, Decimal):
         return write(value)

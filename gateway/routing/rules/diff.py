@@ -4,6 +4,7 @@ from typing import Any, Literal, cast
 
 import msgspec
 
+from gateway.domain.plain_json import builtins_with_texts
 from gateway.routing.rules.rule_set import RuleSet
 from gateway.routing.rules.values import Rule
 
@@ -88,7 +89,7 @@ def _members(was: Rule | None, now: Rule | None) -> tuple[MemberDiff, ...]:
 
 
 def _plain(rule: Rule) -> dict[str, Any]:
-    return cast("dict[str, Any]", _without_rest(msgspec.to_builtins(rule, builtin_types=())))
+    return cast("dict[str, Any]", _without_rest(builtins_with_texts(rule)))
 
 
 def _without_rest(value: Any) -> Any:  # noqa: ANN401 - plain JSON
