@@ -10,6 +10,7 @@ from sqlalchemy import (
     Select,
     Table,
     TableClause,
+    TextClause,
     and_,
     column,
     select,
@@ -31,31 +32,37 @@ _Select: TypeAlias = Select[*tuple[Any, ...]]
 _ONE_DAY = timedelta(days=1)
 
 
+_JOINED = {"id", "request_id", "day", "number", "is_counted"}
+_ADDED = {"adjustment_usd": "0::numeric", "is_counted": "true"}
+"""Columns that are not in the record tables, by a value of their kind."""
+
+
 def _taken(name: str, parent: Table, names: Sequence[str]) -> TableClause:
     kept = (column(one, parent.c[one].type) for one in names)
     return table(name, *kept, column("adjustment_usd", Usd), column("is_counted", Boolean))
 
 
+def _make(taken: TableClause, parent: Table) -> TextClause:
+    # Names are ours, never input.
+    columns = ", ".join(
+        f"{_ADDED[one.name]} AS {one.name}" if one.name in _ADDED else one.name
+        for one in taken.columns
+    )
+    rows = f"SELECT {columns} FROM {parent.name} WITH NO DATA"  # noqa: S608
+    return text(
+        f"CREATE TEMPORARY TABLE IF NOT EXISTS {taken.name} ON COMMIT DELETE ROWS AS {rows}"
+    )
+
+
 _IDS = table("taken_id", *(column(one.name, one.type) for one in request_record.primary_key))
 _REQUESTS = _taken("taken_request", request_record, REQUEST_SOURCE)
 _ATTEMPTS = _taken("taken_attempt", attempt_record, ATTEMPT_SOURCE)
-
-# Names are ours, never input.
-_FROM = {
-    _IDS.name: f"id, day FROM {request_record.name}",
-    _REQUESTS.name: f"{', '.join(REQUEST_SOURCE)}, 0::numeric AS adjustment_usd, "
-    f"true AS is_counted FROM {request_record.name}",
-    _ATTEMPTS.name: f"{', '.join(ATTEMPT_SOURCE)}, 0::numeric AS adjustment_usd, "
-    f"true AS is_counted FROM {attempt_record.name}",
-}
-_MAKE = [
-    text(
-        f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ON COMMIT DELETE ROWS "
-        f"AS SELECT {rows} WITH NO DATA"
-    )
-    for name, rows in _FROM.items()
-]
-_EMPTY = text(f"TRUNCATE {', '.join(_FROM)}")
+_READY = (
+    _make(_IDS, request_record),
+    _make(_REQUESTS, request_record),
+    _make(_ATTEMPTS, attempt_record),
+    text(f"TRUNCATE {_IDS.name}, {_REQUESTS.name}, {_ATTEMPTS.name}"),
+)
 
 TAKEN = Source(
     select(_REQUESTS).where(_REQUESTS.c.is_counted).subquery("requests"),
@@ -72,9 +79,8 @@ async def take_hour(connection: AsyncConnection, start: datetime, end: datetime)
     Others of the same requests come along: they tell which attempt was the first and which one
     served. All stay until the transaction ends or the next are taken.
     """
-    for statement in _MAKE:
+    for statement in _READY:
         await connection.execute(statement)
-    await connection.execute(_EMPTY)
     r, a, made, ids = request_record.c, attempt_record.c, cost_adjustment.c, _IDS.c
     # An attempt belongs to the day of its request, and may have begun on the next one.
     days = (start.date() - _ONE_DAY, end.date())
@@ -115,8 +121,10 @@ def _ids(days: tuple[date, date], came: ColumnElement[bool], began: ColumnElemen
 async def _fill(connection: AsyncConnection, into: TableClause, rows: _Select) -> None:
     names = [one.name for one in into.columns]
     await connection.execute(insert(into).from_select(names, rows))
-    # Nobody else looks after temporary tables: the planner would take this one for empty.
-    await connection.execute(text(f"ANALYZE {into.name}"))
+    # Nobody else looks after temporary tables: the planner would take this one for empty. It asks
+    # how many rows there are, and of the others only about columns that are joined on.
+    keys = [one for one in names if one in _JOINED]
+    await connection.execute(text(f"ANALYZE {into.name} ({', '.join(keys)})"))
 
 
 def _is_within(at: ColumnElement[Any], start: datetime, end: datetime) -> ColumnElement[bool]:

@@ -144,7 +144,10 @@ async def hold_roll_ups(connection: AsyncConnection) -> None:
 
 
 async def resum(connection: AsyncConnection, start: datetime, end: datetime) -> None:
-    """Make the quarters of a time anew from its minutes. Both are edges of quarters."""
+    """Make the quarters of a time anew from its minutes, which hold each histogram in one row.
+
+    Both are edges of quarters.
+    """
     quarters = [start + QUARTER * count for count in range(round((end - start) / QUARTER))]
     for roll_up in ROLL_UPS:
         await _replace(connection, roll_up, quarters)
@@ -164,6 +167,8 @@ async def _sum_quarters(
     added = sorted({at.astimezone(UTC) for at, is_addition in found if is_addition})
     for roll_up in ROLL_UPS:
         if replaced:
+            if roll_up.is_histogram:
+                await _compact(connection, roll_up, replaced)
             await _replace(connection, roll_up, replaced)
         if added:
             await _move(connection, roll_up, added)
@@ -207,19 +212,22 @@ async def note_outdated(connection: AsyncConnection, instants: list[datetime]) -
 async def _replace(connection: AsyncConnection, roll_up: RollUp, quarters: list[datetime]) -> None:
     table, minutes = roll_up.quarter, roll_up.minute
     await connection.execute(delete(table).where(_among(table, table.c.at.in_(quarters))))
-    if roll_up.is_histogram:
-        # Every batch has left a row.
-        are_of_quarters = or_(
-            *(and_(minutes.c.at >= start, minutes.c.at < end) for start, end in _spans(quarters))
-        )
-        await connection.execute(compact(minutes, _among(minutes, are_of_quarters)))
-        hours = sorted({_hour_of(at) for at in quarters})
-        is_of_hours = _among(latency_key_hour, latency_key_hour.c.at.in_(hours))
-        await connection.execute(compact(latency_key_hour, is_of_hours))
     rows = _within(minutes, quarters, QUARTER)
     summed_up = summed(roll_up, rows, rows.c.span, roll_up.keys)
     names = sum_columns(roll_up, roll_up.keys)
     await connection.execute(insert(table).from_select(names, summed_up))
+
+
+async def _compact(connection: AsyncConnection, roll_up: RollUp, quarters: list[datetime]) -> None:
+    """Every batch has left a row of each histogram: leave one."""
+    minutes = roll_up.minute
+    are_of_quarters = or_(
+        *(and_(minutes.c.at >= start, minutes.c.at < end) for start, end in _spans(quarters))
+    )
+    await connection.execute(compact(minutes, _among(minutes, are_of_quarters)))
+    hours = sorted({_hour_of(at) for at in quarters})
+    is_of_hours = _among(latency_key_hour, latency_key_hour.c.at.in_(hours))
+    await connection.execute(compact(latency_key_hour, is_of_hours))
 
 
 async def _move(connection: AsyncConnection, roll_up: RollUp, quarters: list[datetime]) -> None:
@@ -253,7 +261,13 @@ def _spans(quarters: list[datetime]) -> list[tuple[datetime, datetime]]:
 def _within(table: Table, starts: list[datetime], length: timedelta) -> Subquery:
     """The rows of these spans of time, each with the start of its ``span``."""
     wanted = values(column("at", Instant), name="wanted").data([(at,) for at in starts])
-    is_within = and_(table.c.at >= wanted.c.at, table.c.at < wanted.c.at + length)
+    is_within = and_(
+        # Without these the planner expects a good part of the table for each, and reads all of it.
+        table.c.at >= min(starts),
+        table.c.at < max(starts) + length,
+        table.c.at >= wanted.c.at,
+        table.c.at < wanted.c.at + length,
+    )
     return (
         select(wanted.c.at.label("span"), *table.columns)
         .select_from(wanted.join(table, _among(table, is_within)))
