@@ -39,9 +39,12 @@ class SourceError(Exception):
 
 
 class Pool:
-    """A few connections, made when first needed. One is never used by two threads: ADBC hangs."""
+    """A few connections, made when first needed. One is never used by two threads: ADBC hangs.
 
-    def __init__(self, database_url: str, *, size: int = 4, wait_s: float = 2.0) -> None:
+    Half of them are for those who read ahead: see `dashboard.ahead`.
+    """
+
+    def __init__(self, database_url: str, *, size: int = 8, wait_s: float = 2.0) -> None:
         self._url = _with_settings(database_url)
         self._wait_s = wait_s
         self._slots: queue.LifoQueue[Any] = queue.LifoQueue()

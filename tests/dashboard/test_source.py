@@ -14,11 +14,17 @@ from gateway.domain.records import RequestRecord
 from tests.dashboard.conftest import END, FALLBACK, RECORDS
 
 ALL_RECORDS = (*RECORDS, FALLBACK)
+ROWS = 2_000_000
+MANY_ROWS = f"SELECT ({{}})::bigint AS n FROM generate_series(1, {ROWS}) AS n"
 NOWHERE = "postgresql://nobody:hunter2@127.0.0.1:1/tollway"
 
 
 def period(choice: str = "7d", zone: str = "Asia/Kolkata") -> Period:
     return make_period(choice, now=END + timedelta(seconds=1), zone=zone)
+
+
+def _count_and_sum(lot: pl.DataFrame) -> pl.DataFrame:
+    return lot.select(pl.len().cast(pl.Int64).alias("rows"), pl.col("n").sum())
 
 
 def within(of: Period) -> list[RequestRecord]:
@@ -190,6 +196,28 @@ def test_an_error_does_not_spoil_the_connections(filled_url: str) -> None:
 
     with pytest.raises(SourceError):
         pool.read("SELECT 1 / 0", [])
+
+    assert pool.read("SELECT 1::bigint AS one", [])["one"].to_list() == [1]
+    pool.close()
+
+
+def test_many_rows_are_folded_as_they_come(filled_url: str) -> None:
+    pool = Pool(filled_url, size=1)
+
+    lots = pool.read(MANY_ROWS.format("n"), [], _count_and_sum)
+
+    assert lots.filter(pl.col("rows") > 0).height > 1
+    assert lots.sum().row(0) == (ROWS, ROWS * (ROWS + 1) // 2)
+    nothing = pool.read("SELECT 1::bigint AS n WHERE false", [], _count_and_sum)
+    assert nothing.sum().row(0) == (0, 0)
+    pool.close()
+
+
+def test_an_error_among_many_rows_is_told_as_any_other(filled_url: str) -> None:
+    pool = Pool(filled_url, size=1)
+
+    with pytest.raises(SourceError):
+        pool.read(MANY_ROWS.format(f"n / ({ROWS} - n)"), [], _count_and_sum)
 
     assert pool.read("SELECT 1::bigint AS one", [])["one"].to_list() == [1]
     pool.close()
