@@ -73,10 +73,10 @@ def _show_made(made: _Made) -> None:
             pieces.heading(made.key.key.name, made.note)
             + pieces.chips([("you will not see it again: copy it now", "warn")])
         )
-        st.code(made.key.text, language=None)
+        st.code(made.key.text, language=None, wrap_lines=True)
         st.caption("It is kept nowhere. Whoever has it may spend; a lost one is replaced.")
         curl = _CURL.format(url=installation().gateway_url, key=made.key.text)
-        st.code(curl, language="bash")
+        st.code(curl, language="bash", wrap_lines=True)
         st.button("I have it", key="key_copied", type="primary", on_click=_close)
 
 
