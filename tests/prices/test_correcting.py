@@ -57,6 +57,7 @@ class Site:
         self.place = place
         self.gateway = gateway
         self.key = gateway.make_key("corrected")
+        self.answered: list[Answered] = []
 
     def chat(self, model: str) -> Answered:
         with self.gateway.client(self.key) as client:
@@ -66,12 +67,14 @@ class Site:
         assert answer.status_code == 200, answer.text
         body = json.loads(answer.text, parse_float=Decimal)
         usage = body["usage"]
-        return Answered(
+        answered = Answered(
             body["id"],
             usage["prompt_tokens"],
             usage["completion_tokens"],
             Decimal(usage["cost_usd_total"]),
         )
+        self.answered.append(answered)
+        return answered
 
     def run(self, *arguments: str) -> Any:
         done = self.place.tollway(*arguments, "--json")
@@ -84,11 +87,12 @@ class Site:
         return done.stdout
 
     def await_factor(self, model: str, factor: int) -> Answered:
-        """The first answer at this multiple of the table's price."""
+        """An answer at this multiple of the table's price, once all workers give it."""
 
         def look() -> Answered | None:
-            answered = self.chat(model)
-            return answered if answered.cost_usd == factor * answered.at(1, 2) else None
+            in_a_row = [self.chat(model) for _ in range(8)]
+            everywhere = all(one.cost_usd == factor * one.at(1, 2) for one in in_a_row)
+            return in_a_row[-1] if everywhere else None
 
         return wait_until(f"{model} costs {factor} times as much", look)
 
@@ -131,6 +135,7 @@ def site(
 
 
 def test_a_price_holds_for_records_from_its_moment_on_and_for_none_before(site: Site) -> None:
+    site.answered.clear()
     before = [site.chat("test/a") for _ in range(3)]
 
     by_command = site.run("prices", "set", "alpha/a", "--input", "3", "--output", "6",
@@ -151,17 +156,24 @@ def test_a_price_holds_for_records_from_its_moment_on_and_for_none_before(site: 
     assert changed.status_code == 201, changed.text
     last = site.await_factor("test/a", 5)
 
-    found = {one.id: site.gateway.record(one.id).attempts[0] for one in (*before, *after, last)}
-    versions = {one.id: found[one.id].cost.price_version for one in (*before, *after, last)}
+    found = {one.id: site.gateway.record(one.id).attempts[0] for one in site.answered}
+    versions = {id_: one.cost.price_version for id_, one in found.items()}
     assert {versions[one.id] for one in after} == {f"alpha/a@operator#{by_command['id']}"}
     assert versions[last.id] == f"alpha/a@operator#{changed.json()['id']}"
     assert not {versions[one.id] for one in before} & {versions[one.id] for one in (*after, last)}
     began = datetime.fromisoformat(by_command["effective_from"])
+    went_on = datetime.fromisoformat(changed.json()["effective_from"])
     assert all(found[one.id].started_at < began for one in before)
     assert all(found[one.id].started_at >= began for one in after)
-    # No history is another one: only what was recorded from a moment on has its price.
+    # No history is another one: only what was recorded from a moment on has its price. What the
+    # workers answered before they had heard of it is all that there is to correct.
+    owed = Decimal(0)
+    for one in site.answered:
+        at = found[one.id].started_at
+        factor = 1 if at < began else 3 if at < went_on else 5
+        owed += factor * one.at(1, 2) - one.cost_usd
     again = site.run("rerate", "--since", LONG_AGO, "--model", "test/a", "--dry-run")
-    assert Decimal(again["difference_usd"]) == 0
+    assert Decimal(again["difference_usd"]) == owed
 
 
 def test_the_announced_difference_is_the_applied_one_and_a_second_run_has_none(site: Site) -> None:
