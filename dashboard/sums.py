@@ -17,14 +17,14 @@ from sqlalchemy import (
     and_,
     cast,
     func,
-    literal_column,
     or_,
     select,
 )
 
 from dashboard import queries
-from dashboard.clauses import bucket_of, narrowed, places, sum_of
+from dashboard.clauses import bucket_of, narrowed, sum_of
 from dashboard.grains import sums_of
+from dashboard.grouped import column_of, read_grouped
 from dashboard.histograms import read_histogram
 from dashboard.narrowing import EVERYTHING, Narrowing
 from dashboard.outcomes import NOT_JUDGED
@@ -35,18 +35,15 @@ from dashboard.schemas import (
     PROVIDERS,
     TRAFFIC,
     USD,
-    WALL_CLOCK,
     Schema,
 )
-from dashboard.source import FRESH_S, as_instant, as_literal, read_statement
+from dashboard.source import FRESH_S, as_instant, read_statement
 from gateway.storage.rollup_tables import (
     usage_attempt,
     usage_request,
     v_fallback,
     v_fallback_minute,
-    v_label_set,
 )
-from gateway.storage.tables import v_api_key
 
 _SUCCESS = "success"
 _TOLD = {"request": {"p50_ms": 0.5, "p95_ms": 0.95}, "request_ttft": {"ttft_p95_ms": 0.95}}
@@ -75,7 +72,6 @@ def read_counts(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
     """`TRAFFIC` of a period, for pages that show no percentiles: these are null."""
     view = sums_of(usage_request, period, ("outcome", "is_fallback"), only, is_by_time=True)
     v = view.c
-    at = bucket_of(v.at, period).label("bucket")
     is_judged = v.outcome.not_in(NOT_JUDGED)
     measures: dict[str, ColumnElement[Any]] = {
         "requests": sum_of(v.requests),
@@ -88,10 +84,11 @@ def read_counts(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
         "prompt_tokens": sum_of(v.prompt_tokens),
         "cached_tokens": sum_of(v.cached_tokens),
         "baselined": sum_of(v.baselined),
-        "baseline_usd": cast(func.sum(v.baseline_usd), Text),
-        "baselined_cost_usd": cast(func.sum(v.baselined_cost_usd), Text),
+        "baseline_usd": func.sum(v.baseline_usd),
+        "baselined_cost_usd": func.sum(v.baselined_cost_usd),
     }
-    counted = _read_grouped(view, {"bucket": at}, measures, narrowed(view, only))
+    at = bucket_of(v.at, period)
+    counted = read_grouped(view, (), measures, narrowed(view, only), bucket=at)
     return _in_shape(queries.with_total(counted, "bucket"), TRAFFIC)
 
 
@@ -123,17 +120,12 @@ def read_attempts_by(
     """`ATTEMPT_SUMS` with ``bucket``, ``judged``, ``succeeded`` and the dimension.
 
     Args:
-        dimension: ``provider``, ``model``, ``endpoint``, ``key``, or ``label:NAME``.
+        dimension: of `dashboard.grouped`.
         period: which time, and its buckets.
         only: which part of the traffic.
     """
     view = _attempts(period, (dimension,), only, is_by_time=True)
-    source, found = _named(view, (dimension,))
-    dimensions = {
-        "bucket": bucket_of(view.c.at, period),
-        **found,
-    }
-    return _read_attempts(view, source, dimensions, only)
+    return _read_attempts(view, (dimension,), only, bucket=bucket_of(view.c.at, period))
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
@@ -142,10 +134,9 @@ def read_attempt_totals(
     period: Period,
     only: Narrowing = EVERYTHING,
 ) -> pl.DataFrame:
-    """`ATTEMPT_SUMS` of the whole period by several dimensions; also ``outcome`` and ``kind``."""
+    """`ATTEMPT_SUMS` of the whole period by several dimensions."""
     view = _attempts(period, dimensions, only, is_by_time=False)
-    source, found = _named(view, dimensions)
-    return _read_attempts(view, source, found, only)
+    return _read_attempts(view, dimensions, only)
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
@@ -156,9 +147,8 @@ def read_costs(
 ) -> pl.DataFrame:
     """``cost_usd`` alone, as of `read_attempt_totals`: twenty sums take several times as long."""
     view = _attempts(period, dimensions, only, is_by_time=False)
-    source, found = _named(view, dimensions)
-    measures: dict[str, ColumnElement[Any]] = {"cost_usd": cast(func.sum(view.c.cost_usd), Text)}
-    return _read_grouped(source, found, measures, narrowed(view, only))
+    measures = {"cost_usd": func.sum(view.c.cost_usd)}
+    return read_grouped(view, dimensions, measures, narrowed(view, only))
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
@@ -198,19 +188,16 @@ def _in_shape(frame: pl.DataFrame, schema: Schema) -> pl.DataFrame:
 def _attempts(
     period: Period, dimensions: Sequence[str], only: Narrowing, *, is_by_time: bool
 ) -> FromClause:
-    columns = {"key": "key_id"}
-    known = [
-        "label_set" if name.startswith("label:") else columns.get(name, name) for name in dimensions
-    ]
-    wanted = ("outcome", "kind", *known)
+    wanted = ("outcome", "kind", *map(column_of, dimensions))
     return sums_of(usage_attempt, period, wanted, only, is_by_time=is_by_time)
 
 
 def _read_attempts(
     view: FromClause,
-    source: FromClause,
-    dimensions: dict[str, ColumnElement[Any]],
+    dimensions: Sequence[str],
     only: Narrowing,
+    *,
+    bucket: ColumnElement[Any] | None = None,
 ) -> pl.DataFrame:
     v = view.c
     # What was mirrored is spending, but says nothing about how well anybody was served.
@@ -219,62 +206,10 @@ def _read_attempts(
     measures: dict[str, ColumnElement[Any]] = {
         "judged": sum_of(v.attempts, and_(is_real, v.outcome.not_in([*NOT_JUDGED, "superseded"]))),
         "succeeded": sum_of(v.attempts, and_(is_real, v.outcome == _SUCCESS)),
-        "wasted_usd": cast(
-            func.coalesce(func.sum(v.cost_usd).filter(v.outcome != _SUCCESS), 0), Text
-        ),
+        "wasted_usd": func.coalesce(func.sum(v.cost_usd).filter(v.outcome != _SUCCESS), 0),
         **{
-            name: cast(func.sum(v[name]), Text)
-            if kind == USD
-            else sum_of(v[sources.get(name, name)])
+            name: func.sum(v[name]) if kind == USD else sum_of(v[sources.get(name, name)])
             for name, kind in ATTEMPT_SUMS.items()
         },
     }
-    return _read_grouped(source, dimensions, measures, narrowed(view, only))
-
-
-def _read_grouped(
-    source: FromClause,
-    dimensions: dict[str, ColumnElement[Any]],
-    measures: dict[str, ColumnElement[Any]],
-    conditions: Sequence[ColumnElement[bool]],
-) -> pl.DataFrame:
-    statement = (
-        select(
-            *(column.label(name) for name, column in dimensions.items()),
-            *(column.label(name) for name, column in measures.items()),
-        )
-        .select_from(source)
-        .where(*conditions)
-        .group_by(*places(len(dimensions)))
-    )
-    schema: Schema = {
-        **{name: WALL_CLOCK if name == "bucket" else pl.String() for name in dimensions},
-        **{name: USD if name.endswith("_usd") else pl.Int64() for name in measures},
-    }
-    return read_statement(statement, schema)
-
-
-def _named(
-    view: FromClause, names: Sequence[str]
-) -> tuple[FromClause, dict[str, ColumnElement[Any]]]:
-    """What to select from, and the columns of these dimensions there.
-
-    Names of keys and values of labels are joined: looked up row by row, they took longer than all
-    of the sums.
-    """
-    v, source = view.c, view
-    found: dict[str, ColumnElement[Any]] = {}
-    for name in names:
-        if name == "key":
-            keys = select(v_api_key.c.id, v_api_key.c.name).subquery()
-            source = source.outerjoin(keys, keys.c.id == v.key_id)
-            found[name] = func.coalesce(keys.c.name, cast(v.key_id, Text))
-        elif name.startswith("label:"):
-            wanted = as_literal(name.removeprefix("label:"))
-            label = func.jsonb_extract_path_text(v_label_set.c.labels, wanted)
-            sets = select(v_label_set.c.id, label.label("value")).subquery()
-            source = source.outerjoin(sets, sets.c.id == v.label_set)
-            found[name] = func.coalesce(sets.c.value, literal_column("''", Text()))
-        else:
-            found[name] = v[name]
-    return source, found
+    return read_grouped(view, dimensions, measures, narrowed(view, only), bucket=bucket)
