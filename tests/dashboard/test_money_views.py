@@ -51,13 +51,16 @@ def test_a_view_is_drawn_over_a_long_history(
     assert len(at.get("vega_lite_chart")) >= 1
 
 
-@pytest.mark.parametrize("by", ["Provider", "Model", "Key", "team"])
-def test_spend_is_shown_by_whatever_is_chosen(raw: rich.Rows, by: str) -> None:
+@pytest.mark.parametrize(
+    ("by", "column"),
+    [("Provider",) * 2, ("Model",) * 2, ("Key",) * 2, ("team", "Label team")],
+)
+def test_spend_is_shown_by_whatever_is_chosen(raw: rich.Rows, by: str, column: str) -> None:
     at = open_view("spend", period="30d", by=by, cmp="false")
 
     assert not at.exception
-    assert next(iter(table_of(at))) == by
-    assert table_of(at)[by][0] == "All rows"
+    assert next(iter(table_of(at))) == column
+    assert table_of(at)[column][0] == "All rows"
     assert any("switched off under Filters" in one.value for one in at.caption)
 
 
