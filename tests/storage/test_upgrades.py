@@ -52,6 +52,16 @@ BY_COLUMN = {
 }
 MOVED = {"latency_minute", "latency_quarter_hour", "latency_key_hour"}
 """Rows of buckets before, rows of histograms after."""
+SUMMED = {
+    f"{of}_{grain}"
+    for of in ("usage_request", "usage_attempt")
+    for grain in ("quarter_hour", "hour")
+}
+HOURS_BY_PROVIDER = (
+    "v_usage_request_provider_hour",
+    "v_usage_attempt_provider_hour",
+    "v_usage_attempt_key_provider_hour",
+)
 TABLES = """
 SELECT relname::text FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
 WHERE n.nspname = 'public' AND relkind IN ('r', 'p') AND NOT relispartition
@@ -162,3 +172,35 @@ async def test_readers_see_every_view_after_an_upgrade(
         )
         assert list(unseen) == []
     await engine.dispose()
+
+
+async def test_hours_by_provider_hold_what_was_counted_before_there_were_any(
+    anyio_backend: str, postgres_dsn: Callable[..., str]
+) -> None:
+    dsn = postgres_dsn()
+    await in_thread(migrations.upgrade, dsn, "0015")
+    engine = engine_of(dsn)
+    async with engine.begin() as connection:
+        await connection.run_sync(count_at_two_endpoints)
+
+    await in_thread(migrations.upgrade, dsn)
+
+    async with engine.connect() as connection:
+        for view in HOURS_BY_PROVIDER:
+            found = await connection.execute(
+                text(f"SELECT to_char(at, 'HH24:MI'), provider, cost_usd FROM {view}")
+            )
+            assert [tuple(row) for row in found] == [("10:00", "x", Decimal(3))], view
+    await engine.dispose()
+
+
+def count_at_two_endpoints(connection: Connection) -> None:
+    rows: dict[str, dict[str, str]] = {}
+    for table, column, kind in connection.execute(text(COLUMNS)):
+        if table in SUMMED:
+            rows.setdefault(table, {})[column] = BY_TYPE[kind]
+    for table, row in rows.items():
+        for endpoint in ("'x/one'", "'x/two'"):
+            values = ", ".join((row | {"endpoint": endpoint}).values())
+            insert = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"
+            connection.execute(text(insert.replace(":", r"\:")))
