@@ -21,7 +21,7 @@ from gateway.storage.rollup_tables import (
     usage_request,
     view_of,
 )
-from gateway.storage.tables import Instant, metadata, views
+from gateway.storage.table_kinds import Instant, metadata, views
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 STEPS: dict[timedelta, str] = {HOUR: "hour", DAY: "day"}

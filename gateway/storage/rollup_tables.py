@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from gateway.storage.tables import Instant, Usd, metadata, views
+from gateway.storage.table_kinds import Instant, Usd, metadata, views
 
 LOWEST_BUCKET, HIGHEST_BUCKET = -400, 800
 """What lies beyond is counted in these: below 0.0000002 and above 4e13."""
