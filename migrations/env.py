@@ -7,7 +7,7 @@ from alembic import context
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, column, func, select, table
 
-from gateway.storage.coarse_tables import metadata
+from gateway.storage import coarse_tables, tables
 from gateway.storage.engine import make_engine
 
 # Any number will do as long as it never changes.
@@ -15,6 +15,8 @@ ADVISORY_LOCK = int.from_bytes(b"tollway")
 LOCK_TIMEOUT_MS = 10_000
 WAIT_FOR_OTHERS_MS = 600_000
 OLDEST_SERVER = 15
+# One description: each of both rooms adds its tables to it by being imported.
+METADATA = {coarse_tables.metadata, tables.metadata}
 
 
 def migrate(connection: Connection) -> None:
@@ -27,7 +29,7 @@ def migrate(connection: Connection) -> None:
         connection.commit()
         context.configure(
             connection=connection,
-            target_metadata=metadata,
+            target_metadata=list(METADATA),
             transaction_per_migration=True,
             compare_server_default=True,
             include_name=lambda name, kind, _: kind != "table" or name not in partitions,
