@@ -161,7 +161,7 @@ def p95_by_provider(demo: Shown, period: Period) -> dict[str, float]:
 
 def near(milliseconds: float) -> set[str]:
     """How durations within 3 % of this are written."""
-    return {numbers.duration(milliseconds * (1 + step / 2_000)) for step in range(-60, 61)}
+    return {numbers.duration(milliseconds * (1 + step / 10_000)) for step in range(-300, 301)}
 
 
 def growth(text: str) -> float:
