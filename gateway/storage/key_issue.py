@@ -131,6 +131,9 @@ def check_wish(wish: KeyWish) -> None:
                 f"labels.{name[:_LABEL_CHARACTERS]}: at most {_LABEL_CHARACTERS} characters for "
                 f"the name and {_VALUE_CHARACTERS} for the value"
             )
+        if "=" in name:
+            # Filters, links and commands write NAME=VALUE.
+            raise ValueError(f"labels.{name}: a name holds no equals sign; write a name without it")
     if len(wish.labels) > _MOST_LABELS:
         raise ValueError(f"labels: at most {_MOST_LABELS}")
     for field in ("allowed_models", "allowed_providers"):

@@ -79,6 +79,7 @@ async def test_keys_are_counted_with_those_made_before(connection: AsyncConnecti
         ({"name": "n" * 129}, "name"),
         ({"name": "nul\0"}, "name"),
         ({"labels": {"": "x"}}, "labels"),
+        ({"labels": {"team=a": "x"}}, "labels"),
         ({"labels": {"l" * 65: "x"}}, "labels"),
         ({"labels": {"team": "x" * 257}}, "labels"),
         ({"labels": {"team": "nul\0"}}, "labels"),

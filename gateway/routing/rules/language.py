@@ -263,6 +263,9 @@ class _Reader:
         for name, value in self._table_of(table, "labels", path).items():
             if not _is_text(value) or not _is_text(name) or len(name) > _MOST_ITEMS:
                 self._tell((*path, "labels", name), 'labels are short texts: name = "value"')
+            elif "=" in name:
+                # Filters and links write NAME=VALUE.
+                self._tell((*path, "labels", name), "a label's name holds no equals sign")
             else:
                 labels[name] = value
         return labels

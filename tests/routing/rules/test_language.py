@@ -186,6 +186,7 @@ def test_the_order_of_rules_makes_another_version() -> None:
             id="no number",
         ),
         pytest.param(rule("mirror = { share = 0.1 }"), "names no endpoint", id="mirror to nowhere"),
+        pytest.param(rule('labels = { "a=b" = "c" }'), "holds no equals sign", id="label name"),
         pytest.param(
             rule('mirror = { to = "a/b", share = 1.5 }'), "1.5 is not a share", id="share"
         ),
