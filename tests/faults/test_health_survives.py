@@ -33,13 +33,14 @@ def test_a_refused_credential_stays_out_when_a_worker_is_killed_and_not_after_a_
                 key = gateway.make_key()
                 ask_often(gateway, key)
                 assert calls_of(simulator, "refusing!401") == 1
+                # What a worker saw goes to the database soon after, and would be lost with it.
+                wait_until("the refusal is on record", lambda: changes_in(gateway))
 
                 killed = gateway.workers()[0].pid
                 os.kill(killed, signal.SIGKILL)
                 wait_until("a new worker answers", lambda: has_two_others(gateway, killed, key))
                 ask_often(gateway, key)
                 assert calls_of(simulator, "refusing!401") == 1
-                wait_until("the refusal is on record", lambda: changes_in(gateway))
                 # Two workers and the third that took a place know of it: it happened once.
                 assert changes_in(gateway) == [("credential", "refusing", 0, "open")]
                 assert gateway.stop() == 0

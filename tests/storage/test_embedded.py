@@ -368,7 +368,8 @@ def test_starters_at_the_same_time_share_one_server(data_dir: Path) -> None:
     for starter in starters:
         starter.kill()
         starter.communicate()
-    wait_until(lambda: not EmbeddedPostgres(data_dir).is_running())
+    (pid,) = pids
+    wait_until(lambda: not psutil.pid_exists(int(pid)))
 
 
 def test_the_server_ends_with_a_killed_starter_and_the_next_one_finds_the_data(
