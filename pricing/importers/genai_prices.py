@@ -179,7 +179,7 @@ def _tier_of(when: object) -> str | None:
         return None
     kind, value = pairs[0]
     if kind in {"service_tier", "speed"}:
-        return value if value in {"flex", "priority", "fast"} else None
+        return value if value in ("flex", "priority", "fast") else None
     return "batch" if (kind, value) == ("processing", "batch") else None
 
 

@@ -92,7 +92,7 @@ def read_litellm(document: object, _at: datetime) -> PriceList:
             if name == _SAMPLE or not isinstance(entry, dict):
                 continue
             table = cast("dict[str, Any]", entry)
-            is_chat = table.get("mode") in {"chat", "responses"}
+            is_chat = table.get("mode") in ("chat", "responses")
             if not is_chat or not _is_of(provider, table.get("litellm_provider")):
                 continue
             found = _listing(name, table, provider)

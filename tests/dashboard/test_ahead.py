@@ -1,7 +1,7 @@
 import re
 import threading
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import polars as pl
@@ -137,17 +137,17 @@ def test_exactly_what_a_page_shows_is_read_and_nothing_twice(
     recorder: Recorder, path: str, only: dict[str, str]
 ) -> None:
     wanted: dict[str, Any] = {"period": "30d", "tz": "Europe/Berlin", **only}
-    found: list[list[tuple[str, str]]] = []
-    for drawing in (nobody_reads_ahead, ExitStack):
+
+    def statements_of(drawing: Callable[[], AbstractContextManager[Any]]) -> list[tuple[str, str]]:
         st.cache_data.clear()
         recorder.statements.clear()
         with drawing():
             assert not open_view(path, **wanted).exception
         assert len(set(recorder.statements)) == len(recorder.statements)
-        # The clock goes on between the two.
-        found.append(
-            sorted((INSTANT.sub("then", sql), given) for sql, given in recorder.statements)
-        )
+        return sorted((INSTANT.sub("then", sql), given) for sql, given in recorder.statements)
 
-    by_itself, side_by_side = found
+    # The clock goes on between the two, and where a minute begins an end may have fewer parts.
+    by_itself, side_by_side = statements_of(nobody_reads_ahead), statements_of(ExitStack)
+    if side_by_side != by_itself:
+        by_itself, side_by_side = statements_of(nobody_reads_ahead), statements_of(ExitStack)
     assert side_by_side == by_itself

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pricing.importers.genai_prices import matches, read_genai_prices
@@ -151,6 +151,23 @@ JSON = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(source=st.sampled_from(sorted(READERS)), document=JSON)
+@example(source="litellm", document={"gpt-4o": {"mode": []}})
+@example(
+    source="genai_prices",
+    document=[
+        {
+            "id": "openai",
+            "models": [
+                {
+                    "id": "gpt-4o",
+                    "match": {"equals": "gpt-4o"},
+                    "prices": {"input_mtok": 1},
+                    "price_variants": [{"when": {"service_tier": []}, "prices": {}}],
+                }
+            ],
+        }
+    ],
+)
 def test_no_document_breaks_a_reader(source: str, document: Any) -> None:
     try:
         read = READERS[source](document, AT)
