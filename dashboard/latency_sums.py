@@ -21,9 +21,7 @@ from gateway.storage.rollup_tables import v_latency_key_hour_packed
 
 _HOUR = timedelta(hours=1)
 _MAX_ENTRIES = 64
-_TOLD = {"request": {"p50_ms": 0.5, "p95_ms": 0.95}, "request_ttft": {"ttft_p95_ms": 0.95}}
-_REQUESTS = tuple(_TOLD)
-_PERCENTILES = [name for shares in _TOLD.values() for name in shares]
+_REQUESTS = tuple(queries.TOLD)
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,17 +82,7 @@ def with_percentiles(traffic: pl.DataFrame, period: Period, only: Narrowing) -> 
     A bucket below an hour has none, unless it begins with one: then it has that hour's.
     """
     histogram = read(scope_of(period, only), _REQUESTS, is_by_time=True)
-    found = traffic.drop(_PERCENTILES)
-    for metric, shares in _TOLD.items():
-        chosen = histogram.filter(pl.col("metric") == metric)
-        found = found.join(
-            queries.percentiles(chosen, ["at"], shares).drop("samples"),
-            left_on="bucket",
-            right_on="at",
-            how="left",
-            nulls_equal=True,
-        )
-    return found.select(traffic.columns)
+    return queries.with_percentiles(traffic, histogram).select(traffic.columns)
 
 
 def bands(period: Period, only: Narrowing) -> tuple[pl.DataFrame, timedelta]:
@@ -103,7 +91,7 @@ def bands(period: Period, only: Narrowing) -> tuple[pl.DataFrame, timedelta]:
     of = scope.period
     starts = queries.bucket_starts(of.origin, of.wall_end, of.bucket)
     histogram = read(scope, _REQUESTS, is_by_time=True)
-    found = latency_queries.over_time(histogram, scope.total, starts, _TOLD["request"])
+    found = latency_queries.over_time(histogram, scope.total, starts, queries.TOLD["request"])
     return found.rename({"samples": "succeeded"}), of.bucket
 
 

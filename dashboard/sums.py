@@ -5,7 +5,6 @@ exact; percentiles come from merged histograms, within 2 %.
 """
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -46,24 +45,14 @@ from gateway.storage.rollup_tables import (
 )
 
 _SUCCESS = "success"
-_TOLD = {"request": {"p50_ms": 0.5, "p95_ms": 0.95}, "request_ttft": {"ttft_p95_ms": 0.95}}
 _MAX_ENTRIES = 64
 
 
 @st.cache_data(ttl=FRESH_S, max_entries=_MAX_ENTRIES, show_spinner=False, hash_funcs={Period: repr})
 def read_traffic(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
     """`TRAFFIC` of a period. Percentiles are of successful requests."""
-    found = read_counts(period, only).drop(*chain(*_TOLD.values()))
-    histogram = read_histogram(period, tuple(_TOLD), only, is_by_time=True)
-    for metric, shares in _TOLD.items():
-        chosen = histogram.filter(pl.col("metric") == metric)
-        found = found.join(
-            queries.percentiles(chosen, ["at"], shares).drop("samples"),
-            left_on="bucket",
-            right_on="at",
-            how="left",
-            nulls_equal=True,
-        )
+    histogram = read_histogram(period, tuple(queries.TOLD), only, is_by_time=True)
+    found = queries.with_percentiles(read_counts(period, only), histogram)
     return found.select(pl.col(name).cast(kind) for name, kind in TRAFFIC.items())
 
 

@@ -25,10 +25,12 @@ from dashboard.queries.figures import (
     usd_share,
 )
 from dashboard.queries.quantiles import (
+    TOLD,
     busiest,
     hours_of_week,
     percentiles,
     quantile_curve,
+    with_percentiles,
 )
 from dashboard.queries.rankings import (
     changes,
@@ -89,6 +91,7 @@ __all__ = [
     "SERVED",
     "SHOWN_PROVIDERS",
     "THOUSAND",
+    "TOLD",
     "UNITS",
     "UNSERVED",
     "CostLine",
@@ -139,5 +142,6 @@ __all__ = [
     "unpriced_meters",
     "usd_share",
     "waste",
+    "with_percentiles",
     "with_total",
 ]

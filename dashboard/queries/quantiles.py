@@ -6,6 +6,9 @@ import polars as pl
 
 from gateway.domain.histograms import GROWTH
 
+TOLD = {"request": {"p50_ms": 0.5, "p95_ms": 0.95}, "request_ttft": {"ttft_p95_ms": 0.95}}
+"""The percentiles of traffic, by the metric of requests that they are told from."""
+
 
 def percentiles(
     histogram: pl.DataFrame, by: Sequence[str], shares: Mapping[str, float]
@@ -39,6 +42,26 @@ def percentiles(
     ]
     found = [*middles, pl.col("samples").sum()]
     return merged.group_by(*by, maintain_order=True).agg(found) if by else merged.select(found)
+
+
+def with_percentiles(traffic: pl.DataFrame, histogram: pl.DataFrame) -> pl.DataFrame:
+    """`schemas.TRAFFIC` with those of `TOLD` put in or replaced; null where there are no samples.
+
+    Args:
+        traffic: by ``bucket``; null is the whole.
+        histogram: `schemas.HISTOGRAM` with ``metric`` and ``at``, null for the whole again.
+    """
+    found = traffic.drop(name for shares in TOLD.values() for name in shares)
+    for metric, shares in TOLD.items():
+        chosen = histogram.filter(pl.col("metric") == metric)
+        found = found.join(
+            percentiles(chosen, ["at"], shares).drop("samples"),
+            left_on="bucket",
+            right_on="at",
+            how="left",
+            nulls_equal=True,
+        )
+    return found
 
 
 def quantile_curve(histogram: pl.DataFrame, points: int, enough: int) -> pl.DataFrame:
