@@ -135,8 +135,9 @@ def _sum(costs: Mapping[str, Fraction], groups: tuple[str, ...]) -> Fraction:
 
 def _effects(exact: list[Fraction], difference: Decimal) -> dict[str, Decimal]:
     rounded = [_rounded(effect) for effect in exact]
-    # Rounding may leave a few of the last digit over; the largest effect takes them.
-    largest = max(range(len(rounded)), key=lambda index: abs(rounded[index]))
+    # Rounding may leave a few of the last digit over. The largest effect that comes of a division
+    # takes them: waste, the last one, is a sum of costs and stands as it was billed.
+    largest = max(range(len(rounded) - 1), key=lambda index: abs(rounded[index]))
     rounded[largest] += difference - sum(rounded, Decimal(0))
     return dict(zip(EFFECTS, rounded, strict=True))
 

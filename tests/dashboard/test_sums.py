@@ -160,6 +160,21 @@ def test_a_doubled_price_is_price_and_twice_the_attempts_are_volume() -> None:
         assert change.effects[name] == Decimal(1)
 
 
+def test_waste_is_told_as_it_was_billed_however_the_others_are_rounded() -> None:
+    wasted = {**_sums(attempts=1, tokens=9, cost="5.000000000001"), "outcome": "fault"}
+    before = [_sums(attempts=7, tokens=11, cost="0.01")]
+
+    changes = [
+        effects.explain([_sums(attempts=3, tokens=tokens, cost="0.01"), wasted], before)
+        for tokens in range(1, 20)
+    ]
+
+    for change in changes:
+        assert change is not None
+        assert change.effects["waste"] == Decimal("5.000000000001")
+        assert change.before_usd + sum(change.effects.values()) == change.now_usd
+
+
 def test_exports_hold_no_formulas() -> None:
     frame = pl.DataFrame({"name": ["=1+1", "@x", "plain"], "cost_usd": [1, 2, 3]})
 
