@@ -14,9 +14,8 @@ from rich.text import Text
 
 from gateway.domain.plain_json import encode_with_numbers, plain
 
-_LEAST_WIDTH = 100
-"""Of what is no terminal."""
 _ENDLESS = 10_000
+"""Characters of a line that goes to a file or another program: a row is one line there."""
 _UNKNOWN = "-"
 # What a long name may be broken after; a sign in front belongs to its number.
 _PARTS = re.compile(r".[^/@-]*[/@-]*")
@@ -64,7 +63,7 @@ def print_table(
             first; before them those of them that have no value at all.
     """
     is_terminal = sys.stdout.isatty()
-    out = console() if is_terminal else Console(width=max(console().width, _LEAST_WIDTH))
+    out = console() if is_terminal else Console(width=_ENDLESS)
     cells = [[_UNKNOWN if cell is None else shown(cell) for cell in row] for row in rows]
     absent = _too_much(out, columns, cells, less) if is_terminal else []
     out.print(_table(columns, cells, title=title, without=absent), markup=False)
