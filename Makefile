@@ -1,6 +1,6 @@
 # Every target builds .venv from the lock when it is missing or stale, then runs. Needs Python >= 3.11 and make.
 .DEFAULT_GOAL := help
-.PHONY: help up demo test check bench pictures lock clean
+.PHONY: help up demo test explore check bench pictures lock clean
 
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
@@ -34,6 +34,9 @@ demo: $(RUN_STAMP)  ## The same with simulated providers and traffic to look at
 
 test: $(DEV_STAMP)  ## Run the tests
 	@$(BIN)/python -m pytest -n auto --dist loadfile
+
+explore: $(DEV_STAMP)  ## Run the property tests with other examples each time, EXAMPLES=10 times as many
+	@EXAMPLES=$${EXAMPLES:-10} $(BIN)/python -m pytest -m hypothesis -n auto --timeout 3600
 
 check: $(DEV_STAMP)  ## Format, lint, types, import contracts, migrations in step with the tables
 	@$(BIN)/ruff format --check .

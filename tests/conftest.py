@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.properties import load_profile
 from tests.storage.conftest import DatabaseServer, make_test_server
+
+load_profile()
 
 
 @pytest.fixture(scope="session")

@@ -37,8 +37,6 @@ from tests.storage.samples import (
 )
 
 pytestmark = pytest.mark.anyio
-NOW = datetime.now(UTC)
-TODAY = NOW.date()
 OTHER_KEY = uuid.UUID(int=7)
 
 
@@ -54,6 +52,12 @@ async def edge(anyio_backend: str, dsn: str) -> AsyncIterator[Edge]:
         running.let_in(running.key, key_id=uuid.uuid4(), name="team one")
         yield running
     await ask.aclose()
+
+
+@pytest.fixture
+def now() -> datetime:
+    """Of the test, since a run may begin on one day and end on the next."""
+    return datetime.now(UTC)
 
 
 async def remember(edge: Edge, dsn: str, *records: RequestRecord) -> None:
@@ -97,16 +101,18 @@ def spent(
     )
 
 
-async def test_a_key_is_told_its_name_and_what_it_spent(edge: Edge, dsn: str) -> None:
+async def test_a_key_is_told_its_name_and_what_it_spent(
+    edge: Edge, dsn: str, now: datetime
+) -> None:
     key_id = edge.caller.key_id
     await remember(
         edge,
         dsn,
-        spent(key_id, NOW, "0.000000000001"),
-        spent(key_id, NOW, "0.25"),
-        spent(key_id, NOW, None),
-        spent(key_id, NOW - timedelta(days=45), "1"),
-        spent(OTHER_KEY, NOW, "100"),
+        spent(key_id, now, "0.000000000001"),
+        spent(key_id, now, "0.25"),
+        spent(key_id, now, None),
+        spent(key_id, now - timedelta(days=45), "1"),
+        spent(OTHER_KEY, now, "100"),
     )
 
     answer = await get(edge, "/api/v1/key")
@@ -129,11 +135,13 @@ async def test_a_key_is_told_its_name_and_what_it_spent(edge: Edge, dsn: str) ->
     }
 
 
-async def test_what_the_holder_of_a_key_pays_stands_apart(edge: Edge, dsn: str) -> None:
+async def test_what_the_holder_of_a_key_pays_stands_apart(
+    edge: Edge, dsn: str, now: datetime
+) -> None:
     key_id = edge.caller.key_id
-    theirs = msgspec.structs.replace(spent(key_id, NOW, "0.5"), is_paid_by_caller=True)
-    unknown = msgspec.structs.replace(spent(key_id, NOW, None), is_paid_by_caller=True)
-    await remember(edge, dsn, spent(key_id, NOW, "0.25"), theirs, unknown)
+    theirs = msgspec.structs.replace(spent(key_id, now, "0.5"), is_paid_by_caller=True)
+    unknown = msgspec.structs.replace(spent(key_id, now, None), is_paid_by_caller=True)
+    await remember(edge, dsn, spent(key_id, now, "0.25"), theirs, unknown)
 
     data = (await get(edge, "/api/v1/key")).json()["data"]
     (day,) = (await get(edge, "/api/v1/activity")).json()["data"]
@@ -153,8 +161,10 @@ async def test_a_key_that_was_never_used_spent_nothing(edge: Edge) -> None:
     assert (await get(edge, "/api/v1/activity")).json()["data"] == []
 
 
-async def test_what_is_not_known_is_null_and_not_nothing(edge: Edge, dsn: str) -> None:
-    await remember(edge, dsn, spent(edge.caller.key_id, NOW, None))
+async def test_what_is_not_known_is_null_and_not_nothing(
+    edge: Edge, dsn: str, now: datetime
+) -> None:
+    await remember(edge, dsn, spent(edge.caller.key_id, now, None))
 
     data = (await get(edge, "/api/v1/key")).json()["data"]
     (day,) = (await get(edge, "/api/v1/activity")).json()["data"]
@@ -182,7 +192,9 @@ async def test_weeks_begin_on_monday_and_months_on_the_first(dsn: str) -> None:
     assert [(day.day.day, day.cost_usd) for day in activity] == [(2, 100), (1, 10)]
 
 
-async def test_activity_stands_by_day_model_and_provider_and_adds_up(edge: Edge, dsn: str) -> None:
+async def test_activity_stands_by_day_model_and_provider_and_adds_up(
+    edge: Edge, dsn: str, now: datetime
+) -> None:
     key_id = edge.caller.key_id
     failed = make_attempt(
         number=1,
@@ -190,29 +202,29 @@ async def test_activity_stands_by_day_model_and_provider_and_adds_up(edge: Edge,
         endpoint="p1/large",
         model="acme/large",
         outcome=Outcome.FIRST_TOKEN_TIMEOUT,
-        started_at=NOW,
+        started_at=now,
         cost=Cost(total_usd=Decimal("0.5")),
     )
-    after = spent(key_id, NOW, "0.25", provider="p2").attempts[0]
+    after = spent(key_id, now, "0.25", provider="p2").attempts[0]
     await remember(
         edge,
         dsn,
-        spent(key_id, NOW, "1"),
-        spent(key_id, NOW, "2"),
-        spent(key_id, NOW, "0.75", attempts=(failed, msgspec.structs.replace(after, number=2))),
-        spent(key_id, NOW - timedelta(days=3), "4"),
-        spent(key_id, NOW - timedelta(days=40), "8"),
-        spent(OTHER_KEY, NOW, "100"),
+        spent(key_id, now, "1"),
+        spent(key_id, now, "2"),
+        spent(key_id, now, "0.75", attempts=(failed, msgspec.structs.replace(after, number=2))),
+        spent(key_id, now - timedelta(days=3), "4"),
+        spent(key_id, now - timedelta(days=40), "8"),
+        spent(OTHER_KEY, now, "100"),
     )
 
     everything = (await get(edge, "/api/v1/activity")).json()["data"]
-    then = TODAY - timedelta(days=3)
+    then = now.date() - timedelta(days=3)
     one_day = (await get(edge, "/api/v1/activity", date=then.isoformat())).json()["data"]
 
     shown = [(d["date"], d["provider"], d["usage"], d["requests"]) for d in everything]
     assert shown == [
-        (TODAY.isoformat(), "p1", 3.5, 3),
-        (TODAY.isoformat(), "p2", 0.25, 1),
+        (now.date().isoformat(), "p1", 3.5, 3),
+        (now.date().isoformat(), "p2", 0.25, 1),
         (then.isoformat(), "p1", 4, 1),
     ]
     first = everything[0]
@@ -225,14 +237,14 @@ async def test_activity_stands_by_day_model_and_provider_and_adds_up(edge: Edge,
 
 @pytest.mark.parametrize("wanted", ["yesterday", "2020-01-01", "2999-01-01", "", "2026-11-31"])
 async def test_a_day_that_cannot_be_asked_for_is_a_400_that_names_the_days(
-    edge: Edge, wanted: str
+    edge: Edge, wanted: str, now: datetime
 ) -> None:
     answer = await get(edge, "/api/v1/activity", date=wanted)
 
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert error["metadata"]["param"] == "date"
-    assert TODAY.isoformat() in error["message"]
+    assert now.date().isoformat() in error["message"]
 
 
 def test_thirty_days_end_today() -> None:

@@ -13,6 +13,7 @@ from gateway.domain.errors import RateLimitedError
 from gateway.ledger import rate
 from gateway.ledger.limit_table import PLACES, open_limits
 from gateway.ledger.limits import Limiter
+from tests.properties import many
 from tests.routing.factories import make_caller
 
 
@@ -28,7 +29,7 @@ class Clock:
     st.integers(1, 1_000),
     st.lists(st.tuples(st.floats(0, 120), st.integers(1, 50)), max_size=60),
 )
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=many(100))
 def test_a_bucket_never_lets_more_through_than_its_limit_and_what_filled_it(
     per_minute: int, asked: list[tuple[float, int]]
 ) -> None:

@@ -5,7 +5,6 @@ limit, but for what attempts cost beyond their reservations; and what is spent i
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -42,6 +41,7 @@ from gateway.storage.leases import (
 from gateway.storage.tables import budget as budget_table
 from gateway.storage.tables import budget_lease, budget_period, notice
 from pricing.cost import from_nano_usd
+from tests.properties import many
 
 T = TypeVar("T")
 LIMIT = 1_000
@@ -376,7 +376,8 @@ def add(sums: dict[datetime, int], since: datetime, nusd: int) -> None:
     sums[since] = sums.get(since, 0) + nusd
 
 
-@pytest.mark.timeout(1_800)
+@pytest.mark.hypothesis
+@pytest.mark.timeout(many(1_800))
 def test_whatever_happens_the_books_are_even_and_the_limit_holds(dsn: str) -> None:
     loop = asyncio.new_event_loop()
     engine = make_engine(dsn, pool_size=1)
@@ -385,9 +386,8 @@ def test_whatever_happens_the_books_are_even_and_the_limit_holds(dsn: str) -> No
         run_state_machine_as_test(
             Budgets,
             settings=settings(
-                max_examples=500 if os.environ.get("TOLLWAY_LONG_TESTS") == "1" else 12,
+                max_examples=many(12),
                 stateful_step_count=30,
-                deadline=None,
                 suppress_health_check=(HealthCheck.too_slow,),
             ),
         )

@@ -18,6 +18,7 @@ from gateway.providers.openai import OpenAIAdapter
 from gateway.providers.registry import quirks_of
 from pricing.catalogue import Endpoint
 from tests.chat.field_cases import CASES, HELLO, WRONG
+from tests.properties import many
 
 ADAPTER = OpenAIAdapter()
 TARGETS = tuple(
@@ -89,7 +90,7 @@ def check(raw: bytes, dialect: Dialect) -> None:
     has_messages=st.booleans(),
     dialect=st.sampled_from(Dialect),
 )
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=many(400))
 def test_any_members_are_a_request_or_a_rendered_error(
     plausible: dict[str, Any],
     strange: dict[str, Any],
@@ -104,7 +105,7 @@ def test_any_members_are_a_request_or_a_rendered_error(
 
 
 @given(body=JSON, dialect=st.sampled_from(Dialect))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150))
 def test_any_json_is_a_request_or_a_rendered_error(body: object, dialect: Dialect) -> None:
     check(msgspec.json.encode(body), dialect)
 

@@ -12,6 +12,7 @@ from gateway.chat.decode import decode_chat_request
 from gateway.chat.dialects import Dialect
 from gateway.chat.request import ChatRequest
 from gateway.domain.errors import InvalidRequestError
+from tests.properties import many
 
 HELLO: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 NOTHING: dict[str, Any] = {}
@@ -341,7 +342,7 @@ MESSAGE = st.fixed_dictionaries(
 
 
 @given(body=st.dictionaries(NAMES, JSON, max_size=6) | JSON, messages=st.lists(MESSAGE, max_size=3))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=many(250))
 def test_any_json_is_a_request_or_a_clear_refusal(body: Any, messages: list[Any]) -> None:
     if isinstance(body, dict) and messages:
         body["messages"] = messages
@@ -355,7 +356,7 @@ def test_any_json_is_a_request_or_a_clear_refusal(body: Any, messages: list[Any]
 
 
 @given(raw=st.binary(max_size=60))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150))
 def test_any_bytes_are_a_request_or_a_clear_refusal(raw: bytes) -> None:
     for body in (raw, b'{"messages":[{"role":"user","content":"x"}],"user":"' + raw + b'"}'):
         try:

@@ -21,6 +21,7 @@ from gateway.chat.json_repair import (
     WORDS,
 )
 from gateway.chat.schema_check import find_misfit
+from tests.properties import many
 
 CITY = {
     "type": "object",
@@ -221,7 +222,7 @@ JSON = st.recursive(
 
 
 @given(value=st.dictionaries(st.text(max_size=5), JSON, min_size=1, max_size=4), data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150))
 def test_every_beginning_of_an_object_is_healed(value: dict[str, Any], data: st.DataObject) -> None:
     text = json.dumps(value, ensure_ascii=data.draw(st.booleans()))
     cut = data.draw(st.integers(1, len(text)))
@@ -234,7 +235,7 @@ def test_every_beginning_of_an_object_is_healed(value: dict[str, Any], data: st.
 
 @given(text=st.text(alphabet="{}[]\",':abtruefalsn01.-e\\ /*`\n", max_size=40))
 @example("{'a':'\\")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300))
 def test_any_text_is_healed_to_json_or_left_alone(text: str) -> None:
     healed = heal(text, None)
 

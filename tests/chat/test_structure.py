@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.chat.structure import check_members_are_unique, check_size_of_structure
 from gateway.domain.errors import InvalidRequestError
+from tests.properties import many
 
 
 def nested(depth: int) -> bytes:
@@ -43,7 +44,7 @@ def test_more_than_200_000_values_are_refused() -> None:
 
 
 @given(depth=st.integers(1, 100), text=st.text(alphabet='ab[]{}"\\,', max_size=30))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150))
 def test_depth_is_seen_whatever_stands_in_strings(depth: int, text: str) -> None:
     body = b'{"s":%b,"a":%b%b}' % (msgspec.json.encode(text), b"[" * depth, b"]" * depth)
 
@@ -98,7 +99,7 @@ def test_a_member_given_twice_is_refused(body: bytes) -> None:
     ),
     space=st.sampled_from(["", " ", "\n\t"]),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200))
 def test_repeats_are_found_exactly(pairs: list[tuple[str, int | str]], space: str) -> None:
     encode = msgspec.json.encode
     members = ",".join(

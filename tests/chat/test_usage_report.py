@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from gateway.chat.usage_report import render_usage, to_cost_parts, to_json_number
 from pricing.cost import UNPRICED, Cost
 from pricing.usage import METERS, Usage
+from tests.properties import many
 
 PARTS = ("input", "output", "cached_input", "cache_write", "request", "web_search")
 
@@ -138,7 +139,7 @@ def test_no_amount_is_null() -> None:
         min_size=1,
     )
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150))
 def test_the_parts_add_up_to_the_total(lines: dict[str, Decimal]) -> None:
     cost = Cost(total_usd=sum(lines.values(), Decimal(0)), lines=lines)
 

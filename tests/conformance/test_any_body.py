@@ -17,6 +17,7 @@ from tests.chat.field_cases import CASES, HELLO, WRONG
 from tests.conformance.asgi import Answered, call
 from tests.conformance.shapes import check_error
 from tests.pipeline.rig import Offer, rig_on
+from tests.properties import many
 
 pytestmark = pytest.mark.anyio
 PATHS = st.sampled_from(sorted(CHAT_PATHS))
@@ -134,7 +135,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 
 
 @given(path=PATHS, body=mutated())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=many(500))
 async def test_a_good_request_with_something_strange_in_it(
     edge: Edge, path: str, body: bytes
 ) -> None:
@@ -146,7 +147,7 @@ async def test_a_good_request_with_something_strange_in_it(
     members=st.lists(st.sampled_from(VALUES), max_size=5).map(dict[str, Any]),
     has_messages=st.booleans(),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300))
 async def test_members_that_never_met(
     edge: Edge, path: str, members: dict[str, Any], has_messages: bool
 ) -> None:
@@ -156,13 +157,13 @@ async def test_members_that_never_met(
 
 
 @given(path=PATHS, text=JSON)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200))
 async def test_any_json_and_what_resembles_it(edge: Edge, path: str, text: str) -> None:
     await send(edge, path, text.encode("utf-8", "surrogatepass"))
 
 
 @given(path=PATHS, body=st.binary(max_size=200))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150))
 async def test_any_bytes(edge: Edge, path: str, body: bytes) -> None:
     await send(edge, path, body)
 
@@ -173,7 +174,7 @@ async def test_any_bytes(edge: Edge, path: str, body: bytes) -> None:
     place=st.floats(0, 1),
     edit=st.tuples(st.integers(0, 4), st.binary(max_size=4)),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200))
 async def test_a_good_request_with_wrong_bytes_in_it(
     edge: Edge, path: str, good: bytes, place: float, edit: tuple[int, bytes]
 ) -> None:
@@ -205,7 +206,7 @@ async def test_a_good_request_with_wrong_bytes_in_it(
         max_size=3,
     ),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200))
 async def test_any_headers(edge: Edge, path: str, headers: dict[str, str]) -> None:
     body = json.dumps({"model": "acme/large", "messages": HELLO}).encode()
 

@@ -16,6 +16,7 @@ from tests.api.edge import Edge
 from tests.conformance.asgi import Answered, call
 from tests.conformance.test_any_body import ABLE, JSON, places, replaced
 from tests.pipeline.rig import Offer, rig_on
+from tests.properties import many
 
 pytestmark = pytest.mark.anyio
 PATHS = st.sampled_from((*MESSAGES_PATHS, *COUNT_PATHS))
@@ -112,7 +113,7 @@ async def test_good_requests_are_answered(edge: Edge, body: dict[str, Any]) -> N
 
 
 @given(path=PATHS, body=mutated())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150))
 async def test_a_good_request_with_something_strange_in_it(
     edge: Edge, path: str, body: bytes
 ) -> None:
@@ -120,12 +121,12 @@ async def test_a_good_request_with_something_strange_in_it(
 
 
 @given(path=PATHS, text=JSON)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=many(60))
 async def test_any_json_and_what_resembles_it(edge: Edge, path: str, text: str) -> None:
     await send(edge, path, text.encode("utf-8", "surrogatepass"))
 
 
 @given(path=PATHS, body=st.binary(max_size=200))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=many(40))
 async def test_any_bytes(edge: Edge, path: str, body: bytes) -> None:
     await send(edge, path, body)

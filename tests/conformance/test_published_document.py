@@ -31,8 +31,9 @@ from gateway.api.openapi import make_document
 from gateway.api.operations import OPERATIONS
 from gateway.simulator.running import simulator_in_thread
 from tests.installation import installation, provider_toml
+from tests.properties import IS_EXPLORING, many
 
-EXAMPLES = 15
+EXAMPLES = many(15)
 """For each operation on each path; what the document shows as examples comes first."""
 CHECKS = [
     not_a_server_error,
@@ -60,7 +61,9 @@ schema: Any = schemathesis.openapi.from_dict(
                 # Every boundary of every member takes minutes; `test_any_body` is cheaper.
                 phases=PhasesConfig(coverage=CoveragePhaseConfig(enabled=False)),
                 generation=GenerationConfig(
-                    max_examples=EXAMPLES, deterministic=True, with_security_parameters=False
+                    max_examples=EXAMPLES,
+                    deterministic=not IS_EXPLORING,
+                    with_security_parameters=False,
                 ),
             )
         )
@@ -106,9 +109,6 @@ def test_the_document_that_is_served_is_the_one_that_is_tried(site: Site) -> Non
 @schema.exclude(path=[path for paths in SIBLINGS.values() for path in paths]).parametrize()
 @settings(
     max_examples=EXAMPLES,
-    derandomize=True,
-    deadline=None,
-    database=None,
     suppress_health_check=(
         HealthCheck.too_slow,
         HealthCheck.filter_too_much,

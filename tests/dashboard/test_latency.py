@@ -22,6 +22,7 @@ from tests.dashboard.conftest import END, FALLBACK, RECORDS
 from tests.dashboard.test_charts import drawn
 from tests.dashboard.test_sums import MODELS, PROVIDERS
 from tests.dashboard.test_views import html, open_view
+from tests.properties import many
 
 ALL = (*RECORDS, FALLBACK)
 KEY = "team one"
@@ -72,8 +73,7 @@ periods = st.builds(
 
 @given(period=periods, only=narrowings, share=st.sampled_from((0.5, 0.9, 0.95, 0.99)))
 @settings(
-    deadline=None,
-    max_examples=15,
+    max_examples=many(15),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
 )
 def test_every_percentile_is_within_two_percent_for_any_filter(

@@ -19,6 +19,7 @@ from gateway.domain.records import AttemptRecord, RequestRecord
 from gateway.storage.rollup_upkeep import sum_quarters
 from gateway.storage.waiting import run_bounded
 from tests.dashboard.conftest import END, FALLBACK, RECORDS
+from tests.properties import many
 from tests.storage.samples import engine_of
 
 ALL = (*RECORDS, FALLBACK)
@@ -69,9 +70,7 @@ async def _sum_up(url: str, until: datetime) -> None:
 
 @pytest.mark.parametrize("database", ["filled_url", "summed_url"])
 @given(period=periods(), only=narrowings)
-@settings(
-    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=many(20), suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_totals_equal_the_rows_for_any_filter(
     request: pytest.FixtureRequest,
     shown: Callable[[str], None],

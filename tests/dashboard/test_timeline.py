@@ -12,6 +12,7 @@ from dashboard import reliability_charts, timeline
 from dashboard.periods import make_period
 from dashboard.reliability_sums import HEALTH
 from tests.dashboard.test_charts import drawn
+from tests.properties import many
 
 NOW = datetime(2026, 11, 21, 10, 30, tzinfo=UTC)
 PERIOD = make_period("24h", now=NOW, zone="Europe/Berlin")
@@ -170,7 +171,7 @@ def test_neighbours_are_one_bar_that_tells_how_many_they_are() -> None:
         max_size=40,
     )
 )
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=many(60))
 def test_whatever_is_told_stays_in_the_period_and_can_be_drawn(
     rows: list[tuple[int, str, int, str]],
 ) -> None:

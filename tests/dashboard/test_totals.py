@@ -21,6 +21,7 @@ from dashboard.periods import MONTH, Period, make_period
 from dashboard.views import overview_cards, spend, spend_month
 from tests.dashboard import rich
 from tests.dashboard.conftest import END
+from tests.properties import many
 
 PROVIDERS = ("openai", "anthropic", "google", "groq", "amazon-bedrock", "nobody")
 MODELS = ("openai/gpt-4o-mini", "anthropic/claude-sonnet-4.5", "google/gemini-2.5-flash")
@@ -157,8 +158,7 @@ of_requests = st.builds(
     outcomes=st.lists(st.sampled_from(queries.OUTCOME_WORDS), max_size=3, unique=True).map(tuple),
 )
 several = settings(
-    deadline=None,
-    max_examples=12,
+    max_examples=many(12),
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
@@ -319,7 +319,7 @@ def test_effects_explain_the_whole_change_of_what_is_known(
 
 @pytest.mark.parametrize("zone", ZONES)
 @given(only=of_attempts)
-@settings(several, max_examples=4)
+@settings(several, max_examples=many(4))
 def test_what_a_forecast_is_made_of_equals_the_rows(
     rows: rich.Rows, zone: str, only: Narrowing
 ) -> None:

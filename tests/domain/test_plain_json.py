@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.plain_json import encode_with_numbers, encode_with_texts, plain
+from tests.properties import many
 
 
 class Spent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -63,7 +64,7 @@ def test_texts_that_look_like_amounts_stay(text: str) -> None:
 
 
 @given(st.decimals(allow_nan=False, allow_infinity=False, min_value=-(10**15), max_value=10**15))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=many(100))
 def test_every_amount_is_plain_and_exact(amount: Decimal) -> None:
     (text,) = msgspec.json.decode(encode_with_texts([amount]), type=tuple[str])
 

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.execution.retry_budget import LATE_REPEAT, REPEAT, Refill, RetryBudget
+from tests.properties import many
 
 FROZEN = Refill(per_s=0.0)
 
@@ -92,7 +93,7 @@ def test_with_every_answer_failing_a_busy_target_gets_a_tenth_more_calls() -> No
     assert (requests + repeats) / requests <= 1.12
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=many(60))
 @given(
     st.lists(
         st.tuples(

@@ -19,6 +19,7 @@ from gateway.execution.token_ratios import (
 )
 from pricing.usage import Usage
 from tests.execution.samples import make_end
+from tests.properties import many
 from tests.routing.factories import make_endpoint
 
 MODEL = "acme/large"
@@ -93,7 +94,7 @@ def test_what_was_counted_long_ago_counts_less() -> None:
     assert 3.5 < ratios.of(MODEL).prompt < 4
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=many(50))
 @given(st.lists(st.tuples(COUNTS, COUNTS, COUNTS, COUNTS), max_size=8))
 def test_a_ratio_stays_within_what_text_can_be(seen: list[tuple[int, int, int, int]]) -> None:
     ratios = TokenRatios()

@@ -49,6 +49,7 @@ from tests.ledger.rated import (
     record,
     rerate,
 )
+from tests.properties import many
 from tests.storage.samples import NOW, patient_engine_of, request_id
 
 MUCH_LATER = NOW + timedelta(days=3)
@@ -388,7 +389,7 @@ async def live_through(dsn: str, seed: int, steps: Sequence[Step]) -> None:
         ("sum_up", []),
     ],
 )
-@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=many(4), phases=[Phase.explicit, Phase.generate])
 @given(seed=st.integers(0, 1 << 32), steps=st.lists(STEPS, min_size=3, max_size=6))
 def test_sums_tell_the_rows_and_their_corrections(dsn: str, seed: int, steps: list[Step]) -> None:
     asyncio.run(live_through(dsn, seed, steps))

@@ -18,6 +18,7 @@ from pricing.cost import (
 )
 from pricing.price import RATES, Price
 from pricing.usage import METERS, Usage
+from tests.properties import many
 
 BOTH = Price(version="v", input_usd_per_mtok=Decimal(4), output_usd_per_mtok=Decimal(8))
 
@@ -28,7 +29,7 @@ usages = st.builds(Usage, **dict.fromkeys(METERS, counts))
 
 
 @given(usages, prices)
-@settings(max_examples=150)
+@settings(max_examples=many(150))
 def test_lines_add_up_exactly_to_a_total_of_twelve_decimals(usage: Usage, price: Price) -> None:
     cost = compute_cost(usage, price)
 
@@ -41,7 +42,7 @@ def test_lines_add_up_exactly_to_a_total_of_twelve_decimals(usage: Usage, price:
 
 
 @given(usages, prices)
-@settings(max_examples=100)
+@settings(max_examples=many(100))
 def test_the_total_is_the_exact_sum_rounded_once(usage: Usage, price: Price) -> None:
     fees = {"requests": "request_usd", "web_searches": "web_search_usd", "images": "image_usd"}
     # In units of 1e-18 USD everything is a whole number, so integers are the independent witness.
@@ -60,7 +61,7 @@ def test_the_total_is_the_exact_sum_rounded_once(usage: Usage, price: Price) -> 
 
 
 @given(usages, prices, st.sampled_from(METERS), counts)
-@settings(max_examples=100)
+@settings(max_examples=many(100))
 def test_using_more_never_costs_less(usage: Usage, price: Price, meter: str, more: int) -> None:
     less = compute_cost(usage, price).total_usd
 
@@ -243,7 +244,7 @@ def test_no_costs_add_up_to_zero() -> None:
 
 
 @given(counts, counts, counts, prices)
-@settings(max_examples=100)
+@settings(max_examples=many(100))
 def test_an_expected_cost_agrees_with_the_cost_of_the_same_usage(
     uncached: int, cached: int, output: int, price: Price
 ) -> None:
@@ -260,7 +261,7 @@ def test_an_expected_cost_agrees_with_the_cost_of_the_same_usage(
 
 
 @given(st.lists(prices | st.none(), max_size=4), counts, counts)
-@settings(max_examples=100)
+@settings(max_examples=many(100))
 def test_a_table_of_costs_agrees_with_asking_each_price(
     asked: list[Price | None], prompt: int, output: int
 ) -> None:

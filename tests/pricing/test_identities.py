@@ -11,6 +11,7 @@ from pricing.catalogue import endpoint_from_config
 from pricing.cost import compute_cost
 from pricing.price import RATES, Price, resolve
 from pricing.usage import METERS, Usage
+from tests.properties import many
 
 COUNTS = st.integers(min_value=0, max_value=2_000_000)
 AMOUNTS = st.decimals(min_value=0, max_value=200, places=6, allow_nan=False)
@@ -18,7 +19,7 @@ USAGES = st.builds(Usage, **dict.fromkeys(METERS, COUNTS))
 PRICES = st.builds(Price, version=st.just("v"), **dict.fromkeys(RATES, AMOUNTS))
 MIDNIGHT = datetime(2026, 11, 16, tzinfo=UTC)
 ANY_INSTANT = st.integers(0, 366 * 24 * 60).map(lambda n: MIDNIGHT + timedelta(minutes=n))
-given_few = settings(max_examples=60, deadline=None)
+given_few = settings(max_examples=many(60))
 
 
 @given_few

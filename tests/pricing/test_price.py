@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pricing.catalogue import Endpoint, endpoint_from_config
 from pricing.price import Price, dearest_region, resolve
+from tests.properties import many
 
 MakeEndpoint = Callable[..., Endpoint]
 
@@ -76,7 +77,7 @@ def test_each_version_has_its_own_stable_name(make_endpoint: MakeEndpoint) -> No
 
 
 @given(st.integers(min_value=2, max_value=2_000_000))
-@settings(max_examples=50)
+@settings(max_examples=many(50))
 def test_a_size_tier_begins_exactly_at_its_smallest_prompt(size: int) -> None:
     endpoint = endpoint_from_config(
         "acme",

@@ -23,6 +23,7 @@ from pricing.importers.listing import (
 )
 from pricing.importers.litellm_map import read_litellm
 from pricing.importers.models_dev import read_models_dev
+from tests.properties import many
 from tests.routing.factories import make_endpoint
 
 LISTS = Path(__file__).with_name("data") / "lists"
@@ -149,7 +150,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150))
 @given(source=st.sampled_from(sorted(READERS)), document=JSON)
 @example(source="litellm", document={"gpt-4o": {"mode": []}})
 @example(

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pricing.importers.provider_accounts import AccountError, read_account
 from pricing.reconciling import Account, reconcile
+from tests.properties import many
 
 DAY, NEXT = date(2026, 11, 20), date(2026, 11, 21)
 OPENAI_COSTS = {
@@ -237,7 +238,7 @@ def test_what_belongs_to_no_model_is_told_and_explained() -> None:
     assert of_models.theirs.cost_usd == on_its_own.theirs.cost_usd == 9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100))
 @given(provider=st.sampled_from(["openai", "anthropic"]), content=st.binary(max_size=200))
 def test_no_file_breaks_the_reader(provider: str, content: bytes) -> None:
     try:

@@ -13,6 +13,7 @@ from gateway.providers.base import FaultError
 from gateway.providers.translation.reading import NO_RESULT
 from gateway.providers.translation.structure import ANSWER_TOOL
 from gateway.simulator.anthropic_messages import signature_of
+from tests.properties import many
 from tests.providers.claude import (
     ADAPTER,
     GENERATIONS,
@@ -58,8 +59,7 @@ def loop(*details: dict[str, Any], results: int = 2) -> list[dict[str, Any]]:
 
 
 @settings(
-    max_examples=150,
-    deadline=None,
+    max_examples=many(150),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(body=bodies(), model=st.sampled_from(GENERATIONS))

@@ -12,6 +12,7 @@ from gateway.domain.outcomes import Outcome
 from gateway.providers.base import StreamEvent
 from gateway.providers.translation.structure import ANSWER_TOOL
 from pricing.usage import Usage
+from tests.properties import many
 from tests.providers.claude import ADAPTER, ask, build, judge, target_of, wire_of
 from tests.providers.conversations import SCHEMA
 
@@ -146,7 +147,7 @@ STREAMS = [
 ]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=many(40), suppress_health_check=[HealthCheck.too_slow])
 @given(stream=st.sampled_from(STREAMS), cuts=st.lists(st.floats(0, 1), max_size=12))
 def test_any_re_chunking_yields_the_same_events(stream: bytes, cuts: list[float]) -> None:
     expected = decode(stream)
@@ -164,7 +165,7 @@ def test_one_byte_at_a_time_yields_the_same_events() -> None:
     assert decode(STREAMS[0], 1) == decode(STREAMS[0])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=many(60))
 @given(st.binary(max_size=200))
 def test_no_bytes_make_it_raise(data: bytes) -> None:
     decode(b"data: " + data + b"\n\n" + lines(START) + data, 7)

@@ -15,6 +15,7 @@ from gateway.simulator.script import parse_behaviour
 from gateway.simulator.wire import Answer
 from pricing.endpoint import Endpoint
 from pricing.usage import Usage
+from tests.properties import many
 from tests.providers.bedrock_judge import (
     ADAPTER,
     NOVA,
@@ -258,7 +259,7 @@ def test_reasoning_of_another_maker_is_not_sent() -> None:
 
 @pytest.mark.parametrize(("members", "do"), CASES)
 @given(cuts=st.lists(st.integers(0, 10**6), max_size=20))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=many(15))
 def test_any_cutting_of_a_stream_gives_the_same_events(
     members: dict[str, Any], do: str, cuts: list[int]
 ) -> None:
@@ -270,7 +271,7 @@ def test_any_cutting_of_a_stream_gives_the_same_events(
 
 
 @given(st.integers(0, 10**6), st.integers(1, 255), st.lists(st.integers(0, 10**6), max_size=8))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150))
 def test_a_damaged_stream_is_a_fault_and_never_an_exception(
     where: int, change: int, cuts: list[int]
 ) -> None:
@@ -289,7 +290,7 @@ def test_a_damaged_stream_is_a_fault_and_never_an_exception(
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150))
 def test_no_bytes_at_all_make_the_adapter_raise(data: bytes) -> None:
     target = target_of(SONNET)
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from gateway.chat.request import ChatRequest
 from pricing.endpoint import Endpoint
+from tests.properties import many
 from tests.providers.bedrock_judge import (
     ENDPOINTS,
     SONNET,
@@ -31,7 +32,7 @@ def documents_in(body: dict[str, Any]) -> int:
 
 
 @given(bodies(remote_images=False), endpoints)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=many(300), suppress_health_check=[HealthCheck.too_slow])
 def test_any_conversation_is_accepted_by_the_strict_simulator(
     body: dict[str, Any], endpoint: Endpoint
 ) -> None:
@@ -45,7 +46,7 @@ def test_any_conversation_is_accepted_by_the_strict_simulator(
 
 
 @given(bodies(remote_images=False), endpoints)
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=many(100), suppress_health_check=[HealthCheck.too_slow])
 def test_any_request_fits_the_published_model_of_the_service(
     body: dict[str, Any], endpoint: Endpoint
 ) -> None:
@@ -55,7 +56,7 @@ def test_any_request_fits_the_published_model_of_the_service(
 
 
 @given(bodies(remote_images=False))
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=many(50), suppress_health_check=[HealthCheck.too_slow])
 def test_the_same_request_is_built_the_same_way_twice(body: dict[str, Any]) -> None:
     request: ChatRequest = to_request(body)
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.providers.event_stream import MAX_MESSAGE_BYTES, EventStreamReader, Message
+from tests.properties import many
 
 Header = tuple[str, int, bytes]
 Headers = list[Header]
@@ -84,7 +85,7 @@ def read(data: bytes, cuts: list[int]) -> tuple[list[Message], str | None]:
 
 
 @given(st.lists(messages, min_size=1, max_size=6), st.lists(st.integers(0, 10**6), max_size=30))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150))
 def test_any_cutting_of_a_stream_gives_the_same_messages(
     stream: list[bytes], cuts: list[int]
 ) -> None:
@@ -96,7 +97,7 @@ def test_any_cutting_of_a_stream_gives_the_same_messages(
 
 
 @given(messages)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100))
 def test_messages_are_read_as_awss_own_library_reads_them(data: bytes) -> None:
     buffer: Any = EventStreamBuffer()
     buffer.add_data(data)
@@ -116,7 +117,7 @@ def test_messages_are_read_as_awss_own_library_reads_them(data: bytes) -> None:
     st.integers(1, 255),
     st.lists(st.integers(0, 10**6), max_size=8),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200))
 def test_a_changed_byte_is_never_taken_for_a_message(
     stream: list[bytes], where: int, change: int, cuts: list[int]
 ) -> None:

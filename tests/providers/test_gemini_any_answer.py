@@ -7,10 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway.providers.base import Completion, FaultError
+from tests.properties import many
 from tests.providers.gemini_judge import ADAPTER, as_events, decode, target_of
 
 TARGET = target_of("gemini-3.8-flash", modalities_out=("text", "image", "audio"))
-MANY = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(max_examples=many(200), suppress_health_check=[HealthCheck.too_slow])
 
 texts = st.sampled_from(["", "Far", "Größe 東京", "audio/L16;rate=x", "STOP", "SAFETY", "é" * 3])
 numbers = st.integers(-5, 2**40)

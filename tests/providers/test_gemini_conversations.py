@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.properties import many
 from tests.providers.conversations import bodies, to_request
 from tests.providers.gemini_judge import (
     MODELS,
@@ -22,7 +23,7 @@ from tests.providers.gemini_judge import (
     whole,
 )
 
-FEW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=many(150), suppress_health_check=[HealthCheck.too_slow])
 TOOL: dict[str, Any] = {
     "type": "function",
     "function": {
@@ -91,7 +92,7 @@ def test_a_stream_and_a_whole_answer_say_the_same(
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=many(60))
 def test_however_a_stream_is_cut_its_events_are_the_same(data: st.DataObject) -> None:
     target = target_of("gemini-3.8-flash")
     members: dict[str, Any] = data.draw(

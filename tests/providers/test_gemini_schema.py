@@ -11,6 +11,7 @@ from msgspec import Raw
 from gateway.providers.gemini_schema import fit_schema
 from gateway.simulator.gemini_fields import read_request
 from gateway.simulator.gemini_schema import check_json_schema, check_openapi
+from tests.properties import many
 
 
 def fit(schema: Any, *, is_openapi: bool = False) -> Any:
@@ -241,7 +242,7 @@ schemas: st.SearchStrategy[Any] = st.recursive(leaves, _around, max_leaves=8)
 
 
 @given(schemas, schemas)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=many(200), suppress_health_check=[HealthCheck.too_slow])
 def test_any_schema_becomes_one_that_is_taken(schema: Any, definition: Any) -> None:
     root = {"type": "object", "properties": {"x": schema}, "$defs": {"one": definition}}
 

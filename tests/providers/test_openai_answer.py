@@ -15,6 +15,7 @@ from gateway.providers.base import Completion, Fault, FaultError, Quirks, Target
 from gateway.providers.openai import OpenAIAdapter
 from pricing.catalogue import Endpoint
 from pricing.usage import Usage
+from tests.properties import many
 
 MakeTarget = Callable[..., Target]
 ADAPTER = OpenAIAdapter()
@@ -219,7 +220,7 @@ JSON = st.recursive(
 
 
 @given(body=JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=40))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=many(250))
 def test_any_body_is_an_answer_or_a_fault(body: bytes) -> None:
     endpoint = Endpoint(id="a/b", provider="a", provider_model="b", model="a/b")
     target = Target(endpoint=endpoint, base_url="http://x", quirks=Quirks())

@@ -13,6 +13,7 @@ from gateway.simulator.openai import OPENAI
 from gateway.simulator.script import parse_behaviour
 from gateway.simulator.wire import Answer, Call, RefusedError
 from pricing.catalogue import load_catalogue
+from tests.properties import many
 from tests.providers.conversations import bodies, to_request
 
 CATALOGUE = load_catalogue()
@@ -53,7 +54,7 @@ def is_taken(sent: dict[str, Any], model: str) -> bool:
     return True
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=many(150), suppress_health_check=[HealthCheck.filter_too_much])
 @given(bodies())
 def test_any_conversation_that_is_valid_reaches_the_service_in_a_form_it_takes(
     body: dict[str, Any],

@@ -14,6 +14,7 @@ from gateway.providers.base import Quirks, StreamEvent, Target
 from gateway.providers.openai_stream import OpenAIStreamDecoder
 from pricing.catalogue import Endpoint
 from pricing.usage import Usage
+from tests.properties import many
 
 MakeTarget = Callable[..., Target]
 
@@ -356,7 +357,7 @@ STREAM = b"".join(
 
 
 @given(cuts=st.lists(st.integers(0, len(STREAM)), max_size=10))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=many(120))
 def test_any_way_of_cutting_gives_the_same_events(cuts: list[int]) -> None:
     target = plain_target()
     edges = [0, *sorted(cuts), len(STREAM)]
@@ -396,7 +397,7 @@ JSON = st.recursive(
         max_size=4,
     )
 )
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=many(250))
 def test_no_bytes_make_it_raise(parts: list[bytes]) -> None:
     for found in run(plain_target(), *parts):
         json.loads(found.choices)

@@ -14,6 +14,7 @@ from gateway.providers.translation.turns import (
     TextPart,
     UserTurn,
 )
+from tests.properties import many
 from tests.providers.conversations import JPEG_CALLED_PNG, bodies, to_request
 
 
@@ -35,8 +36,7 @@ def result(id_: str, content: str) -> dict[str, Any]:
 
 
 @settings(
-    max_examples=150,
-    deadline=None,
+    max_examples=many(150),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(bodies())

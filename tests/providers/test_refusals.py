@@ -11,6 +11,7 @@ from gateway.domain.outcomes import Outcome
 from gateway.providers.base import Target
 from gateway.providers.openai import OpenAIAdapter
 from gateway.providers.refusals import ErrorBody, parse_error_body
+from tests.properties import many
 
 ADAPTER = OpenAIAdapter()
 
@@ -224,7 +225,7 @@ def test_a_long_message_is_cut(target: Target) -> None:
         max_leaves=8,
     ).map(lambda value: json.dumps(value).encode()),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200))
 def test_no_body_makes_it_raise(status: int, body: bytes) -> None:
     parsed = parse_error_body(body)
 

@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.providers.sse import MAX_EVENT_BYTES, SseReader
+from tests.properties import many
 
 
 def read(*parts: bytes) -> list[bytes]:
@@ -96,7 +97,7 @@ PIECES = st.lists(
 
 @given(pieces=PIECES, cuts=st.lists(st.integers(0, 200), max_size=8))
 @example(pieces=[b"data: a", b"\r\n", b"\r\n"], cuts=[8])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300))
 def test_any_way_of_cutting_gives_the_same_events(pieces: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(pieces)
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})

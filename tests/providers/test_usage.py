@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from gateway.providers.usage import USAGE_FLAVOURS, Metered, normalise_usage
 from pricing.usage import METERS, Usage
+from tests.properties import many
 
 
 def normalise(raw: object, flavour: str = "openai") -> Metered:
@@ -419,7 +420,7 @@ DETAILS = st.dictionaries(
     completion_details=DETAILS | st.none(),
     flavour=st.sampled_from(sorted(USAGE_FLAVOURS)),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300))
 def test_no_meter_is_ever_negative_and_the_sides_add_up(
     raw: dict[str, Any], prompt_details: Any, completion_details: Any, flavour: str
 ) -> None:

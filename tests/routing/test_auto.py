@@ -22,6 +22,7 @@ from gateway.routing.order import arrange
 from gateway.routing.plan import Exclusion, Plan
 from gateway.routing.refusals import TEMPORARY
 from pricing.endpoint import Endpoint, Model
+from tests.properties import many
 from tests.routing.factories import (
     AT,
     NOW_MS,
@@ -353,7 +354,7 @@ healths = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=many(150))
 @given(offers=pools(), request=requests, seen=healths, learned=st.booleans())
 def test_the_short_way_chooses_what_looking_at_everything_would(
     offers: list[Endpoint], request: Any, seen: dict[int, Any], learned: bool

@@ -14,6 +14,7 @@ from gateway.routing.engine import make_plan
 from gateway.routing.plan import Plan, Sticky
 from gateway.routing.record import compact, replay
 from pricing.endpoint import Endpoint
+from tests.properties import many
 from tests.routing.factories import (
     NOW_MS,
     ids,
@@ -134,7 +135,7 @@ def plan_or_none(
         return None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300))
 @given(
     endpoints(),
     requests(),
@@ -202,7 +203,7 @@ tightenings = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300))
 @given(endpoints(), requests(), callers, tightenings)
 def test_adding_a_constraint_never_adds_a_candidate(
     offers: list[Endpoint], request: ChatRequest, caller: Caller, constraint: dict[str, Any]

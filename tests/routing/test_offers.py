@@ -18,6 +18,7 @@ from pricing.catalogue import Catalogue
 from pricing.cost import expected_cost_usd
 from pricing.endpoint import Endpoint
 from pricing.price import Change, PriceVersion, SizeTier, Window, resolve
+from tests.properties import many
 from tests.routing.factories import (
     AT,
     make_catalogue_of,
@@ -93,7 +94,7 @@ requests = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=many(150))
 @given(
     catalogue=catalogues(),
     asked=st.lists(st.tuples(requests, HOURS), min_size=1, max_size=4),

@@ -30,6 +30,7 @@ from gateway.routing.replaying_facts import MOST_NAMES, facts_of, request_of
 from gateway.routing.rules.govern import govern
 from gateway.routing.rules.rule_set import NO_RULES, RuleSet
 from pricing.catalogue import Catalogue
+from tests.properties import many
 from tests.routing.factories import (
     AT,
     NOW_MS,
@@ -162,7 +163,7 @@ RULES = (
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=many(150))
 @given(situation=situations(), rules=st.sampled_from(RULES))
 def test_under_the_rules_of_then_the_endpoint_drawn_then_is_drawn_again(
     situation: tuple[ChatRequest, PlanInputs], rules: RuleSet
@@ -183,7 +184,7 @@ def test_under_the_rules_of_then_the_endpoint_drawn_then_is_drawn_again(
         assert found.endpoint == drawn(record)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=many(80))
 @given(request=requests(), wishes=preferences)
 def test_everything_that_decisions_read_of_a_request_is_kept(
     request: ChatRequest, wishes: ProviderPreferences

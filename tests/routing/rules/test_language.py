@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from gateway.routing.rules.language import MAX_TEXT_BYTES
 from gateway.routing.rules.problems import Problem, RulesError
 from gateway.routing.rules.rule_set import compile_rules
+from tests.properties import many
 from tests.routing.rules.applying import rule, rules_of
 
 
@@ -306,7 +307,7 @@ class TestCircles:
         assert len(rules_of(text).rules) == 2
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=many(200))
 @given(st.text(alphabet=string.ascii_letters + "[]{}=\"',.#\n 019-_*", max_size=200))
 def test_any_text_compiles_or_is_refused_with_its_problems(text: str) -> None:
     for whole in (text, f'[[rules]]\nname = "a"\n{text}'):

@@ -15,6 +15,7 @@ from gateway.routing.rules.govern import govern
 from gateway.routing.rules.rule_set import RuleSet
 from gateway.routing.rules.values import Rule, Then, Wishes
 from gateway.routing.rules.wishes import TIGHTENERS
+from tests.properties import many
 from tests.routing.factories import (
     make_catalogue_of,
     make_endpoint,
@@ -117,7 +118,7 @@ def test_every_verb_that_tightens_is_tried() -> None:
     assert set(VALUES) == set(TIGHTENERS)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=many(300))
 @given(asked=preferences, rules=st.lists(tightening(), min_size=1, max_size=3))
 def test_tightening_never_adds_a_candidate(asked: dict[str, Any], rules: list[Rule]) -> None:
     request = asking(**asked)
@@ -125,7 +126,7 @@ def test_tightening_never_adds_a_candidate(asked: dict[str, Any], rules: list[Ru
     assert admitted(request, rules) <= admitted(request, [])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=many(100))
 @given(asked=preferences, rule=tightening())
 def test_tightening_twice_is_tightening_once(asked: dict[str, Any], rule: Rule) -> None:
     request = asking(**asked)
