@@ -169,8 +169,11 @@ def _candidates(wanted: Wanted, length: timedelta) -> list[Coarse]:
     days = [one for one in known if one.step == DAY]
     if length < _DAYS_PAY_AT_ALL_FROM:
         return hours
-    is_long = wanted.width is None and length >= _DAYS_PAY_FROM
-    return [*days, *hours] if is_long else [*hours, *days]
+    if wanted.width is None and length >= _DAYS_PAY_FROM:
+        return [*days, *hours]
+    # Of those that tell the same apart, days are always fewer.
+    fewer = [one for one in hours if not {*one.dimensions} >= {*one.of.keys}]
+    return [*fewer, *days, *(one for one in hours if one not in fewer)]
 
 
 def _fits(step: timedelta, wanted: Wanted, start: datetime, end: datetime) -> bool:

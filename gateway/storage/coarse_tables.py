@@ -94,6 +94,7 @@ COARSE: tuple[Coarse, ...] = (
     _coarse("usage_attempt_key_provider_hour", usage_attempt, HOUR, (*_OF_PROVIDER, *_WHOSE)),
     _coarse("usage_attempt_day", usage_attempt, DAY, usage_attempt.keys),
     _coarse("latency_hour", latency, HOUR, ("metric",)),
+    _coarse("latency_endpoint_hour", latency, HOUR, latency.keys),
     _coarse("latency_day", latency, DAY, latency.keys),
 )
 """Those of one roll-up stand in the order in which they are tried: the smallest first."""

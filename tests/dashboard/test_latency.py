@@ -270,7 +270,7 @@ def test_every_choice_can_be_drawn(
 def test_a_key_switches_to_hours_and_says_so(filled_url: str, shown: Callable[[str], None]) -> None:
     shown(filled_url)
 
-    at = open_view("latency", key=KEY, period="24h")
+    at = open_view("latency", key=KEY, period="7d")
 
     assert not at.exception
     assert any("by the hour and of requests alone" in one.value for one in at.caption)
