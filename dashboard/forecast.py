@@ -49,11 +49,14 @@ def expect(days: Mapping[date, Decimal], now: datetime) -> Forecast | None:
         now: on the wall clock that days are cut by.
     """
     today = now.date()
-    past = _since(days, today - LOOK_BACK, today)
+    far, first = today - LOOK_BACK, today.replace(day=1)
+    # At the end of a long month its first days lie further back than the profile reaches.
+    known = _since(days, min(far, first), today)
+    past = {day: usd for day, usd in known.items() if day >= far}
     if len(past) < ENOUGH_DAYS:
         return None
     profile = _profile(past)
-    this_month = {day: usd for day, usd in past.items() if day >= today.replace(day=1)}
+    this_month = {day: usd for day, usd in known.items() if day >= first}
     scale = _scale(this_month, profile)
     deviation = _deviation(past, profile, scale)
     spent = sum(this_month.values(), Decimal(0)) + days.get(today, Decimal(0))

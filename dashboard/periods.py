@@ -137,11 +137,14 @@ def _month(until: datetime, zone: str) -> Period:
 
 
 def offsets_within(period: Period) -> list[tuple[datetime, timedelta]]:
-    """How far the zone's clock is ahead of UTC, each with the instant until which it is."""
+    """How far the zone's clock is ahead of UTC, each with the instant until which it is.
+
+    There is always one: a month that has just begun is compared with no time at all.
+    """
     zone = ZoneInfo(period.zone)
     found: list[tuple[datetime, timedelta]] = []
     at = period.start
-    while at < period.end:
+    while at < period.end or not found:
         offset, step = _offset(at, zone), _DAY
         after = at
         # Up to where it is another, to the minute.

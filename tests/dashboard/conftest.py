@@ -64,6 +64,9 @@ def shown() -> Iterator[Callable[[str], None]]:
     pools: list[Pool] = []
 
     def start(url: str) -> None:
+        # A property test calls this for each of its examples.
+        while pools:
+            pools.pop().close()
         pools.append(Pool(url))
         show(Installation(pool=pools[-1]))
         st.cache_data.clear()

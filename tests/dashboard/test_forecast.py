@@ -53,6 +53,20 @@ def test_a_month_that_runs_hotter_scales_what_is_to_come() -> None:
     assert found.end.low_usd < found.end.usd < found.end.high_usd
 
 
+@pytest.mark.parametrize("today", [1, 2, 28, 29, 30, 31])
+def test_what_is_spent_is_all_of_the_month_on_whatever_day_of_it(today: int) -> None:
+    first, last = date(2026, 11, 28), date(2026, 12, today)
+    days = {
+        first + timedelta(days=n): Decimal(10) + Decimal("0.01") * n
+        for n in range((last - first).days + 1)
+    }
+
+    found = forecast.expect(days, datetime.combine(last, time(12)))
+
+    assert found is not None
+    assert found.points[0].usd == sum(usd for day, usd in days.items() if day.month == 12)
+
+
 @pytest.mark.parametrize("days", [0, 1, 2])
 def test_fewer_than_three_days_tell_nothing(days: int) -> None:
     first = NOON.date() - timedelta(days=days)

@@ -2,8 +2,17 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
-from dashboard.periods import CHOICES, CUSTOM, MAX_LENGTH, PRESETS, make_period
+from dashboard.periods import (
+    CHOICES,
+    CUSTOM,
+    MAX_LENGTH,
+    PRESETS,
+    make_period,
+    offsets_within,
+)
 
 NOW = datetime(2026, 11, 21, 10, 30, 7, tzinfo=UTC)
 
@@ -83,6 +92,22 @@ def test_buckets_follow_the_wall_clock_over_the_change_of_daylight_saving() -> N
 
 def test_every_choice_makes_a_period() -> None:
     assert all(make_period(choice, now=NOW, zone="UTC") for choice in CHOICES)
+
+
+@given(
+    now=st.datetimes(wall(2026, 1, 1), wall(2030, 1, 1), timezones=st.just(UTC)),
+    choice=st.sampled_from(CHOICES),
+    zone=st.sampled_from(["UTC", "Asia/Kolkata", "America/St_Johns", "Europe/Berlin"]),
+)
+@example(now=datetime(2026, 12, 1, 0, 5, tzinfo=UTC), choice="month", zone="UTC")
+def test_clocks_of_a_period_and_of_the_one_before_are_always_known(
+    now: datetime, choice: str, zone: str
+) -> None:
+    period = make_period(choice, now=now, zone=zone)
+
+    assert period.before.start <= period.before.end <= period.end
+    for one in (period, period.before):
+        assert [until for until, _ in offsets_within(one)][-1] == one.end
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard import queries
 from dashboard.views import VIEWS
-from tests.dashboard.conftest import FALLBACK, RECORDS
+from tests.dashboard.conftest import END, FALLBACK, RECORDS
 from tests.dashboard.traffic import HOSTILE_MODEL
 
 APP = "dashboard/app.py"
@@ -16,7 +16,7 @@ HOSTILE = next(one for one in RECORDS if one.requested_model == HOSTILE_MODEL)
 REFUSED = next(one for one in RECORDS if not one.attempts)
 
 
-def script(path: str) -> None:
+def script(path: str, now: str | None = None) -> None:
     from datetime import UTC, datetime
 
     import streamlit as st
@@ -26,7 +26,7 @@ def script(path: str) -> None:
 
     view = next(view for view in VIEWS if view.path == path)
     st.session_state["view"] = view.title
-    period = choose_period(datetime.now(UTC))
+    period = choose_period(datetime.fromisoformat(now) if now else datetime.now(UTC))
     choose_narrowing()
     view.render(period)
 
@@ -48,6 +48,22 @@ def everything(at: AppTest) -> str:
 def html(at: AppTest) -> str:
     pieces: list[Any] = list(at.get("html"))
     return "\n".join(piece.proto.body for piece in pieces)
+
+
+@pytest.mark.parametrize("view", OF_RECORDS, ids=lambda view: view.path)
+def test_every_view_is_drawn_when_a_month_has_just_begun(
+    filled_url: str, shown: Callable[[str], None], view: Any
+) -> None:
+    shown(filled_url)
+    # There is no time of the month before yet that it could be compared with.
+    now = END.replace(day=1, hour=0, minute=5).isoformat()
+
+    at = AppTest.from_function(script, args=(view.path, now))
+    at.query_params["period"] = "month"
+    at.run(timeout=30)
+
+    assert not at.exception
+    assert not at.error
 
 
 @pytest.mark.parametrize("view", OF_RECORDS, ids=lambda view: view.path)
