@@ -23,6 +23,7 @@ TRAFFIC: Schema = {
     "tokens": pl.Int64(),
     "prompt_tokens": pl.Int64(),
     "cached_tokens": pl.Int64(),
+    "caller_requests": pl.Int64(),
     "baselined": pl.Int64(),
     "baseline_usd": USD,
     "baselined_cost_usd": USD,
@@ -33,7 +34,7 @@ TRAFFIC: Schema = {
 """Requests by bucket on the wall clock; the row whose bucket is null is the whole period.
 
 ``baseline_usd`` is what ``baselined`` requests would have cost, ``baselined_cost_usd`` what they
-did cost.
+did cost. Of ``caller_requests`` the callers pay what they cost.
 """
 
 PROVIDERS: Schema = {

@@ -72,6 +72,7 @@ def read_counts(period: Period, only: Narrowing = EVERYTHING) -> pl.DataFrame:
         "tokens": sum_of(v.prompt_tokens + v.completion_tokens),
         "prompt_tokens": sum_of(v.prompt_tokens),
         "cached_tokens": sum_of(v.cached_tokens),
+        "caller_requests": sum_of(v.caller_requests),
         "baselined": sum_of(v.baselined),
         "baseline_usd": func.sum(v.baseline_usd),
         "baselined_cost_usd": func.sum(v.baselined_cost_usd),

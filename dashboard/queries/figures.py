@@ -53,6 +53,7 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0
     prompt_tokens: int = 0
     cached_tokens: int = 0
+    caller_requests: int = 0
     baselined: int = 0
     baseline_usd: Decimal = Decimal(0)
     baselined_cost_usd: Decimal = Decimal(0)
@@ -72,6 +73,11 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True):
     def saved_usd(self) -> Decimal | None:
         """Against the baseline; less than 0 when it would have been cheaper, None without one."""
         return self.baseline_usd - self.baselined_cost_usd if self.baselined else None
+
+    @property
+    def covered_share(self) -> float | None:
+        """Of the requests that the operator pays, those whose saving is known."""
+        return ratio(self.baselined, self.requests - self.caller_requests)
 
     @property
     def cached_share(self) -> float | None:

@@ -142,7 +142,7 @@ def _untried(totals: queries.Traffic) -> str:
 def _saving_note(totals: queries.Traffic) -> str:
     if not totals.baselined:
         return "no baseline is declared"
-    covered = numbers.share(queries.ratio(totals.baselined, totals.requests))
+    covered = numbers.share(totals.covered_share)
     return f"against {_baseline_words()} · {covered} covered"
 
 

@@ -16,6 +16,7 @@ from gateway.storage.rollup_tables import (
     RollUp,
     histogram_table,
     latency,
+    measure_column,
     packed_view_of,
     usage_attempt,
     usage_request,
@@ -63,7 +64,7 @@ def _coarse(name: str, of: RollUp, step: timedelta, dimensions: tuple[str, ...])
             name,
             metadata,
             *(Column(one, kind, primary_key=True) for one, kind in keys.items()),
-            *(Column(one, kind, nullable=False) for one, kind in sums.items()),
+            *(measure_column(one, kind) for one, kind in sums.items()),
         )
     return Coarse(
         table=table,

@@ -52,6 +52,10 @@ TOKEN_GROUPS: dict[str, tuple[str, ...]] = {
 tokens, the last two the completion's."""
 
 
+_LATER = frozenset({"caller_requests"})
+"""Measures that came when others were in use."""
+
+
 class RollUp(msgspec.Struct, frozen=True, kw_only=True):
     """A roll-up in both grains; the first column after the dimensions is a count."""
 
@@ -70,6 +74,13 @@ class RollUp(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(name for name in self.dimensions if name in self.quarter.c)
 
 
+def measure_column(name: str, kind: Any) -> Column[Any]:  # noqa: ANN401 - types and instances
+    """A column of sums, in any table of a roll-up."""
+    # A node of an older version still writes rows without it.
+    default = text("0") if name in _LATER else None
+    return Column(name, kind, nullable=False, server_default=default)
+
+
 def _make(name: str, dimensions: dict[str, Any], measures: dict[str, Any]) -> RollUp:
     def table(grain: str, *, is_busy: bool) -> Table:
         keys = {"at": Instant, **dimensions}
@@ -79,7 +90,7 @@ def _make(name: str, dimensions: dict[str, Any], measures: dict[str, Any]) -> Ro
             f"{name}_{grain}",
             metadata,
             *(Column(key, kind, primary_key=True) for key, kind in keys.items()),
-            *(Column(measure, kind, nullable=False) for measure, kind in measures.items()),
+            *(measure_column(measure, kind) for measure, kind in measures.items()),
             *indexes,
             # Room for a row's next version beside it, so that counting touches no index.
             postgresql_with={"fillfactor": 60 if is_busy else 100},
@@ -120,6 +131,8 @@ usage_request = _make(
         "adjustment_usd": Usd,
         # What callers pay themselves, where it is known; no other sum of money has it.
         "caller_usd": Usd,
+        # Requests that callers pay themselves, whether or not it is known what they cost.
+        "caller_requests": BigInteger,
     },
 )
 

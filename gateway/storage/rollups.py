@@ -186,6 +186,7 @@ def _usage_of_requests(requests: FromClause) -> _Select:
         "baselined_cost_usd": sum_of(r.cost_usd, is_compared),
         "adjustment_usd": sum_of(_adjustment_usd(requests), is_ours),
         "caller_usd": sum_of(r.cost_usd, r.is_paid_by_caller),
+        "caller_requests": count_of(r.is_paid_by_caller),
     }
     return grouped(requests, dimensions, measures)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Date, cast, func, literal, select
+from sqlalchemy import ColumnElement, Date, cast, func, literal, select, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.keys import list_keys
@@ -36,10 +36,12 @@ async def read_savings(
         by: ``day`` (of UTC), ``provider``, ``model`` or ``key``; None for the total.
     """
     group = literal(None) if by is None else _GROUPS[by]()
+    # What callers pay themselves is nobody's saving.
+    requests = func.sum(_v.requests - _v.caller_requests)
     rows = await connection.execute(
         select(
             group.label("group"),
-            func.coalesce(func.sum(_v.requests), 0).label("requests"),
+            func.coalesce(requests, 0).label("requests"),
             func.coalesce(func.sum(_v.unpriced), 0).label("unpriced"),
             func.coalesce(func.sum(_v.baselined), 0).label("covered"),
             func.coalesce(func.sum(_v.baseline_usd), 0).label("baseline_usd"),
@@ -48,6 +50,7 @@ async def read_savings(
         )
         .where(_v.at >= since, _v.at < until)
         .group_by(*(() if by is None else (group,)))
+        .having(true() if by is None else requests > 0)
     )
     return {
         # Nobody served: '' in the sums, since None cannot be a part of a key.

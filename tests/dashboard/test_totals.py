@@ -134,6 +134,7 @@ REQUESTS = f"""
         (coalesce(sum(prompt_tokens), 0) + coalesce(sum(completion_tokens), 0))::bigint AS tokens,
         coalesce(sum(prompt_tokens), 0)::bigint AS prompt_tokens,
         coalesce(sum(cached_tokens), 0)::bigint AS cached_tokens,
+        count(*) FILTER (WHERE is_paid_by_caller) AS caller_requests,
         count(*) FILTER (WHERE is_compared) AS baselined,
         coalesce(sum(baseline_cost_usd) FILTER (WHERE is_compared), 0) AS baseline_usd,
         coalesce(sum(usd) FILTER (WHERE is_compared), 0) AS baselined_cost_usd

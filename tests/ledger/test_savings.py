@@ -224,6 +224,9 @@ async def test_sums_say_what_records_say_of_the_declared_baseline(
         # Without a cost of its own a baseline says nothing.
         record(model="acme/other", baseline_usd="0.1"),
         make_record(received_at=AT, cost_usd=Decimal("0.5"), key_id=SEARCH.key_id),
+        # What callers pay is nobody's saving, nor missing from what could be compared.
+        msgspec.structs.replace(record(baseline_usd="0.0055"), is_paid_by_caller=True),
+        msgspec.structs.replace(record(AT + timedelta(hours=30)), is_paid_by_caller=True),
     ]
     await ensure_partitions(connection, {record_day(one) for one in records})
     await insert_absent(

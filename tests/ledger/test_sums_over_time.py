@@ -208,6 +208,7 @@ class Told:
                 (*key, "baselined_cost_usd"): usd if is_compared else 0,
                 (*key, "adjustment_usd"): adjustment_usd if is_ours else 0,
                 (*key, "caller_usd"): 0 if is_ours else (usd or 0),
+                (*key, "caller_requests"): int(not is_ours),
             }  # pyright: ignore[reportArgumentType] - counts and amounts alike
         )
         if row["outcome"] == "success":
@@ -300,6 +301,7 @@ REQUEST_MEASURES = [
     "baselined_cost_usd",
     "adjustment_usd",
     "caller_usd",
+    "caller_requests",
 ]
 ATTEMPT_MEASURES = [
     "attempts",
