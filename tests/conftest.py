@@ -5,12 +5,14 @@ second one of each, and the first to be torn down takes the server away from the
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.properties import load_profile
 from tests.storage.conftest import DatabaseServer, make_test_server
+from tests.storage.samples import migrated, patient_engine_of
 
 load_profile()
 
@@ -35,3 +37,18 @@ def database_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Databa
 def postgres_dsn(database_server: DatabaseServer) -> Callable[..., str]:
     """Call it for the URL of a fresh database: empty, or a copy of ``template=url``."""
     return database_server.create_database
+
+
+@pytest.fixture(scope="module")
+def dsn(postgres_dsn: Callable[..., str]) -> str:
+    """Of a migrated database, one for each module."""
+    return migrated(postgres_dsn)
+
+
+@pytest.fixture
+async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[AsyncConnection]:
+    """In a transaction that is rolled back."""
+    engine = patient_engine_of(dsn)
+    async with engine.connect() as connection:
+        yield connection
+    await engine.dispose()

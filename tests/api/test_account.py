@@ -3,7 +3,7 @@
 import socket
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -33,16 +33,10 @@ from tests.storage.samples import (
     make_attempt,
     make_full_record,
     make_record,
-    migrated,
 )
 
 pytestmark = pytest.mark.anyio
 OTHER_KEY = uuid.UUID(int=7)
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
 
 
 @pytest.fixture

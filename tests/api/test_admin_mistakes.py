@@ -1,6 +1,6 @@
 """What is wrong with a request to the admin API: the field, and what to write instead."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -12,16 +12,10 @@ from gateway.api.admin.guard import Guard
 from gateway.api.admin.keys import admin_key_routes
 from gateway.storage.asking import Asker
 from tests.api.edge import error_in
-from tests.storage.samples import migrated
 
 pytestmark = pytest.mark.anyio
 OWNER = {"authorization": "Bearer owner-token-0123456789"}
 BUDGET = {"name": "b", "limit_usd": "5", "everyone": True}
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
 
 
 @pytest.fixture

@@ -10,11 +10,6 @@ from tests.benchmarks.upstream import CannedProvider
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def run_against_provider(mode: str) -> tuple[int, int, int]:
     """Requests, events and errors of a short run."""
     server = await asyncio.get_running_loop().create_server(

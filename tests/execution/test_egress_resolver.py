@@ -20,11 +20,6 @@ pytestmark = pytest.mark.anyio
 Answer = Callable[[str], list[str]]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def answer_look_ups(monkeypatch: pytest.MonkeyPatch, addresses_of: Answer) -> None:
     def getaddrinfo(host: str, port: int, **_: Any) -> list[Any]:
         return [

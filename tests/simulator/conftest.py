@@ -9,11 +9,6 @@ from gateway.simulator.server import Simulator
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def simulator(anyio_backend: str) -> AsyncIterator[Simulator]:
     async with Simulator(speed=0) as running:
         yield running

@@ -1,6 +1,5 @@
 """What a new key may be, and that its text is kept nowhere."""
 
-from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,24 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.domain.keys import digest_key, parse_key
 from gateway.storage.key_issue import KeyWish, count_keys, issue_key
 from gateway.storage.keys import list_keys, load_callers
-from tests.storage.samples import engine_of, migrated
 
 pytestmark = pytest.mark.anyio
 PEPPER = b"pepper"
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
-
-
-@pytest.fixture
-async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[AsyncConnection]:
-    """In a transaction that is rolled back."""
-    engine = engine_of(dsn)
-    async with engine.connect() as connection:
-        yield connection
-    await engine.dispose()
 
 
 async def issue(connection: AsyncConnection, **wish: Any) -> tuple[Any, str]:

@@ -1,5 +1,4 @@
 import asyncio
-from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from uuid import UUID
 
@@ -14,29 +13,10 @@ from gateway.storage.changes import CONFIG_CHANNEL, KEYS, read_epoch, record_cha
 from gateway.storage.engine import asyncpg_kwargs, connect_raw
 from gateway.storage.keys import insert_key, list_keys, load_callers, revoke_key
 from gateway.storage.tables import audit_entry
-from tests.storage.samples import KEY_ID, NOW, engine_of, make_stored_key, migrated
+from tests.storage.samples import KEY_ID, NOW, engine_of, make_stored_key
 
 DIGEST = digest_key("a key", b"pepper")
 OTHER_DIGEST = digest_key("another key", b"pepper")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
-
-
-@pytest.fixture
-async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[AsyncConnection]:
-    """In a transaction that is rolled back."""
-    engine = engine_of(dsn)
-    async with engine.connect() as connection:
-        yield connection
-    await engine.dispose()
 
 
 @pytest.mark.anyio

@@ -16,11 +16,6 @@ from gateway.storage.tables import PARTITIONED, views
 from tests.storage.samples import NOW, engine_of, make_full_record, migrated, store
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 async def run(dsn: str, statement: str) -> None:
     engine = engine_of(dsn)
     async with engine.begin() as connection:

@@ -1,6 +1,5 @@
 """A preview of prices reads the newest attempts of a quarter of an hour, each of them once."""
 
-from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from decimal import Decimal
 
@@ -10,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from gateway.storage.preview_rows import newest_places, read_attempts
 from tests.ledger.rated import TENFOLD, attempt, priced_from, record, rerate
-from tests.storage.samples import NOW, migrated, patient_engine_of, store
+from tests.storage.samples import NOW, store
 
 pytestmark = pytest.mark.anyio
 SECOND = timedelta(seconds=1)
@@ -18,20 +17,6 @@ READ_ROWS = text(
     "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_all_tables "
     "WHERE relname ~ '^attempt_record_[0-9]+$'"
 )
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
-
-
-@pytest.fixture
-async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[AsyncConnection]:
-    """In a transaction that is rolled back."""
-    engine = patient_engine_of(dsn)
-    async with engine.connect() as connection:
-        yield connection
-    await engine.dispose()
 
 
 async def test_the_newest_of_each_endpoint_come_newest_first_with_their_corrections(

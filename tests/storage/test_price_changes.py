@@ -1,6 +1,5 @@
 """The operator's decisions about prices are kept exactly, in order, and audited."""
 
-from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Any
 
@@ -12,28 +11,9 @@ from gateway.storage.changes import PRICES, read_epoch
 from gateway.storage.price_changes import add_price_change, load_price_changes, lock_prices
 from gateway.storage.tables import audit_entry
 from pricing.operator_layer import PriceChange
-from tests.storage.samples import NOW, engine_of, migrated
+from tests.storage.samples import NOW
 
 TERMS = {"input_usd_per_mtok": "0.000000000001", "output_usd_per_mtok": "8"}
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
-
-
-@pytest.fixture
-async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[AsyncConnection]:
-    """In a transaction that is rolled back."""
-    engine = engine_of(dsn)
-    async with engine.connect() as connection:
-        yield connection
-    await engine.dispose()
 
 
 async def add(connection: AsyncConnection, **fields: Any) -> PriceChange:

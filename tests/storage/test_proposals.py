@@ -1,6 +1,6 @@
 """Proposals of price lists over the admin API: seen, accepted and refused, each of them once."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,15 +16,9 @@ from gateway.storage.asking import Asker
 from gateway.storage.proposals import store_proposals
 from pricing.importers.proposals import PriceProposal, RateDifference
 from tests.installation import provider_toml
-from tests.storage.samples import migrated
 
 pytestmark = pytest.mark.anyio
 OWNER = {"authorization": "Bearer owner-token-0123456789"}
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
 
 
 @pytest.fixture

@@ -1,5 +1,4 @@
 import secrets
-from collections.abc import AsyncIterator, Callable
 from datetime import date, timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -27,34 +26,13 @@ from pricing.cost import UNPRICED, Cost
 from pricing.usage import Usage
 from tests.storage.samples import (
     NOW,
-    engine_of,
     make_attempt,
     make_full_record,
     make_record,
-    migrated,
     store,
 )
 
 NAN = float("nan")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
-
-
-@pytest.fixture
-async def connection(anyio_backend: str, dsn: str) -> AsyncIterator[AsyncConnection]:
-    """In a transaction that is rolled back."""
-    engine = engine_of(dsn)
-    async with engine.connect() as connection:
-        yield connection
-    await engine.dispose()
 
 
 @pytest.mark.anyio

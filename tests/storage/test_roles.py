@@ -19,16 +19,6 @@ PASSWORD = reader_password(b"the secret of the tests")
 DIGEST = digest_key("a key", b"pepper")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture(scope="module")
-def dsn(postgres_dsn: Callable[..., str]) -> str:
-    return migrated(postgres_dsn)
-
-
 @pytest.fixture(scope="module")
 def reader_dsn(dsn: str) -> str:
     return ensure_reader(dsn, PASSWORD)

@@ -18,11 +18,6 @@ from tests.storage.test_roles import PASSWORD
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 BEFORE = "0008"
 BY_TYPE = {
     "uuid": "'0199d1e0-0000-7000-8000-000000000001'",

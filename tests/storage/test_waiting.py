@@ -62,11 +62,6 @@ class Freezer:
             sink.close()
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def dsn(postgres_dsn: Callable[..., str]) -> str:
     return postgres_dsn()
