@@ -199,3 +199,36 @@ def count_at_two_endpoints(connection: Connection) -> None:
             values = ", ".join((row | {"endpoint": endpoint}).values())
             insert = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})"
             connection.execute(text(insert.replace(":", r"\:")))
+
+
+async def test_hours_of_latency_hold_what_was_counted_before_there_were_any(
+    anyio_backend: str, postgres_dsn: Callable[..., str]
+) -> None:
+    dsn = postgres_dsn()
+    await in_thread(migrations.upgrade, dsn, "0016")
+    engine = engine_of(dsn)
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO latency_quarter_hour "
+                "(metric, at, provider, model, endpoint, buckets, samples) VALUES "
+                "('attempt', '2026-11-20 10:00Z', 'x', 'm', 'x/m', '{1,2}', '{5,7}'), "
+                "('attempt', '2026-11-20 10:45Z', 'x', 'm', 'x/m', '{2,9}', '{10,1}'), "
+                "('attempt', '2026-11-20 11:00Z', 'x', 'm', 'x/m', '{2}', '{3}')"
+            )
+        )
+
+    await in_thread(migrations.upgrade, dsn)
+
+    async with engine.connect() as connection:
+        found = await connection.execute(
+            text(
+                "SELECT to_char(at AT TIME ZONE 'UTC', 'HH24:MI'), endpoint, buckets, samples "
+                "FROM v_latency_endpoint_hour_packed ORDER BY at"
+            )
+        )
+        assert [tuple(row) for row in found] == [
+            ("10:00", "x/m", [1, 2, 9], [5, 17, 1]),
+            ("11:00", "x/m", [2], [3]),
+        ]
+    await engine.dispose()
