@@ -127,7 +127,7 @@ def chat_request(dialect: Dialect = Dialect.OPENAI, **members: Any) -> ChatReque
 
 
 def endpoint_like(endpoint: Endpoint, provider: str, offer: Offer) -> Endpoint:
-    """The same offer by another provider, behaving as asked."""
+    """The same offer by another provider, as asked; it outlives the one that is shipped."""
     native = f"{endpoint.provider_model}!{offer.do}" if offer.do else endpoint.provider_model
     return msgspec.structs.replace(
         endpoint,
@@ -135,6 +135,7 @@ def endpoint_like(endpoint: Endpoint, provider: str, offer: Offer) -> Endpoint:
         provider=provider,
         provider_model=native,
         model=offer.model,
+        retired_at=None,
     )
 
 

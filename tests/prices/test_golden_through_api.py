@@ -61,10 +61,7 @@ BODIES = {"openai": openai_body, "anthropic": anthropic_body, "gemini": gemini_b
 
 
 def as_it_was(endpoint: Endpoint, at: datetime) -> Endpoint:
-    """With the version of the example's instant for all times, and what its hour charges.
-
-    Providers retire models, and what was worked out by hand stays true.
-    """
+    """With the version of the example's instant for all times, and what its hour charges."""
     (held,) = (version for version in endpoint.prices if version.holds_at(at))
     base = held.base
     if held.windows:
@@ -74,7 +71,7 @@ def as_it_was(endpoint: Endpoint, at: datetime) -> Endpoint:
     frozen = msgspec.structs.replace(
         held, base=base, windows=(), effective_from=None, effective_to=None
     )
-    return msgspec.structs.replace(endpoint, prices=(frozen,), retired_at=None)
+    return msgspec.structs.replace(endpoint, prices=(frozen,))
 
 
 def offer_of(name: str, shipped: Catalogue) -> tuple[Offer, Endpoint]:
