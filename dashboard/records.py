@@ -25,6 +25,7 @@ _Select: TypeAlias = Select[*tuple[Any, ...]]
 
 _SHARED_S = 10
 _MAX_ENTRIES = 128
+_ROUNDING = timedelta(seconds=1)
 
 
 @st.cache_data(ttl=_SHARED_S, max_entries=_MAX_ENTRIES, show_spinner=False)
@@ -141,15 +142,22 @@ def _within(
     statement: _Select, start: datetime, end: datetime, only: Narrowing, search: Search
 ) -> _Select:
     request = v_request.c
-    # The day is that of the id, and clocks differ a little.
-    first, last = start.date() - timedelta(days=1), end.date() + timedelta(days=1)
+    # The day is that of the id, which is of the same instant, or later where a clock was set back.
+    # Without the oldest id the day before would be read to its end for the one request in it.
+    oldest = _oldest_id(start - _ROUNDING)
+    last = end.date() + timedelta(days=1)
     return statement.where(
         request.received_at >= as_instant(start),
         request.received_at < as_instant(end),
-        request.day.between(as_day(first), as_day(last)),
+        request.id >= _uuid(oldest),
+        request.day.between(as_day(day_of(oldest)), as_day(last)),
         *_narrowed(only),
         *_found_by(search),
     )
+
+
+def _oldest_id(at: datetime) -> UUID:
+    return UUID(int=int(at.timestamp() * 1_000) << 80)
 
 
 def _narrowed(only: Narrowing) -> list[ColumnElement[bool]]:

@@ -11,7 +11,9 @@ from dashboard.periods import PRESETS, Period, make_period
 from dashboard.pool import Pool, SourceError
 from gateway.domain.outcomes import Outcome
 from gateway.domain.records import RequestRecord
+from tests.dashboard import traffic
 from tests.dashboard.conftest import END, FALLBACK, RECORDS
+from tests.storage.samples import make_record, migrated, request_id
 
 ALL_RECORDS = (*RECORDS, FALLBACK)
 ROWS = 2_000_000
@@ -143,6 +145,29 @@ def test_pages_of_requests_follow_each_other_without_a_gap(
         cursor = page["id"][-1]
 
     assert found == sorted((str(one.id) for one in within(of)), reverse=True)
+
+
+def test_requests_are_found_at_the_edges_of_a_period_and_where_a_clock_was_set_back(
+    postgres_dsn: Callable[..., str], shown: Callable[[str], None]
+) -> None:
+    start, second = datetime(2026, 11, 20, tzinfo=UTC), timedelta(seconds=1)
+    end = start + timedelta(days=1)
+    just_in = [
+        make_record(received_at=at)
+        for at in (start, start + timedelta(microseconds=999), end - timedelta(microseconds=1))
+    ]
+    # Ids never go back: this one is of before the clock was set back by most of a day.
+    set_back = make_record(received_at=start + second, id=request_id(end + timedelta(hours=20)))
+    outside = [make_record(received_at=at) for at in (start - second, end)]
+    url = migrated(postgres_dsn)
+    traffic.fill(url, [*just_in, set_back, *outside])
+    shown(url)
+
+    page = records.read_requests(start, end, None, 10)
+    newer = records.read_newer(start, end, page["id"][-1], 10)
+
+    assert set(page["id"]) == {str(one.id) for one in (*just_in, set_back)}
+    assert newer == page["id"].to_list()[-2::-1]
 
 
 def test_a_request_comes_with_everything_that_was_recorded(
