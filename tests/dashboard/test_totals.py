@@ -292,6 +292,9 @@ def test_the_figures_of_the_overview_equal_the_rows(
         numbers.share(queries.ratio(requests["succeeded"], requests["judged"]), decimals=2),
         numbers.share(queries.ratio(requests["fell_back"], requests["tried"]), decimals=2),
     ]
+    if requests["baselined"]:
+        payable = requests["requests"] - requests["caller_requests"]
+        assert f"{numbers.share(requests['baselined'] / payable)} covered" in tiles[3].note
     table = queries.provider_table(providers)
     _assert_same(table, _rows(rows, ATTEMPTS, period, only, by=("provider",)), ("provider",))
 
