@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 
 import httpx
@@ -31,11 +32,15 @@ def test_streams_and_waiting_requests_of_the_key_are_ended_and_others_go_on(
     gateway: Gateway,
 ) -> None:
     key, other = gateway.make_key("leaked"), gateway.make_key("other")
+    begun = Semaphore(0)
     with ThreadPoolExecutor(STREAMS + 2) as pool:
-        streams = [pool.submit(read, gateway, key, "test/slow") for _ in range(STREAMS)]
+        streams = [pool.submit(read, gateway, key, begun) for _ in range(STREAMS)]
         whole = pool.submit(ask, gateway, key)
-        kept = pool.submit(read, gateway, other, "test/slow", most=60)
-        wait_until("all have begun", lambda: open_requests(gateway) >= STREAMS + 2)
+        kept = pool.submit(read, gateway, other, begun, most=60)
+        for _ in range(STREAMS + 1):
+            # One that has told nothing yet ends as an answer of its own, a 401 like any other.
+            assert begun.acquire(timeout=20), "a stream has not begun"
+        wait_until("all are open", lambda: open_requests(gateway) >= STREAMS + 2)
         kid = key.split("_")[2]
 
         answer = revoke(gateway, kid, end_requests=False)
@@ -61,10 +66,10 @@ def test_streams_and_waiting_requests_of_the_key_are_ended_and_others_go_on(
     assert {(one.outcome, one.status_code) for one in records} == {(Outcome.CLIENT_CANCELLED, 401)}
 
 
-def read(gateway: Gateway, key: str, model: str, most: int = 100_000) -> dict[str, Any]:
-    """The last event before the end, of so many at most."""
-    last = "{}"
-    body = {"model": model, "messages": MESSAGES, "stream": True}
+def read(gateway: Gateway, key: str, begun: Semaphore, most: int = 100_000) -> dict[str, Any]:
+    """The last event before the end, of so many lines at most; tells when it has the first."""
+    last = ""
+    body = {"model": "test/slow", "messages": MESSAGES, "stream": True}
     with (
         gateway.client(key, timeout_s=30) as client,
         client.stream("POST", "/v1/chat/completions", json=body) as answer,
@@ -73,6 +78,8 @@ def read(gateway: Gateway, key: str, model: str, most: int = 100_000) -> dict[st
             if line == "data: [DONE]" or number > most:
                 break
             if line:
+                if not last:
+                    begun.release()
                 last = line.removeprefix("data: ")
     return json.loads(last)
 
