@@ -15,8 +15,9 @@ from gateway.cli.printing import CommandError
 from gateway.domain.caller import Caller
 from gateway.ledger.replaying import EmptyPeriodError, Tell, period_of
 from gateway.processes.data_directory import DataDirectory
+from gateway.routing.logged import NotReplayed
 from gateway.routing.plan import BalanceWeights
-from gateway.routing.replaying import Installation, NotReplayed
+from gateway.routing.replaying import Installation
 from gateway.routing.rules.drawing import split_salt
 from gateway.settings.values import Settings
 from pricing.operator_layer import PriceChange, apply_changes

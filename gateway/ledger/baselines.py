@@ -7,18 +7,13 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from gateway.ledger.replaying import Ask
-from gateway.routing.replaying import (
-    Installation,
-    LoggedRequest,
-    NotReplayed,
-    ReplayableRules,
-    read_plan,
-    recall,
-)
+from gateway.routing.logged import LoggedRequest, NotReplayed
+from gateway.routing.replaying import Installation, ReplayableRules, recall
 from gateway.routing.replaying_history import NoneBefore, RuleHistory
 from gateway.routing.replaying_report import cost_of_answer_usd
 from gateway.routing.rules.problems import RulesError
 from gateway.routing.rules.rule_set import NO_RULES, compile_rules
+from gateway.routing.stored_plan import read_plan
 from gateway.storage.replay_rows import read_activations
 from gateway.storage.rule_sets import EMPTY_VERSION, read_rule_set
 from pricing.catalogue import Catalogue

@@ -6,13 +6,8 @@ from datetime import UTC, datetime, time
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from gateway.routing.replaying import (
-    Installation,
-    LoggedRequest,
-    NotReplayed,
-    ReplayableRules,
-    recall,
-)
+from gateway.routing.logged import LoggedRequest, NotReplayed
+from gateway.routing.replaying import Installation, ReplayableRules, recall
 from gateway.routing.replaying_report import ReplayReport, ReplayTally
 from gateway.routing.rules.rule_set import RuleSet
 from gateway.storage.engine import Connection

@@ -12,7 +12,8 @@ import msgspec
 
 from gateway.ledger.baselines import BaselineOf, Reason, Uncovered, baseline_named
 from gateway.ledger.replaying import Ask, Tell, logged_requests
-from gateway.routing.replaying import Installation, LoggedRequest
+from gateway.routing.logged import LoggedRequest
+from gateway.routing.replaying import Installation
 from gateway.storage.engine import Connection
 from gateway.storage.replay_rows import Window, count_logged
 from gateway.storage.savings_sums import read_key_names, read_savings, to_steps

@@ -10,10 +10,7 @@ at count as healthy.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-from decimal import Decimal
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -24,6 +21,7 @@ from gateway.domain.caller import Caller
 from gateway.domain.errors import GatewayError
 from gateway.routing.embeddings import make_embedding_plan
 from gateway.routing.engine import make_plan
+from gateway.routing.logged import LoggedRequest, NotReplayed, remember
 from gateway.routing.plan import (
     BalanceWeights,
     EndpointHealth,
@@ -32,81 +30,15 @@ from gateway.routing.plan import (
     Plan,
     PlanInputs,
     Sticky,
-    Strategy,
 )
 from gateway.routing.pools import pool_of
 from gateway.routing.record import LISTED_POOL
-from gateway.routing.replaying_facts import MEMBER, TooLongError, request_of
 from gateway.routing.rules.govern import govern
 from gateway.routing.rules.rule_set import RuleSet
+from gateway.routing.stored_plan import CandidateThen, ExclusionThen, StoredPlan
 from pricing.catalogue import Catalogue
-from pricing.usage import Usage
 
 RULE_DENIED = "rule_denied"
-
-
-class NotReplayed(StrEnum):
-    """Why a logged request cannot be decided again."""
-
-    NO_FACTS = "no_facts"
-    """It was recorded before decisions kept what was asked."""
-    NO_PLAN = "no_plan"
-    """Nobody was found to serve it, and what was known of the endpoints then is not kept."""
-    OWN_PROVIDERS = "own_providers"
-    """It brought its providers along, which rules do not choose between."""
-    KEY_UNKNOWN = "key_unknown"
-    """The key is not in the database, so that its labels and limits are not known."""
-    TOO_LONG = "too_long"
-    """It named more models, providers or parameters than a record keeps."""
-    HEADERS = "headers"
-    """A rule that could apply asks for headers, which are never stored."""
-    SPEED = "speed"
-    """Limits of speed by percentiles other than p50 count, and those are not stored."""
-    EXCLUSIONS_CUT = "exclusions_cut"
-    """Endpoints were left out for their health, and the list of them was cut."""
-    BUDGET = "budget"
-    """A budget kept endpoints out, and what it held then is not stored."""
-    AUTO_POOL = "auto_pool"
-    """`auto` chose from another pool than that of now."""
-    UNREADABLE = "unreadable"
-    """The stored plan is of a form that this version does not know."""
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """The attempt whose answer the client got."""
-
-    endpoint: str
-    started_at: datetime
-    service_tier: str | None
-    """As served."""
-    served_region: str | None = None
-    usage: Usage | None
-    cost_usd: Decimal | None = None
-    """Of this attempt alone, with every correction."""
-
-
-class LoggedRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What replaying needs of a record."""
-
-    id: UUID
-    received_at: datetime
-    key_id: UUID
-    dialect: str
-    stream: bool
-    requested_model: str
-    user: str | None
-    session_id: str | None
-    tags: dict[str, str]
-    rule_version: str | None
-    error_kind: str | None
-    used_model: str | None
-    used_provider: str | None
-    cost_usd: Decimal | None
-    """Of all attempts, with every correction; None where one of them has no price."""
-    is_paid_by_caller: bool = False
-    plan: msgspec.Raw
-    answer: Answer | None
-    """None when nobody answered."""
 
 
 class Installation(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,31 +132,15 @@ PLANNERS: Mapping[str, Callable[[ChatRequest, PlanInputs], Plan]] = {
 
 def recall(logged: LoggedRequest, here: Installation) -> Situation | NotReplayed:
     """Put a logged request together again; or why that cannot be done."""
-    try:
-        stored = _PLANS.decode(logged.plan)
-        if stored.provider_configs:
-            return NotReplayed.OWN_PROVIDERS
-        if not stored.asked:
-            return NotReplayed.NO_FACTS
-        if not stored.candidates and logged.error_kind != RULE_DENIED:
-            return NotReplayed.NO_PLAN
-        caller = here.callers.get(logged.key_id)
-        if caller is None:
-            return NotReplayed.KEY_UNKNOWN
-        request = request_of(
-            stored.asked,
-            typed_model=logged.requested_model,
-            dialect=logged.dialect,
-            stream=logged.stream,
-            prompt_tokens=stored.tokens_in,
-            user=logged.user,
-            session_id=logged.session_id,
-            tags=logged.tags,
-        )
-    except TooLongError:
-        return NotReplayed.TOO_LONG
-    except (msgspec.DecodeError, ValueError):
-        return NotReplayed.UNREADABLE
+    found = remember(logged)
+    if isinstance(found, NotReplayed):
+        return found
+    request, stored = found.request, found.plan
+    if not stored.candidates and logged.error_kind != RULE_DENIED:
+        return NotReplayed.NO_PLAN
+    caller = here.callers.get(logged.key_id)
+    if caller is None:
+        return NotReplayed.KEY_UNKNOWN
     gap = _gap(stored)
     if gap is not None:
         return gap
@@ -236,58 +152,6 @@ def recall(logged: LoggedRequest, here: Installation) -> Situation | NotReplayed
     return Situation(request=request, inputs=inputs, api=stored.api, drawn=stored.drawn_endpoint)
 
 
-class _Partition(msgspec.Struct, frozen=True, kw_only=True):
-    strategy: Strategy
-    balance: BalanceWeights | None = None
-
-
-class _Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    endpoint: str
-    model: str
-    outage: bool = False
-    probation: bool = False
-    cooling: bool = False
-    factor: float = 1.0
-    latency_ms: float | None = None
-    tokens_per_s: float | None = None
-    uptime: float | None = None
-    tokens_out: int | None = None
-    tokens_cached: int = 0
-    sticky: bool = False
-    cost_usd: Decimal | None = None
-
-
-class _Exclusion(msgspec.Struct, frozen=True, kw_only=True):
-    endpoint: str
-    reason: str
-
-
-class StoredPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """What is read of a compact plan."""
-
-    seed: int
-    api: str = "chat"
-    tokens_in: int = 0
-    tokens_out: int | None = None
-    drawn_endpoint: str | None = None
-    partitions: tuple[_Partition, ...] = ()
-    candidates: tuple[_Candidate, ...] = ()
-    dropped: tuple[_Candidate, ...] = ()
-    excluded: tuple[_Exclusion, ...] = ()
-    excluded_by: dict[str, int] = {}
-    pool: tuple[str, ...] = ()
-    pool_size: int | None = None
-    provider_configs: tuple[str, ...] = ()
-    asked: dict[str, Any] = msgspec.field(default_factory=dict[str, Any], name=MEMBER)
-
-    @property
-    def dearest(self) -> str | None:
-        """The endpoint that was expected to cost the most; None when no cost was known."""
-        known = [one for one in self.candidates if one.cost_usd is not None]
-        return max(known, key=lambda one: one.cost_usd or Decimal(0)).endpoint if known else None
-
-
-_PLANS = msgspec.json.Decoder(StoredPlan)
 _RESTING = frozenset(
     {
         ExclusionReason.COOLING_DOWN.value,
@@ -298,14 +162,6 @@ _RESTING = frozenset(
 _OF_HEALTH = _RESTING | {ExclusionReason.CREDENTIAL.value}
 _OF_SPEED = frozenset({ExclusionReason.MIN_THROUGHPUT.value, ExclusionReason.MAX_LATENCY.value})
 _SOON_MS, _LATER_MS = 1.0, 2.0
-
-
-def read_plan(plan: msgspec.Raw) -> StoredPlan | None:
-    """A compact plan; None when it is of a form that is not known."""
-    try:
-        return _PLANS.decode(plan)
-    except msgspec.DecodeError:
-        return None
 
 
 def _gap(stored: StoredPlan) -> NotReplayed | None:
@@ -367,7 +223,7 @@ _DEFAULT_OUTPUT = 500
 
 
 def _health(
-    seen: Sequence[_Candidate], excluded: Sequence[_Exclusion]
+    seen: Sequence[CandidateThen], excluded: Sequence[ExclusionThen]
 ) -> dict[str, EndpointHealth]:
     health = {one.endpoint: _seen(one) for one in seen}
     is_last_resort = any(one.cooling for one in seen)
@@ -382,7 +238,7 @@ def _health(
     return health
 
 
-def _seen(one: _Candidate) -> EndpointHealth:
+def _seen(one: CandidateThen) -> EndpointHealth:
     return EndpointHealth(
         has_recent_outage=one.outage,
         is_half_open=one.probation,
@@ -398,7 +254,7 @@ def _flat(median: float | None) -> Percentiles | None:
     return None if median is None else Percentiles(p50=median, p75=median, p90=median, p99=median)
 
 
-def _sticky(seen: Sequence[_Candidate], prompt_tokens: int) -> Sticky | None:
+def _sticky(seen: Sequence[CandidateThen], prompt_tokens: int) -> Sticky | None:
     for one in seen:
         if one.sticky or one.tokens_cached:
             # Half a token more, so that rounding down gives the same number of tokens again.

@@ -8,7 +8,8 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from gateway.domain.ids import to_generation_id
-from gateway.routing.replaying import Answer, Decision, LoggedRequest, NotReplayed, Situation
+from gateway.routing.logged import Answer, LoggedRequest, NotReplayed
+from gateway.routing.replaying import Decision, Situation
 from pricing.catalogue import Catalogue
 from pricing.cost import difference_usd, sum_known
 from pricing.savings import cost_at_usd

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from gateway.domain.caller import Caller
 from gateway.domain.ids import day_of
 from gateway.domain.outcomes import Outcome
-from gateway.routing.replaying import Answer, LoggedRequest
+from gateway.routing.logged import Answer, LoggedRequest
 from gateway.routing.replaying_history import Activation
 from gateway.storage.adjusted import (
     attempt_adjustments,

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from gateway.ledger.settle import settle_attempt
-from gateway.routing.replaying import Answer
+from gateway.routing.logged import Answer
 from gateway.routing.replaying_report import cost_of_answer_usd
 from gateway.simulator.server import Simulator
 from pricing.catalogue import Catalogue, load_catalogue

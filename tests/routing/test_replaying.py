@@ -15,17 +15,10 @@ from gateway.chat.request import ChatRequest
 from gateway.domain.errors import GatewayError
 from gateway.routing.embeddings import make_embedding_plan
 from gateway.routing.engine import make_plan
+from gateway.routing.logged import LoggedRequest, NotReplayed
 from gateway.routing.plan import BalanceWeights, EndpointHealth, PlanInputs, Sticky
 from gateway.routing.record import compact, without_plan
-from gateway.routing.replaying import (
-    Decision,
-    Installation,
-    LoggedRequest,
-    NotReplayed,
-    ReplayableRules,
-    Situation,
-    recall,
-)
+from gateway.routing.replaying import Decision, Installation, ReplayableRules, Situation, recall
 from gateway.routing.replaying_facts import MOST_NAMES, facts_of, request_of
 from gateway.routing.rules.govern import govern
 from gateway.routing.rules.rule_set import NO_RULES, RuleSet
