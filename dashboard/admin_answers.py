@@ -282,6 +282,14 @@ class Tried(msgspec.Struct, frozen=True, kw_only=True):
     refusal: Refusal | None
 
 
+class TriedAgain(msgspec.Struct, frozen=True, kw_only=True):
+    """What would become of a logged request if it came now."""
+
+    explanation: Tried
+    key_works: bool
+    asking_headers: tuple[str, ...]
+
+
 class ReplayMove(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
     """Requests that go from one endpoint to another; None is a refusal."""
 

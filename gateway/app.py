@@ -15,6 +15,7 @@ from gateway.api.admin.audit import admin_audit_routes
 from gateway.api.admin.budgets import admin_budget_routes
 from gateway.api.admin.catalogue import admin_catalogue_routes
 from gateway.api.admin.dry_run import admin_dry_run_routes
+from gateway.api.admin.explain_again import admin_explain_again_routes
 from gateway.api.admin.guard import Guard
 from gateway.api.admin.jobs import JobDesk, admin_job_routes
 from gateway.api.admin.keys import admin_key_routes
@@ -157,6 +158,7 @@ class Worker:
                 *admin_replay_routes(rules, jobs, job_ask, self._installation),
                 *admin_savings_routes(jobs, job_ask, self._installation),
                 *admin_dry_run_routes(parts.pipelines[CHAT.name], snapshots, rules),
+                *admin_explain_again_routes(parts.pipelines, snapshots, ask),
                 *admin_session_routes(sessions),
                 *admin_user_routes(ask, sessions),
                 *admin_audit_routes(ask),

@@ -25,7 +25,8 @@ from gateway.ledger.journal import Journal
 from gateway.ledger.stream_guard import StreamGuard
 from gateway.ledger.toll import Toll
 from gateway.routing.engine import make_plan
-from gateway.routing.explain import explain_plan
+from gateway.routing.explain import explain, explain_plan
+from gateway.routing.explanation import Explanation
 from gateway.routing.plan import Plan, PlanInputs
 from gateway.routing.record import compact, without_plan
 from gateway.routing.rules.apply import Ruled
@@ -54,6 +55,8 @@ class Api(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer; takes what `render_completion` takes."""
     frame: Callable[..., Frame] = ChunkFrame
     """The form of a stream; takes what `ChunkFrame` takes."""
+    explain: Callable[[ChatRequest, PlanInputs, Ruled], Explanation] = explain
+    """What `make_plan` decides, told in full."""
     render_usage: Callable[..., bytes] = render_usage
     """Usage and cost; takes what `render_usage` takes."""
 

@@ -103,14 +103,23 @@ class Gathering:
         headers: Mapping[str, str],
         *,
         rules: RuleSet | None = None,
+        is_estimated: bool = False,
     ) -> tuple[Ruled, PlanInputs]:
-        """What a request would be decided by now; ``rules`` are tried in place of those in force.
+        """What a request would be decided by now.
+
+        Args:
+            request: decoded.
+            caller: authenticated.
+            headers: of the request, by lower-case name.
+            rules: tried in place of those in force.
+            is_estimated: the size of its prompt is already as its model counts.
 
         Raises:
             OverloadedError: no rules are known yet.
         """
         snapshot = self._snapshots.current
-        request = self._calibrated(request, _size_of(request), snapshot)
+        if not is_estimated:
+            request = self._calibrated(request, _size_of(request), snapshot)
         if rules is not None:
             snapshot = msgspec.structs.replace(snapshot, rules=rules)
         now_s = time.time()

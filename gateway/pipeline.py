@@ -35,7 +35,6 @@ from gateway.gathering import Gathering, Policy
 from gateway.ledger.journal import Ledger
 from gateway.ledger.spool import SpoolUnwritableError
 from gateway.ledger.toll import Toll, Tollbooth
-from gateway.routing.explain import explain
 from gateway.routing.explanation import Explanation
 from gateway.routing.mirror import find_mirror
 from gateway.routing.own_offer import own_inputs
@@ -139,16 +138,20 @@ class Pipeline:
         *,
         headers: Mapping[str, str] = _NO_HEADERS,
         rules: RuleSet | None = None,
+        is_estimated: bool = False,
     ) -> Explanation:
         """What `answer` would do now and why, without doing it; nothing is recorded.
 
-        ``rules`` are tried in place of those in force.
+        ``rules`` are tried in place of those in force. With ``is_estimated`` the size of the prompt
+        is taken as the request has it, which was put together from a record.
 
         Raises:
             GatewayError: the request is wrong in itself.
         """
-        ruled, inputs = self._gathering.weigh(request, caller, headers, rules=rules)
-        return explain(ruled.request, inputs, ruled)
+        ruled, inputs = self._gathering.weigh(
+            request, caller, headers, rules=rules, is_estimated=is_estimated
+        )
+        return self._api.explain(ruled.request, inputs, ruled)
 
     async def _answer(self, exchange: Exchange) -> WholeAnswer | StreamedAnswer:
         self._prepare_mirror(exchange)

@@ -11,7 +11,7 @@ from dashboard import numbers, pieces, queries, records, source, words
 from dashboard.narrowing import Narrowing
 from dashboard.periods import Period
 from dashboard.pieces import Card
-from dashboard.views import request_attempts, request_cost, request_plan
+from dashboard.views import request_again, request_attempts, request_cost, request_plan
 from dashboard.views.request_search import ID
 
 _SECOND_MS = 1_000
@@ -51,6 +51,7 @@ def render(wanted: str, period: Period, only: Narrowing) -> None:
     left, right = st.columns([1.25, 1], gap="small")
     with left.container(border=True, key="plan", height="stretch"):
         request_plan.render(request["plan"], attempts)
+        request_again.render(queries.generation_id(request_id), request["used_endpoint"])
     with right.container(border=True, key="cost", height="stretch"):
         request_cost.render(request, attempts, adjustments, period.zone)
     if request["warnings"]:

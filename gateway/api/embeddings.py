@@ -23,9 +23,15 @@ from gateway.execution.access import ProviderAccess
 from gateway.pipeline import Pipeline
 from gateway.providers.openai_embeddings import OpenAIEmbeddings
 from gateway.routing.embeddings import make_embedding_plan
+from gateway.routing.explain import explain_embedding
 from gateway.version import USER_AGENT
 
-EMBEDDINGS = Api(name="embeddings", make_plan=make_embedding_plan, render=render_embeddings)
+EMBEDDINGS = Api(
+    name="embeddings",
+    make_plan=make_embedding_plan,
+    render=render_embeddings,
+    explain=explain_embedding,
+)
 
 _OLD_COMPLETIONS = [f"{base}/completions" for base in BASES]
 

@@ -7,7 +7,7 @@ import msgspec
 
 from gateway.chat.request import ChatRequest
 from gateway.chat.usage_report import usd
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import GatewayError, InvalidRequestError
 from gateway.routing.admission import expected_output_tokens
 from gateway.routing.affinity import affinity_source
 from gateway.routing.balance import Score, score
@@ -17,6 +17,7 @@ from gateway.routing.demotions import (
     ON_PROBATION,
     UNMEASURED,
 )
+from gateway.routing.embeddings import make_embedding_plan
 from gateway.routing.engine import to_plan, weigh
 from gateway.routing.explanation import (
     ExplainedAffinity,
@@ -70,6 +71,23 @@ def explain(request: ChatRequest, inputs: PlanInputs, ruled: Ruled) -> Explanati
     error = refusal(weighed.targets, exclusions, counted)
     told = _Told(exclusions=exclusions, counted=counted, error=error)
     return _told(told, request, inputs, ruled)
+
+
+def explain_embedding(request: ChatRequest, inputs: PlanInputs, ruled: Ruled) -> Explanation:
+    """The same of a request for embeddings; a refusal alone does not list the endpoints.
+
+    Raises:
+        InvalidRequestError: it is wrong in itself.
+    """
+    if ruled.denial is not None:
+        return _told(_Told(error=refusal_of(ruled.denial)), request, inputs, ruled)
+    try:
+        plan = make_embedding_plan(request, inputs)
+    except InvalidRequestError:
+        raise
+    except GatewayError as error:
+        return _told(_Told(error=error), request, inputs, ruled)
+    return explain_plan(plan, request, inputs, ruled)
 
 
 def explain_plan(

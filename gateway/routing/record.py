@@ -131,7 +131,9 @@ def _compact_candidate(candidate: Candidate) -> dict[str, object]:
         "partition": candidate.partition,
     }
     if candidate.expected_cost_usd is not None:
-        known["cost_usd"] = str(candidate.expected_cost_usd)
+        cost_usd = str(candidate.expected_cost_usd)
+        # Formatting each of them would take twice as long as `str` does.
+        known["cost_usd"] = f"{candidate.expected_cost_usd:f}" if "E" in cost_usd else cost_usd
     if candidate.weight is not None:
         known["weight"] = candidate.weight
     if candidate.probability is not None:

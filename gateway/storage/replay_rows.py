@@ -75,8 +75,21 @@ async def read_logged(
     if before is not None:
         page = page.where(columns.id < before, columns.day <= day_of(before))
     ids = list(await connection.scalars(page))
-    if not ids:
-        return []
+    return await _read(connection, ids) if ids else []
+
+
+async def read_one_logged(connection: AsyncConnection, request_id: UUID) -> LoggedRequest | None:
+    """One request; None when it is not there (yet). Looks into one partition only."""
+    try:
+        found = await _read(connection, [request_id])
+    except (ValueError, OverflowError, OSError):
+        # Not an id of ours, so that it holds no day.
+        return None
+    return found[0] if found else None
+
+
+async def _read(connection: AsyncConnection, ids: Sequence[UUID]) -> list[LoggedRequest]:
+    columns = request_record.c
     days = sorted({day_of(request_id) for request_id in ids})
     made = request_adjustments(
         cost_adjustment.c.day.in_(days), cost_adjustment.c.request_id.in_(ids)

@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from tests.routing.factories import (
     make_endpoint,
     make_health,
     make_inputs,
+    make_price,
     make_request,
 )
 
@@ -114,6 +116,17 @@ def test_a_float_cost_is_never_stored() -> None:
 
     (candidate,) = msgspec.convert(record["candidates"], list[dict[str, Any]])
     assert candidate["cost_usd"] == "0.0001000"
+
+
+def test_a_tiny_cost_is_stored_without_an_exponent() -> None:
+    tiny = make_endpoint("a", price=make_price("0.0000002", "0"))
+
+    record = compact(make_plan(make_request(), make_inputs(make_catalogue_of(tiny))))
+
+    # 500 tokens at 0.0000002 USD per million.
+    (candidate,) = msgspec.convert(record["candidates"], list[dict[str, Any]])
+    assert Decimal(candidate["cost_usd"]) == Decimal("1E-10")
+    assert "E" not in candidate["cost_usd"]
 
 
 def test_long_lists_of_exclusions_are_cut_and_still_counted() -> None:
