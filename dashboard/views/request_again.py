@@ -60,4 +60,5 @@ def _compared(first: str | None, served: str | None) -> str:
         return ""
     if served is None:
         return "nobody served it then"
-    return "first the one that served it" if first == served else "first another than served it"
+    who = "the endpoint that served it" if first == served else "another endpoint"
+    return f"{who} would be asked first"

@@ -143,6 +143,27 @@ def test_why_was_a_request_served_there(demo: Shown, click: Clicks) -> None:
     assert [row[1] for row in shown if "tried" in row[2] and "not" not in row[2]] == failed
 
 
+def test_would_it_be_served_there_again(demo: Shown, visit: Callable[..., Visit]) -> None:
+    record = request_record.c
+    ((request_id, plan),) = demo.ask(
+        select(record.id, record.plan)
+        .where(record.is_fallback, record.outcome == "success")
+        .order_by(record.received_at.desc())
+        .limit(1)
+    )
+    opened = visit(demo.url, zone=ZONE)
+    page = opened.open(f"/requests?id={to_generation_id(request_id)}")
+
+    page.get_by_role("button", name="Explain again now").click()
+    says(page, ".st-key-explained_again", "would be asked first")
+
+    opened.wait()
+    shown = cells(page.locator(".st-key-explained_again table").first.locator("tbody tr"))
+    # Nothing has changed since but health and chance, which leave nobody out.
+    assert {row[1] for row in shown} == {one["endpoint"] for one in plan["candidates"]}
+    opened.picture("explained-again")
+
+
 def p95_by_provider(demo: Shown, period: Period) -> dict[str, float]:
     """Exact, in ms, of successful attempts."""
     attempt = attempt_record.c
