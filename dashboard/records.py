@@ -4,7 +4,7 @@ Statements are bounded in time and come back limited; ids are ordered by time, s
 yields a page without a sort. NUMERIC, uuid and jsonb are selected as text: see `dashboard.source`.
 """
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -26,6 +26,9 @@ _Select: TypeAlias = Select[*tuple[Any, ...]]
 _SHARED_S = 10
 _MAX_ENTRIES = 128
 _ROUNDING = timedelta(seconds=1)
+_BELOW_TIME = 80
+_LEAST = 7 << 76 | 0b10 << 62
+"""Below the time: the version and the variant of a UUIDv7, and nothing else."""
 
 
 @st.cache_data(ttl=_SHARED_S, max_entries=_MAX_ENTRIES, show_spinner=False)
@@ -37,6 +40,7 @@ def read_requests(
     *,
     only: Narrowing = EVERYTHING,
     search: Search = ANYTHING,
+    since: str | None = None,
 ) -> pl.DataFrame:
     """`REQUESTS` of a period, newest first.
 
@@ -47,13 +51,10 @@ def read_requests(
         limit: at most so many rows.
         only: which part of the traffic; provider and model are those that served.
         search: what else must be true.
+        since: no request whose UUID is less than this one; None to the oldest.
     """
     statement = _within(_select_requests(REQUESTS), start, end, only, search)
-    if before is not None:
-        at = UUID(before)
-        statement = statement.where(
-            v_request.c.id < _uuid(at), v_request.c.day <= as_day(day_of(at))
-        )
+    statement = _from(_below(statement, before), since)
     return read_statement(statement.order_by(v_request.c.id.desc()).limit(limit), REQUESTS)
 
 
@@ -66,14 +67,17 @@ def read_newer(
     *,
     only: Narrowing = EVERYTHING,
     search: Search = ANYTHING,
-) -> list[str]:
-    """The UUIDs of the requests that come right after one, oldest first; as `read_requests`."""
+    until: str | None = None,
+) -> pl.DataFrame:
+    """The UUIDs of the requests that come right after one, oldest first; as `read_requests`.
+
+    ``until``, another UUID, is exclusive; None to the newest.
+    """
     at = UUID(after)
     statement = _within(_select_requests(_ID), start, end, only, search).where(
         v_request.c.id > _uuid(at), v_request.c.day >= as_day(day_of(at))
     )
-    found = read_statement(statement.order_by(v_request.c.id).limit(limit), _ID)
-    return found["id"].to_list()
+    return read_statement(_below(statement, until).order_by(v_request.c.id).limit(limit), _ID)
 
 
 @st.cache_data(ttl=_SHARED_S, max_entries=_MAX_ENTRIES, show_spinner=False)
@@ -99,8 +103,23 @@ def read_adjustments(request_ids: tuple[str, ...]) -> pl.DataFrame:
 
 
 def day_of(request_id: UUID) -> date:
-    """The UTC day whose partition holds a request: its UUIDv7 begins with 48 bits of Unix ms."""
-    return (datetime(1970, 1, 1) + timedelta(milliseconds=request_id.int >> 80)).date()  # noqa: DTZ001 - UTC by definition
+    """The UTC day whose partition holds a request."""
+    return instant_of(request_id).date()
+
+
+def instant_of(request_id: UUID) -> datetime:
+    """When a request came, in UTC: its UUIDv7 begins with 48 bits of Unix ms."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=request_id.int >> _BELOW_TIME)
+
+
+def least_id(at: datetime) -> UUID:
+    """The least that a request of that instant could have; of all later ones it is below."""
+    return UUID(int=int(at.timestamp() * 1_000) << _BELOW_TIME | _LEAST)
+
+
+def is_least_id(request_id: UUID) -> bool:
+    """Whether it stands for an instant, and not for a request, whose id is drawn by chance."""
+    return request_id.int & ((1 << _BELOW_TIME) - 1) == _LEAST
 
 
 _ID: Schema = {"id": pl.String()}
@@ -144,7 +163,7 @@ def _within(
     request = v_request.c
     # The day is that of the id, which is of the same instant, or later where a clock was set back.
     # Without the oldest id the day before would be read to its end for the one request in it.
-    oldest = _oldest_id(start - _ROUNDING)
+    oldest = least_id(start - _ROUNDING)
     last = end.date() + timedelta(days=1)
     return statement.where(
         request.received_at >= as_instant(start),
@@ -156,8 +175,18 @@ def _within(
     )
 
 
-def _oldest_id(at: datetime) -> UUID:
-    return UUID(int=int(at.timestamp() * 1_000) << 80)
+def _below(statement: _Select, request_id: str | None) -> _Select:
+    if request_id is None:
+        return statement
+    at = UUID(request_id)
+    return statement.where(v_request.c.id < _uuid(at), v_request.c.day <= as_day(day_of(at)))
+
+
+def _from(statement: _Select, request_id: str | None) -> _Select:
+    if request_id is None:
+        return statement
+    at = UUID(request_id)
+    return statement.where(v_request.c.id >= _uuid(at), v_request.c.day >= as_day(day_of(at)))
 
 
 def _narrowed(only: Narrowing) -> list[ColumnElement[bool]]:

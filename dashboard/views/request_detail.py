@@ -7,7 +7,7 @@ import msgspec
 import polars as pl
 import streamlit as st
 
-from dashboard import numbers, pieces, queries, records, source, words
+from dashboard import looking, numbers, pieces, queries, records, source, words
 from dashboard.narrowing import Narrowing
 from dashboard.periods import Period
 from dashboard.pieces import Card
@@ -15,6 +15,8 @@ from dashboard.views import request_again, request_attempts, request_cost, reque
 from dashboard.views.request_search import ID
 
 _SECOND_MS = 1_000
+_NEIGHBOURS_S = 0.2
+"""Spent on looking for each of them where filters leave few."""
 _JSON = ("labels", "tags", "plan")
 
 
@@ -70,21 +72,25 @@ def _draw_way_back() -> None:
 
 
 def _draw_neighbours(request_id: str, period: Period, only: Narrowing) -> None:
-    older = records.read_requests(period.start, period.end, request_id, 1, only=only)["id"]
-    newer = records.read_newer(period.start, period.end, request_id, 1, only=only)
+    near = [
+        look(period.start, period.end, request_id, 1, only=only, within_s=_NEIGHBOURS_S)
+        for look in (looking.look_ahead, looking.look_back)
+    ]
     with st.container(horizontal=True, width="content", key="neighbours"):
-        for name, icon, found in (
-            ("Newer", ":material/chevron_left:", newer),
-            ("Older", ":material/chevron_right:", older.to_list()),
+        for name, icon, look in (
+            ("Newer", ":material/chevron_left:", near[0]),
+            ("Older", ":material/chevron_right:", near[1]),
         ):
+            found = look.rows["id"]
             st.button(
                 name,
                 key=f"go_{name.lower()}",
                 icon=icon,
                 type="tertiary",
-                disabled=not found,
+                disabled=found.is_empty(),
+                help=None if look.looked_to is None else "None is near; the list looks further.",
                 on_click=_open,
-                args=(found[0] if found else "",),
+                args=(next(iter(found), ""),),
             )
 
 

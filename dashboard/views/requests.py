@@ -2,6 +2,7 @@
 
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import polars as pl
 import streamlit as st
@@ -9,6 +10,7 @@ import streamlit as st
 from dashboard import (
     charts,
     exports,
+    looking,
     numbers,
     paging,
     picking,
@@ -52,10 +54,18 @@ def _render_list(period: Period, only: Narrowing) -> None:
     st.html(pieces.heading("Requests", f"newest first, {period.zone}; click an id to open it"))
     search = request_search.draw(period)
     cursor = queries.parse_request_id(st.query_params.get(BEFORE, ""))
-    found = records.read_requests(
-        period.start, period.end, cursor, _PAGE_ROWS + 1, only=only, search=search
+    goes_on = cursor is not None and looking.is_mark(cursor)
+    look = looking.look_back(
+        period.start,
+        period.end,
+        cursor,
+        _PAGE_ROWS + 1,
+        only=only,
+        search=search,
+        within_s=looking.NEXT_LOOK_S if goes_on else looking.FIRST_LOOK_S,
     )
-    if found.is_empty() and cursor is None:
+    found = look.rows
+    if found.is_empty() and cursor is None and look.looked_to is None:
         if search.is_anything or only.values_count:
             _show_none(period, only, search)
         else:
@@ -64,30 +74,45 @@ def _render_list(period: Period, only: Narrowing) -> None:
     page = found.head(_PAGE_ROWS)
     ids: tuple[str, ...] = tuple(page["id"])
     page = queries.corrected(page, records.read_adjustments(ids))
-    paging.draw_table(
-        queries.request_table(page, period.zone),
-        _columns(page),
-        key="request_table",
-        alt="Requests, newest first",
-        most_rows=_MOST_ROWS,
-        placeholder="",
-    )
+    if not found.is_empty():
+        paging.draw_table(
+            queries.request_table(page, period.zone),
+            _columns(page),
+            key="request_table",
+            alt="Requests, newest first",
+            most_rows=_MOST_ROWS,
+            placeholder="",
+        )
+    elif look.looked_to is None:
+        st.markdown(f"**Nothing older in {words.the(period.words)} matches.**")
+    if look.looked_to is not None:
+        _say_how_far(look.looked_to, period, is_empty=found.is_empty())
     is_last = found.height <= _PAGE_ROWS
+    onward = look.looked_to if is_last else ids[-1]
+    near = ids[0] if ids else cursor
     with st.container(horizontal=True, vertical_alignment="center", key="pages"):
         back = cursor is not None
         paging.draw_turn("Newest", paging.FIRST, _to(None) if back else None)
         paging.draw_turn(
             "Newer",
             paging.BACK,
-            partial(_go_newer, period, ids[0], only, search) if back and ids else None,
+            partial(_go_newer, period, near, only, search) if back and near else None,
         )
-        paging.draw_turn("Older", paging.ONWARD, None if is_last else _to(ids[-1]))
+        paging.draw_turn("Older", paging.ONWARD, None if onward is None else _to(onward))
         _draw_count(period, only, search)
     exports.offer("This page", page, "requests-page")
     exports.offer(
         f"The newest {_MOST_EXPORTED:,}",
-        lambda: records.read_requests(
-            period.start, period.end, None, _MOST_EXPORTED, only=only, search=search
+        lambda: (
+            looking.look_back(
+                period.start,
+                period.end,
+                None,
+                _MOST_EXPORTED,
+                only=only,
+                search=search,
+                within_s=None,
+            ).rows
         ),
         "requests",
     )
@@ -118,6 +143,15 @@ def _show_none(period: Period, only: Narrowing, search: Search) -> None:
         return
     st.markdown(f"**Nothing in {words.the(period.words)} matches this search.**")
     st.button("Clear the search", key="clear_search", type="primary", on_click=request_search.clear)
+
+
+def _say_how_far(looked_to: str, period: Period, *, is_empty: bool) -> None:
+    when = numbers.when(records.instant_of(UUID(looked_to)), period.zone)
+    if is_empty:
+        st.markdown(f"**Nothing found back to {when}.**")
+        st.caption("What is rare takes a while to look for: Older goes on from there.")
+    else:
+        st.caption(f"Looked back to {when}; Older goes on from there.")
 
 
 def _draw_count(period: Period, only: Narrowing, search: Search) -> None:
@@ -174,7 +208,8 @@ def _to(before: str | None) -> paging.Turn:
 
 def _go_newer(period: Period, first: str, only: Narrowing, search: Search) -> None:
     # One more than a page: the page is what lies before that one.
-    newer = records.read_newer(
+    look = looking.look_ahead(
         period.start, period.end, first, _PAGE_ROWS + 1, only=only, search=search
     )
-    _to(newer[-1] if len(newer) > _PAGE_ROWS else None)()
+    newer = look.rows["id"]
+    _to(newer[-1] if newer.len() > _PAGE_ROWS else look.looked_to)()

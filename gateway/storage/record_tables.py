@@ -92,6 +92,8 @@ request_record = Table(
     Index(None, "received_at", postgresql_using="brin"),
     Index(None, "key_id", "received_at"),
     Index(None, "session_id", "received_at", postgresql_where=text("session_id IS NOT NULL")),
+    # By id, so that a page of somebody's newest requests is read in its order.
+    Index(None, "end_user", "id", postgresql_where=text("end_user IS NOT NULL")),
     postgresql_partition_by="RANGE (day)",
 )
 

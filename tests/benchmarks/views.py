@@ -29,7 +29,7 @@ import migrations
 from dashboard import records
 from dashboard.installation import Installation, show
 from dashboard.pool import Fold, Pool
-from dashboard.views import VIEWS
+from dashboard.views import VIEWS, View
 from gateway.storage.embedded import EmbeddedPostgres
 from gateway.storage.roles import ensure_reader
 from tests.benchmarks.history import make_in
@@ -45,6 +45,13 @@ NARROWINGS: dict[str, dict[str, str]] = {
     "key": {"key": "key 07"},
     "label": {"label": "team=team-2"},
 }
+SEARCHES: dict[str, dict[str, str]] = {
+    "a user": {"q": "user-77"},
+    "no user": {"q": "nobody"},
+    "a high cost": {"cost_from": "1000"},
+    "no label": {"label": "team=nobody"},
+}
+"""Of single requests; all but the first find nothing, however far they look."""
 ZONE = "Europe/Berlin"
 _PAGES = 5
 _ROOT = Path(__file__).parents[2]
@@ -133,8 +140,7 @@ def measure(
             _time_view(pool, view.path, period, name)
             for view in VIEWS
             for period in periods
-            for name in NARROWINGS
-            if view.is_of_records or not name
+            for name in _asked(view)
         ]
         pages = _time_pages()
     finally:
@@ -146,6 +152,12 @@ def measure(
         return figures
     opened_ms, clicked_ms = _time_browser(url)
     return msgspec.structs.replace(figures, first_open_ms=opened_ms, after_click_ms=clicked_ms)
+
+
+def _asked(view: View) -> tuple[str, ...]:
+    if not view.is_of_records:
+        return ("",)
+    return (*NARROWINGS, *SEARCHES) if view.path == "requests" else tuple(NARROWINGS)
 
 
 def show_figures(figures: HistoryFigures, console: Console) -> None:
@@ -194,7 +206,7 @@ def _time_view(pool: _Recorder, path: str, period: str, name: str) -> ViewFigure
     st.cache_data.clear()
     pool.taken.clear()
     app = AppTest.from_function(_script, args=(path,))
-    for key, value in {"period": period, "tz": ZONE, **NARROWINGS[name]}.items():
+    for key, value in {"period": period, "tz": ZONE, **(NARROWINGS | SEARCHES)[name]}.items():
         app.query_params[key] = value
     began_s = time.perf_counter()
     app.run(timeout=120)

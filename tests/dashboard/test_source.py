@@ -167,7 +167,7 @@ def test_requests_are_found_at_the_edges_of_a_period_and_where_a_clock_was_set_b
     newer = records.read_newer(start, end, page["id"][-1], 10)
 
     assert set(page["id"]) == {str(one.id) for one in (*just_in, set_back)}
-    assert newer == page["id"].to_list()[-2::-1]
+    assert newer["id"].to_list() == page["id"].to_list()[-2::-1]
 
 
 def test_a_request_comes_with_everything_that_was_recorded(
