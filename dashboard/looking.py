@@ -53,23 +53,16 @@ def look_back(
 ) -> Found:
     """`REQUESTS` of a period, newest first; the arguments are those of `records.read_requests`.
 
-    Args:
-        start: inclusive.
-        end: exclusive.
-        before: only requests older than the one with this UUID; None from the newest.
-        limit: at most so many rows.
-        only: which part of the traffic.
-        search: what else must be true.
-        within_s: after so many seconds no other span is begun; None looks to the end.
+    After ``within_s`` seconds no other span is begun; None looks to the end.
     """
+    return _look_back((start, end), before, limit, only, search, within_s=within_s)
 
-    def read(since: str | None, until: str | None, left: int) -> pl.DataFrame:
-        return records.read_requests(start, end, until, left, only=only, search=search, since=since)
 
-    if not only.values_count and not search.is_anything:
-        return Found(read(None, before, limit))
-    at = end if before is None else min(end, _instant_of(before))
-    return _look(read, _Way(at, start, before), limit, within_s)
+def find_newest(
+    start: datetime, end: datetime, limit: int, *, only: Narrowing, search: Search
+) -> pl.DataFrame:
+    """The same, however long it takes; nothing of it is kept for others, since it may be large."""
+    return _look_back((start, end), None, limit, only, search, within_s=None).rows
 
 
 @st.cache_data(ttl=_SHARED_S, max_entries=_MAX_ENTRIES, show_spinner=False)
@@ -93,13 +86,33 @@ def look_ahead(
 
     if not only.values_count and not search.is_anything:
         return Found(read(None, None, limit))
-    at = max(start, _instant_of(after))
+    at = min(max(start, _instant_of(after)), end)
     return _look(read, _Way(at, end, None), limit, within_s)
 
 
 def is_mark(cursor: str) -> bool:
     """Whether a UUID is where a look stopped, and not that of a request."""
     return records.is_least_id(UUID(cursor))
+
+
+def _look_back(
+    period: tuple[datetime, datetime],
+    before: str | None,
+    limit: int,
+    only: Narrowing,
+    search: Search,
+    *,
+    within_s: float | None,
+) -> Found:
+    start, end = period
+
+    def read(since: str | None, until: str | None, left: int) -> pl.DataFrame:
+        return records.read_requests(start, end, until, left, only=only, search=search, since=since)
+
+    if not only.values_count and not search.is_anything:
+        return Found(read(None, before, limit))
+    at = end if before is None else max(start, min(end, _instant_of(before)))
+    return _look(read, _Way(at, start, before), limit, within_s)
 
 
 class _Way(NamedTuple):

@@ -31,7 +31,6 @@ _LEAST = 7 << 76 | 0b10 << 62
 """Below the time: the version and the variant of a UUIDv7, and nothing else."""
 
 
-@st.cache_data(ttl=_SHARED_S, max_entries=_MAX_ENTRIES, show_spinner=False)
 def read_requests(
     start: datetime,
     end: datetime,
@@ -42,7 +41,7 @@ def read_requests(
     search: Search = ANYTHING,
     since: str | None = None,
 ) -> pl.DataFrame:
-    """`REQUESTS` of a period, newest first.
+    """`REQUESTS` of a period, newest first. Nothing is kept for others: see `dashboard.looking`.
 
     Args:
         start: inclusive.
@@ -58,7 +57,6 @@ def read_requests(
     return read_statement(statement.order_by(v_request.c.id.desc()).limit(limit), REQUESTS)
 
 
-@st.cache_data(ttl=_SHARED_S, max_entries=_MAX_ENTRIES, show_spinner=False)
 def read_newer(
     start: datetime,
     end: datetime,

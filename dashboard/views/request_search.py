@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import streamlit as st
 
-from dashboard import queries, records
+from dashboard import looking, queries
 from dashboard.periods import Period
 from dashboard.search import Search
 
@@ -85,10 +85,8 @@ def _whose(text: str, period: Period) -> tuple[str, str]:
     if not text:
         return "", ""
     of_session = Search(session=text)
-    is_session = not records.read_requests(
-        period.start, period.end, None, 1, search=of_session
-    ).is_empty()
-    return (text, "") if is_session else ("", text)
+    found = looking.look_back(period.start, period.end, None, 1, search=of_session, within_s=None)
+    return ("", text) if found.rows.is_empty() else (text, "")
 
 
 def _amount(label: str, key: str, pattern: str, step: float) -> float | None:

@@ -103,16 +103,8 @@ def _render_list(period: Period, only: Narrowing) -> None:
     exports.offer("This page", page, "requests-page")
     exports.offer(
         f"The newest {_MOST_EXPORTED:,}",
-        lambda: (
-            looking.look_back(
-                period.start,
-                period.end,
-                None,
-                _MOST_EXPORTED,
-                only=only,
-                search=search,
-                within_s=None,
-            ).rows
+        lambda: looking.find_newest(
+            period.start, period.end, _MOST_EXPORTED, only=only, search=search
         ),
         "requests",
     )

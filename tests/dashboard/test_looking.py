@@ -93,10 +93,29 @@ def test_a_look_without_a_limit_in_time_finds_all_of_it(
     shown(large_url)
     only, search = FOUND[1]
 
-    look = looking.look_back(START, AFTER, None, 100_000, only=only, search=search, within_s=None)
+    found = looking.find_newest(START, AFTER, 100_000, only=only, search=search)
+    newest = looking.find_newest(START, AFTER, 5, only=only, search=search)
 
-    assert look.rows["id"].to_list() == all_at_once(only, search)
-    assert look.looked_to is None
+    assert found["id"].to_list() == all_at_once(only, search)
+    assert newest["id"].to_list() == found["id"].to_list()[:5]
+
+
+@pytest.mark.parametrize("days", [-40, 2], ids=["before-the-period", "after-it"])
+def test_cursors_outside_of_the_period_are_taken_as_they_are(
+    large_url: str, shown: Callable[[str], None], days: int
+) -> None:
+    shown(large_url)
+    only, search = FOUND[0]
+    cursor = str(records.least_id(END + timedelta(days=days)))
+
+    back = looking.look_back(START, AFTER, cursor, 100_000, only=only, search=search, within_s=None)
+    ahead = looking.look_ahead(
+        START, AFTER, cursor, 100_000, only=only, search=search, within_s=None
+    )
+
+    everything = all_at_once(only, search)
+    assert back.rows["id"].to_list() == (everything if days > 0 else [])
+    assert ahead.rows["id"].to_list() == ([] if days > 0 else everything[::-1])
 
 
 def test_what_is_not_looked_for_is_read_at_once(
