@@ -1,5 +1,6 @@
 """Requests: those of the period, page by page, and one of them while `?id=` is in the URL."""
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -54,16 +55,7 @@ def _render_list(period: Period, only: Narrowing) -> None:
     st.html(pieces.heading("Requests", f"newest first, {period.zone}; click an id to open it"))
     search = request_search.draw(period)
     cursor = queries.parse_request_id(st.query_params.get(BEFORE, ""))
-    goes_on = cursor is not None and looking.is_mark(cursor)
-    look = looking.look_back(
-        period.start,
-        period.end,
-        cursor,
-        _PAGE_ROWS + 1,
-        only=only,
-        search=search,
-        within_s=looking.NEXT_LOOK_S if goes_on else looking.FIRST_LOOK_S,
-    )
+    look = _look(period, cursor, only, search)
     found = look.rows
     if found.is_empty() and cursor is None and look.looked_to is None:
         if search.is_anything or only.values_count:
@@ -87,6 +79,8 @@ def _render_list(period: Period, only: Narrowing) -> None:
         st.markdown(f"**Nothing older in {words.the(period.words)} matches.**")
     if look.looked_to is not None:
         _say_how_far(look.looked_to, period, is_empty=found.is_empty())
+    if found.is_empty() and search.is_anything:
+        _draw_clear()
     is_last = found.height <= _PAGE_ROWS
     onward = look.looked_to if is_last else ids[-1]
     near = ids[0] if ids else cursor
@@ -108,6 +102,20 @@ def _render_list(period: Period, only: Narrowing) -> None:
         ),
         "requests",
     )
+
+
+def _look(period: Period, cursor: str | None, only: Narrowing, search: Search) -> looking.Found:
+    goes_on = cursor is not None and looking.is_mark(cursor)
+    with st.spinner("Looking further back") if goes_on else nullcontext():
+        return looking.look_back(
+            period.start,
+            period.end,
+            cursor,
+            _PAGE_ROWS + 1,
+            only=only,
+            search=search,
+            within_s=looking.NEXT_LOOK_S if goes_on else looking.FIRST_LOOK_S,
+        )
 
 
 def _render_strip(period: Period, only: Narrowing) -> None:
@@ -134,6 +142,10 @@ def _show_none(period: Period, only: Narrowing, search: Search) -> None:
         states.show_empty(period)
         return
     st.markdown(f"**Nothing in {words.the(period.words)} matches this search.**")
+    _draw_clear()
+
+
+def _draw_clear() -> None:
     st.button("Clear the search", key="clear_search", type="primary", on_click=request_search.clear)
 
 
