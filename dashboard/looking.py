@@ -25,11 +25,14 @@ NEXT_LOOK_S = 4.0
 
 _SHARED_S = 10
 _MAX_ENTRIES = 64
-_FIRST_SPAN = timedelta(days=1)
+_FIRST_SPAN = timedelta(hours=6)
 _SHORTEST_SPAN = timedelta(minutes=15)
 _SPAN_S = 0.2
 """What a span should take; the next one is made longer or shorter for it."""
-_GROWTH = 4.0
+_GROWTH = 3.0
+_EASY_S, _LONGEST_SPAN = 0.03, timedelta(days=2)
+"""Where a span takes longer than that rows are read, and those further back may not be in memory:
+a long span of them takes many times what the last one took."""
 
 
 class Found(NamedTuple):
@@ -148,8 +151,13 @@ def _look(
         if until_s is not None and now_s >= until_s:
             return Found(pl.concat(pieces), mark)
         begin = mark
-        times = _SPAN_S / max(now_s - began_s, 0.001)
-        span = max(_SHORTEST_SPAN, span * min(_GROWTH, max(1 / _GROWTH, times)))
+        span = _next_span(span, now_s - began_s)
+
+
+def _next_span(span: timedelta, took_s: float) -> timedelta:
+    times = _SPAN_S / max(took_s, 0.001)
+    longer = max(_SHORTEST_SPAN, span * min(_GROWTH, max(1 / _GROWTH, times)))
+    return longer if took_s < _EASY_S else min(longer, _LONGEST_SPAN)
 
 
 def _instant_of(cursor: str) -> datetime:
