@@ -8,6 +8,7 @@ import polars as pl
 
 from dashboard import numbers
 from dashboard.axes import MONEY_LABEL, value_axis, wall_axis
+from dashboard.burn_down import FORECAST, LEFT
 from dashboard.charts import AnyChart
 
 _HEIGHT = 216
@@ -46,10 +47,10 @@ def burn_down_chart(points: pl.DataFrame, limit: float, zone: str) -> AnyChart:
             alt.Tooltip("part:N", title="What"),
         ],
     )
-    left = base.transform_filter("datum.part == 'left'").mark_area(
+    left = base.transform_filter(f"datum.part == '{LEFT}'").mark_area(
         line={"strokeWidth": 2}, opacity=0.18, interpolate="linear"
     )
-    expected = base.transform_filter("datum.part == 'forecast'")
+    expected = base.transform_filter(f"datum.part == '{FORECAST}'")
     band = expected.mark_area(opacity=0.15).encode(y=alt.Y("low:Q"), y2="high:Q")
     forecast = expected.mark_line(strokeDash=[4, 4], strokeWidth=2)
     rule = (
@@ -57,7 +58,10 @@ def burn_down_chart(points: pl.DataFrame, limit: float, zone: str) -> AnyChart:
         .mark_rule(strokeDash=[2, 3], strokeWidth=1.5)
         .encode(y="limit:Q", color=alt.value("red"))
     )
-    return alt.layer(band, left, forecast, rule).properties(height=_HEIGHT)
+    has_forecast = (points["part"] == FORECAST).any()
+    # Layers without a row would have Vega complain of an axis without an end.
+    layers = (band, left, forecast, rule) if has_forecast else (left, rule)
+    return alt.layer(*layers).properties(height=_HEIGHT)
 
 
 def _wall(at: datetime, zone: str) -> str:

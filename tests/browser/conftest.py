@@ -58,6 +58,8 @@ class Visit:
         self.page.wait_for_function(IS_DRAWN, timeout=WITHIN_MS)
 
     def check(self) -> None:
+        # A chart that is not drawn yet has not complained yet.
+        self.wait()
         assert self.page.locator("[data-testid=stException]").count() == 0
         assert self.page.locator("[data-testid=stAlertContainer]").count() == 0
         assert self.complaints == []

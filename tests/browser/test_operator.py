@@ -192,3 +192,6 @@ def test_a_budget_is_made_in_a_dialog_and_one_that_is_left_changes_nothing(
 
     say_so(page, "The budget everybody holds")
     says(page, ".st-key-budgets", "$5.00")
+    # With its burn-down, which has no forecast yet.
+    says(page, ".st-key-burn_down", "$5.00 left")
+    opened.wait()
