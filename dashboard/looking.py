@@ -8,20 +8,25 @@ from there.
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from math import inf
 from typing import NamedTuple
 from uuid import UUID
 
 import polars as pl
 import streamlit as st
 
-from dashboard import records
+from dashboard import queries, records, sums
 from dashboard.narrowing import EVERYTHING, Narrowing
+from dashboard.periods import Period
 from dashboard.search import ANYTHING, Search
 
 FIRST_LOOK_S = 0.4
 """Spent on a page that is opened; the span that is under way then is still looked at."""
 NEXT_LOOK_S = 4.0
 """Spent on going on, which somebody asked for."""
+
+FEW = 200_000
+"""So many requests of a period are read at once, whatever is looked for."""
 
 _SHARED_S = 10
 _MAX_ENTRIES = 64
@@ -56,7 +61,7 @@ def look_back(
 ) -> Found:
     """`REQUESTS` of a period, newest first; the arguments are those of `records.read_requests`.
 
-    After ``within_s`` seconds no other span is begun; None looks to the end.
+    After ``within_s`` seconds no other span is begun; None reads the whole period at once.
     """
     return _look_back((start, end), before, limit, only, search, within_s=within_s)
 
@@ -65,7 +70,7 @@ def find_newest(
     start: datetime, end: datetime, limit: int, *, only: Narrowing, search: Search
 ) -> pl.DataFrame:
     """The same, however long it takes; nothing of it is kept for others, since it may be large."""
-    return _look_back((start, end), None, limit, only, search, within_s=None).rows
+    return _look_back((start, end), None, limit, only, search, within_s=inf).rows
 
 
 @st.cache_data(ttl=_SHARED_S, max_entries=_MAX_ENTRIES, show_spinner=False)
@@ -87,10 +92,16 @@ def look_ahead(
             start, end, since or after, left, only=only, search=search, until=until
         )
 
-    if not only.values_count and not search.is_anything:
+    if within_s is None or not (only.values_count or search.is_anything):
         return Found(read(None, None, limit))
     at = min(max(start, _instant_of(after)), end)
     return _look(read, _Way(at, end, None), limit, within_s)
+
+
+def time_for(period: Period, within_s: float) -> float | None:
+    """So many seconds for a look; None, all at once, where the period has few requests."""
+    requests = queries.total_traffic(sums.read_counts(period, EVERYTHING)).requests
+    return None if requests <= FEW else within_s
 
 
 def is_mark(cursor: str) -> bool:
@@ -112,7 +123,7 @@ def _look_back(
     def read(since: str | None, until: str | None, left: int) -> pl.DataFrame:
         return records.read_requests(start, end, until, left, only=only, search=search, since=since)
 
-    if not only.values_count and not search.is_anything:
+    if within_s is None or not (only.values_count or search.is_anything):
         return Found(read(None, before, limit))
     at = end if before is None else max(start, min(end, _instant_of(before)))
     return _look(read, _Way(at, start, before), limit, within_s)
@@ -131,12 +142,12 @@ def _look(
     read: Callable[[str | None, str | None, int], pl.DataFrame],
     way: _Way,
     limit: int,
-    within_s: float | None,
+    within_s: float,
 ) -> Found:
     """``read`` takes the far end of a span, the near one, and how many rows are wanted."""
     at, end, begin = way
     ahead = end > at
-    until_s = None if within_s is None else time.monotonic() + within_s
+    until_s = time.monotonic() + within_s
     span, pieces, left = _FIRST_SPAN, list[pl.DataFrame](), limit
     while True:
         is_last = abs(end - at) <= span
@@ -148,7 +159,7 @@ def _look(
         left -= pieces[-1].height
         if is_last or left <= 0:
             return Found(pl.concat(pieces))
-        if until_s is not None and now_s >= until_s:
+        if now_s >= until_s:
             return Found(pl.concat(pieces), mark)
         begin = mark
         span = _next_span(span, now_s - began_s)

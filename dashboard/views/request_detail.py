@@ -72,8 +72,9 @@ def _draw_way_back() -> None:
 
 
 def _draw_neighbours(request_id: str, period: Period, only: Narrowing) -> None:
+    within_s = looking.time_for(period, _NEIGHBOURS_S)
     near = [
-        look(period.start, period.end, request_id, 1, only=only, within_s=_NEIGHBOURS_S)
+        look(period.start, period.end, request_id, 1, only=only, within_s=within_s)
         for look in (looking.look_ahead, looking.look_back)
     ]
     with st.container(horizontal=True, width="content", key="neighbours"):

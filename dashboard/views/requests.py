@@ -114,7 +114,9 @@ def _look(period: Period, cursor: str | None, only: Narrowing, search: Search) -
             _PAGE_ROWS + 1,
             only=only,
             search=search,
-            within_s=looking.NEXT_LOOK_S if goes_on else looking.FIRST_LOOK_S,
+            within_s=looking.time_for(
+                period, looking.NEXT_LOOK_S if goes_on else looking.FIRST_LOOK_S
+            ),
         )
 
 
@@ -213,7 +215,13 @@ def _to(before: str | None) -> paging.Turn:
 def _go_newer(period: Period, first: str, only: Narrowing, search: Search) -> None:
     # One more than a page: the page is what lies before that one.
     look = looking.look_ahead(
-        period.start, period.end, first, _PAGE_ROWS + 1, only=only, search=search
+        period.start,
+        period.end,
+        first,
+        _PAGE_ROWS + 1,
+        only=only,
+        search=search,
+        within_s=looking.time_for(period, looking.FIRST_LOOK_S),
     )
     newer = look.rows["id"]
     _to(newer[-1] if newer.len() > _PAGE_ROWS else look.looked_to)()

@@ -11,6 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from dashboard import looking, queries, records
 from dashboard.narrowing import EVERYTHING, Narrowing
+from dashboard.periods import make_period
 from dashboard.search import ANYTHING, Search
 from tests.dashboard.conftest import END
 from tests.dashboard.test_views import open_view
@@ -118,6 +119,22 @@ def test_cursors_outside_of_the_period_are_taken_as_they_are(
     assert ahead.rows["id"].to_list() == ([] if days > 0 else everything[::-1])
 
 
+@pytest.mark.parametrize(("only", "search"), FOUND)
+def test_few_requests_are_looked_at_at_once(
+    large_url: str, shown: Callable[[str], None], only: Narrowing, search: Search
+) -> None:
+    shown(large_url)
+    of = make_period("30d", now=END, zone="UTC")
+    within_s = looking.time_for(of, 0.0)
+
+    look = looking.look_back(
+        START, AFTER, None, 100_000, only=only, search=search, within_s=within_s
+    )
+
+    assert within_s is None
+    assert look.rows["id"].to_list() == all_at_once(only, search)
+
+
 def test_what_is_not_looked_for_is_read_at_once(
     large_url: str, shown: Callable[[str], None]
 ) -> None:
@@ -133,6 +150,7 @@ def test_a_page_says_how_far_it_looked_and_goes_on_from_there(
     large_url: str, shown: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown(large_url)
+    monkeypatch.setattr(looking, "FEW", 0)
     monkeypatch.setattr(looking, "FIRST_LOOK_S", 0.0)
     monkeypatch.setattr(looking, "NEXT_LOOK_S", 0.0)
 
