@@ -226,6 +226,17 @@ class Gateway:
             verify=PLAIN,
         )
 
+    def admin(self, method: str, path: str, body: object = None) -> httpx.Response:
+        """What the admin listener answers the owner; ``body`` goes as JSON."""
+        return httpx.request(
+            method,
+            f"{self.admin_url}{path}",
+            json=body,
+            headers=self.owner_headers,
+            trust_env=False,
+            timeout=20,
+        )
+
     def family(self) -> list[psutil.Process]:
         """All its living processes, without itself."""
         with suppress(psutil.NoSuchProcess):

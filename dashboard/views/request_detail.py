@@ -72,7 +72,7 @@ def _draw_way_back() -> None:
 
 
 def _draw_neighbours(request_id: str, period: Period, only: Narrowing) -> None:
-    within_s = looking.time_for(period, _NEIGHBOURS_S)
+    within_s = looking.time_for(period, _NEIGHBOURS_S) if only.values_count else None
     near = [
         look(period.start, period.end, request_id, 1, only=only, within_s=within_s)
         for look in (looking.look_ahead, looking.look_back)

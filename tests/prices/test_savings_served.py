@@ -7,7 +7,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from gateway.simulator.running import simulator_in_thread
@@ -45,7 +44,7 @@ class Site:
         wait_until("all records are there", lambda: len(gateway.recorded_ids()) >= 4)
 
     def rule(self) -> str:
-        rules = self.admin("GET", "/admin/rules").json()["rules"]
+        rules = self.gateway.admin("GET", "/admin/rules").json()["rules"]
         return f'"{rules[0]["name"]}"' if rules else "none"
 
     def answers(self, count: int) -> None:
@@ -53,16 +52,6 @@ class Site:
             for _ in range(count):
                 body = {"model": "test/a", "messages": MESSAGES}
                 assert client.post("/v1/chat/completions", json=body).status_code == 200
-
-    def admin(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        return httpx.request(
-            method,
-            f"{self.gateway.admin_url}{path}",
-            json=body,
-            headers=self.gateway.owner_headers,
-            trust_env=False,
-            timeout=30,
-        )
 
     def savings(self, *arguments: str) -> dict[str, Any]:
         done = self.place.tollway("savings", "--since", SINCE, *arguments, "--json")
@@ -120,13 +109,13 @@ def test_the_rules_before_are_a_baseline(site: Site) -> None:
 @pytest.mark.parametrize(("baseline", "saved"), [("dear/a!tokens=4", 2), ("cheap/a!tokens=4", -2)])
 def test_the_admin_api_says_what_the_command_says(site: Site, baseline: str, saved: int) -> None:
     told = site.savings("--baseline", baseline)
-    asked = site.admin(
+    asked = site.gateway.admin(
         "GET", f"/admin/savings?since={SINCE}&baseline={baseline.replace('!', '%21')}"
     ).json()
-    started = site.admin("POST", "/admin/savings", {"since": SINCE, "baseline": baseline})
+    started = site.gateway.admin("POST", "/admin/savings", {"since": SINCE, "baseline": baseline})
 
     def look() -> dict[str, Any] | None:
-        job = site.admin("GET", f"/admin/jobs/{started.json()['id']}").json()
+        job = site.gateway.admin("GET", f"/admin/jobs/{started.json()['id']}").json()
         return None if job["state"] == "running" else job
 
     job = wait_until("the job has ended", look)
@@ -137,8 +126,8 @@ def test_the_admin_api_says_what_the_command_says(site: Site, baseline: str, sav
 
 
 def test_bad_wishes_are_refused_with_a_remedy(site: Site) -> None:
-    unknown = site.admin("GET", f"/admin/savings?since={SINCE}&baseline=openai/gpt-4oo")
-    grouped = site.admin("GET", f"/admin/savings?since={SINCE}&by=colour")
+    unknown = site.gateway.admin("GET", f"/admin/savings?since={SINCE}&baseline=openai/gpt-4oo")
+    grouped = site.gateway.admin("GET", f"/admin/savings?since={SINCE}&by=colour")
     command = site.place.tollway("savings", "--since", SINCE, "--baseline", "openai/gpt-4oo")
     own = site.place.tollway("savings", "--since", SINCE, "--baseline", "deer/a!tokens=4")
 

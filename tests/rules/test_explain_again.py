@@ -30,16 +30,6 @@ class Site:
         self.gateway = gateway
         self.key = gateway.make_key("search", {"team": "search"})
 
-    def admin(self, method: str, path: str, body: Any = None) -> httpx.Response:
-        return httpx.request(
-            method,
-            f"{self.gateway.admin_url}{path}",
-            json=body,
-            headers=self.gateway.owner_headers,
-            trust_env=False,
-            timeout=20,
-        )
-
     def served(self, path: str = "/v1/chat/completions", **more: Any) -> str:
         """The id of a recorded request."""
         body = {"model": "test/a", "messages": MESSAGES, "provider": {"sort": "price"}}
@@ -51,7 +41,7 @@ class Site:
         return request_id
 
     def explain(self, request_id: str) -> httpx.Response:
-        return self.admin("POST", f"/admin/requests/{request_id}/explain")
+        return self.gateway.admin("POST", f"/admin/requests/{request_id}/explain")
 
     def explained(self, request_id: str) -> dict[str, Any]:
         answer = self.explain(request_id)
@@ -87,7 +77,7 @@ def test_a_request_is_explained_by_what_holds_now(site: Site) -> None:
     assert told["explanation"]["expected_output_tokens"] == 50
     recorded = len(site.gateway.recorded_ids())
 
-    applied = site.admin("POST", "/admin/rules", {"source": NOT_CHEAP})
+    applied = site.gateway.admin("POST", "/admin/rules", {"source": NOT_CHEAP})
     assert applied.status_code == 200, applied.text
     wait_until("the rules hold", lambda: order(site.explained(before)) == [DEAR])
 
@@ -103,7 +93,7 @@ def test_a_request_of_a_revoked_key_is_explained_and_told_of(site: Site) -> None
     request_id = site.served(metadata={"env": "dev"})
     working, site.key = site.key, site.gateway.make_key("later", {"team": "search"})
 
-    assert site.admin("DELETE", f"/admin/keys/{working.split('_')[2]}").status_code == 200
+    assert site.gateway.admin("DELETE", f"/admin/keys/{working.split('_')[2]}").status_code == 200
     wait_until("it is known", lambda: not site.explained(request_id)["key_works"])
 
     assert CHEAP in order(site.explained(request_id))

@@ -74,23 +74,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             yield Site(place, gateway)
 
 
-def admin(site: Site, method: str, path: str, body: Any = None) -> httpx.Response:
-    return httpx.request(
-        method,
-        f"{site.gateway.admin_url}{path}",
-        json=body,
-        headers=site.gateway.owner_headers,
-        trust_env=False,
-        timeout=20,
-    )
-
-
 def done_job(site: Site, started: httpx.Response) -> dict[str, Any]:
     assert started.status_code == 202, started.text
     path = f"/admin/jobs/{started.json()['id']}"
 
     def look() -> dict[str, Any] | None:
-        job = json.loads(admin(site, "GET", path).text)
+        job = json.loads(site.gateway.admin("GET", path).text)
         return None if job["state"] == "running" else job
 
     return wait_until("the job has ended", look)
@@ -113,7 +102,7 @@ def check(report: dict[str, Any], *, ids: list[str]) -> None:
 
 def test_the_admin_api_replays_as_a_job(site: Site) -> None:
     since = (datetime.now(UTC) - timedelta(hours=1)).isoformat()
-    started = admin(site, "POST", "/admin/rules/replay", {"source": DEAR, "since": since})
+    started = site.gateway.admin("POST", "/admin/rules/replay", {"source": DEAR, "since": since})
 
     job = done_job(site, started)
 
@@ -147,10 +136,10 @@ def test_bad_wishes_are_refused_with_a_remedy(site: Site, tmp_path: Path) -> Non
         ({"source": DEAR, "since": since, "sample": 200_001}, "sample"),
         ({"source": DEAR, "since": since, "kid": "nobody00"}, "nobody00"),
     ):
-        answer = admin(site, "POST", "/admin/rules/replay", body)
+        answer = site.gateway.admin("POST", "/admin/rules/replay", body)
         assert answer.status_code in {400, 404}, answer.text
         assert field in answer.text
-    assert admin(site, "GET", "/admin/jobs").json()["data"][0]["kind"] == "rules.replay"
+    assert site.gateway.admin("GET", "/admin/jobs").json()["data"][0]["kind"] == "rules.replay"
 
     file = tmp_path / "rules.toml"
     file.write_text(DEAR)
